@@ -1,0 +1,235 @@
+"""Opening a home: every file that an engine holds on to, and what they together say.
+
+The journal is read from its first line: its tree is rebuilt, its ledger restored, its torn end set aside. Then
+three witnesses are compared: the latch record, the page byte, and the mode that the journal ends in. Only
+when all of them say *armed, in this epoch* does the kernel come up IDLE. In every other case it comes up
+HALTED, with the reason: that is a kernel, too, because cancels must pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from interlock.breaker import latch as latches
+from interlock.breaker.home import Home, HomeError
+from interlock.breaker.latch import Latch, LatchError, read_latch
+from interlock.breaker.lock import FileLock
+from interlock.breaker.page import Page
+from interlock.breaker.segment import Segment, cut, lines, segment_name, segments
+from interlock.core.modes import ARMED, Mode
+from interlock.core.preorder import Core
+from interlock.core.reasons import HaltCode
+from interlock.core.restore import Restorer
+from interlock.journal.recovery import Recovery
+from interlock.journal.writer import Journal
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Attachment", "Salvage", "Told", "open_home"]
+
+
+@attrs.frozen(kw_only=True)
+class Salvage:
+    """What recovery set aside.
+
+    Attributes:
+        sealed: leaves up to the last valid seal, and its tree's root.
+        torn_file: name of the sidecar.
+        torn: its bytes.
+        records: what was whole in it.
+    """
+
+    sealed: int
+    root: str
+    torn_file: str
+    torn: bytes
+    records: tuple[dict[str, object], ...]
+
+
+@attrs.define
+class Told:
+    """What a journal says about modes, by its last words."""
+
+    records: int = 0
+    halted: bool = False
+    epoch: int = 0
+
+    def visit(self, record: Mapping[str, object]) -> None:
+        """Follow one record."""
+        self.records += 1
+        kind = record["kind"]
+        if kind == "salvage":
+            inner = record["record"]
+            if isinstance(inner, dict):
+                self.visit(inner)
+        elif kind == "halt":
+            self.halted = True
+        elif kind == "reset":
+            self.halted = False
+        epoch = record.get("epoch")
+        if kind in {"arm", "start", "halt", "reset", "run"} and isinstance(epoch, int):
+            self.epoch = max(self.epoch, epoch)
+
+
+@attrs.define(kw_only=True)
+class Attachment:
+    """An opened home.
+
+    Attributes:
+        home: its paths.
+        identity: its UUID.
+        limits_sha256: of the limits file.
+        core: restored, IDLE or HALTED.
+        journal: ready to be appended to.
+        segment: the file that it appends to.
+        page: mapped, or None if there is no valid one.
+        running: the lock held shared from start to quiet.
+        writer: the lock held exclusively while attached.
+        latch: the record, or None.
+        latch_stat: of the file that it was read from.
+        fault: why it came up HALTED although no HALTED record says so, or None.
+        told: what the journal's last words were.
+        salvage: what recovery set aside, or None.
+    """
+
+    home: Home
+    identity: str
+    limits_sha256: str
+    errors_in_a_row: int
+    core: Core
+    journal: Journal
+    segment: Segment
+    page: Page | None
+    running: FileLock
+    writer: FileLock
+    latch: Latch | None
+    latch_stat: os.stat_result | None
+    fault: tuple[HaltCode, str] | None
+    told: Told
+    salvage: Salvage | None
+
+
+def open_home(path: str | os.PathLike[str], who: str) -> Attachment:
+    """Open a home for one engine.
+
+    Args:
+        path: the home.
+        who: said to whoever is refused because we are attached.
+
+    Raises:
+        HomeError: there is no home, its journal can't be opened, or another engine is attached.
+        LimitsError: its limits are missing or wrong.
+    """
+    home = Home(path)
+    home.require()
+    limits, digest = home.read_limits()
+    try:
+        writer = FileLock(home.writer_lock)
+    except OSError as error:
+        message = f"{home.writer_lock}: cannot be opened, so nothing is permitted: {error.strerror}"
+        raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+    try:
+        if not writer.exclusive():
+            message = f"{home.path}: in use by {writer.holder()}"
+            raise HomeError(HaltCode.EXTERNAL, message)
+        writer.note(who)
+        latch, latch_stat, page, fault = _witnesses(home)
+        core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
+        restorer, told = Restorer(core), Told()
+        recovery = Recovery(visit=lambda record: (told.visit(record), restorer.play(record)))
+        opened = segments(home.journal)
+        for name in opened:
+            for line in lines(name):
+                recovery.feed(line)
+        last = opened[-1] if opened else home.journal / segment_name(0)
+        salvage = _salvage(recovery, last) if opened else None
+        holes = restorer.finish()
+        fault = fault or _contradiction(latch, told, holes, recovery)
+        if latch is None:
+            core.epoch = max(told.epoch, 1)
+        if fault is None and latch is not None and latch.state == latches.ARMED:
+            core.mode = Mode.IDLE
+        return Attachment(
+            home=home,
+            identity=latch.home if latch else home.identity(),
+            limits_sha256=digest,
+            errors_in_a_row=limits.errors_in_a_row,
+            core=core,
+            journal=Journal(segment := Segment(last), recovery.tree),
+            segment=segment,
+            page=page,
+            running=FileLock(home.lock),
+            writer=writer,
+            latch=latch,
+            latch_stat=latch_stat,
+            fault=fault,
+            told=told,
+            salvage=salvage,
+        )
+    except OSError as error:
+        writer.close()
+        message = f"{home.path}: the journal cannot be opened, so nothing is permitted: {error}"
+        raise HomeError(HaltCode.JOURNAL_FAILED, message) from error
+    except BaseException:
+        writer.close()
+        raise
+
+
+def _witnesses(
+    home: Home,
+) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
+    """Latch and page, and what is wrong with them."""
+    latch: Latch | None = None
+    found: os.stat_result | None = None
+    page: Page | None = None
+    fault: tuple[HaltCode, str] | None = None
+    try:
+        latch, found = read_latch(home.latch)
+    except LatchError as error:
+        fault = (error.code, str(error))
+    try:
+        page = Page(home.page, latch.home if latch else home.identity())
+    except LatchError as error:
+        fault = fault or (error.code, str(error))
+    if fault is None and latch is not None and page is not None:
+        if latch.state == latches.ARMED and page.map[0] != ARMED:
+            fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
+    if page is not None and (fault is not None or latch is None or latch.state != latches.ARMED):
+        page.halt()
+    return latch, found, page, fault
+
+
+def _contradiction(
+    latch: Latch | None, told: Told, holes: list[str], recovery: Recovery
+) -> tuple[HaltCode, str] | None:
+    """What the journal has against an armed latch."""
+    if recovery.damaged:
+        return HaltCode.JOURNAL_FAILED, "the journal is damaged before its end; see `interlock verify`"
+    if holes:
+        return HaltCode.LIMITS_INVALID, f"the journal has orders that the limits do not know: {holes[0]}"
+    if latch is None:
+        return None
+    if latch.epoch < told.epoch:
+        return HaltCode.LATCH_REPLACED, f"the latch is of epoch {latch.epoch}, the journal of {told.epoch}"
+    if latch.state == latches.ARMED and told.halted and latch.epoch == told.epoch:
+        return HaltCode.LATCH_REPLACED, f"the latch is armed in epoch {latch.epoch}, which the journal saw halted"
+    return None
+
+
+def _salvage(recovery: Recovery, path: Path) -> Salvage | None:
+    """Move what follows the last valid seal out of the way."""
+    if path.stat().st_size == recovery.sealed_bytes:
+        return None
+    sidecar, torn = cut(path, recovery.sealed_bytes)
+    return Salvage(
+        sealed=recovery.tree.size,
+        root=recovery.tree.root(),
+        torn_file=sidecar.name,
+        torn=torn,
+        records=tuple(recovery.tail),
+    )

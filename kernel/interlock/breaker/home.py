@@ -1,0 +1,344 @@
+"""The home: where its files are, making one, halting and resetting it from outside, and looking at it.
+
+Everything here works on files alone, with no engine and no journal, so that any process can halt any
+home that it may write. What is done here is written into the journal by the kernel that next sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import tomllib
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from interlock.breaker import latch as latches
+from interlock.breaker.latch import Latch, LatchError, read_latch, sync_directory, write_durably, write_latch
+from interlock.breaker.lock import FileLock
+from interlock.breaker.page import Page
+from interlock.core.errors import InterlockError, LimitsError
+from interlock.core.limits import Limits
+from interlock.core.modes import ARMED
+from interlock.core.reasons import HaltCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Home", "HomeError", "Now", "Quiet", "boot_id"]
+
+_ARM: Final = "ARM"
+_RESET: Final = "RESET"
+
+
+class HomeError(InterlockError):
+    """The home can't be used as asked; nothing is permitted. ``code`` is a stable code."""
+
+    def __init__(self, code: HaltCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@attrs.frozen(kw_only=True)
+class Now:
+    """A moment: microseconds UTC, and nanoseconds of the monotonic clock."""
+
+    ts_us: int
+    mono_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class Quiet:
+    """What a halt from outside reached.
+
+    Attributes:
+        durable: whether the latch record is on disk (the page byte is set in any case).
+        confirmed: whether every engine attached to the home is known to have stopped sending.
+        message: what went wrong or is still awaited, for people.
+    """
+
+    durable: bool
+    confirmed: bool
+    message: str
+
+
+def boot_id() -> str:
+    """The id of this boot of the machine; empty where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+class Home:
+    """The paths of one home, and what can be done to it without an engine.
+
+    Args:
+        path: the directory.
+    """
+
+    __slots__ = ("journal", "latch", "limits", "lock", "page", "path", "writer_lock")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.latch = self.path / "latch.json"
+        self.page = self.path / "page"
+        self.lock = self.path / "lock"
+        self.limits = self.path / "limits.toml"
+        self.journal = self.path / "journal"
+        self.writer_lock = self.journal / "writer.lock"
+
+    def require(self) -> None:
+        """See that there is a home at all.
+
+        Raises:
+            HomeError: there is none.
+        """
+        try:
+            there = self.journal.is_dir()
+        except OSError:
+            there = False
+        if not there:
+            message = f"{self.path}: no home here, so nothing is permitted; make one with `interlock arm`"
+            raise HomeError(HaltCode.LATCH_ABSENT, message)
+
+    # -- Making one ------------------------------------------------------------------------------
+
+    def arm(self, limits: bytes, *, home: str, operator: str, reason: str, now: Now) -> None:
+        """Make the home, armed, in epoch 1. It appears whole or not at all.
+
+        Args:
+            limits: the bytes of the limits file; they must be valid.
+            home: a fresh UUID.
+            operator: who arms it.
+            reason: why.
+            now: the time.
+
+        Raises:
+            HomeError: something is at the path already, or it can't be written.
+            LimitsError: the limits are not valid.
+        """
+        parse_limits(limits, "limits")
+        parent = self.path.absolute().parent
+        try:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                message = f"{self.path}: there is something here already; a halted home is reset, not armed again"
+                raise HomeError(HaltCode.HOME_UNREADABLE, message)
+            parent.mkdir(parents=True, exist_ok=True)
+            building = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=parent))
+            try:
+                made = Home(building)
+                made.journal.mkdir(mode=0o700)
+                write_durably(made.limits, limits)
+                FileLock(made.lock).close()
+                FileLock(made.writer_lock).close()
+                Page.make(made.page, home)
+                write_latch(made.latch, _armed(1, home, _ARM, operator, reason, now))
+                Page(made.page, home).arm()
+                sync_directory(made.journal)
+                os.rename(building, self.path)
+            except BaseException:
+                shutil.rmtree(building, ignore_errors=True)
+                raise
+            sync_directory(parent)
+        except OSError as error:
+            message = f"{self.path}: the home cannot be made: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+
+    # -- Looking at it ---------------------------------------------------------------------------
+
+    def read_limits(self) -> tuple[Limits, str]:
+        """The limits, and the SHA-256 of their file.
+
+        Raises:
+            LimitsError: missing or wrong.
+        """
+        try:
+            data = self.limits.read_bytes()
+        except OSError as error:
+            message = f"{self.limits}: cannot be read: {error.strerror}"
+            raise LimitsError(message) from error
+        return parse_limits(data, str(self.limits)), sha256(data).hexdigest()
+
+    def identity(self) -> str:
+        """The home's UUID: from the latch, else from the page, else empty."""
+        try:
+            return read_latch(self.latch)[0].home
+        except LatchError:
+            try:
+                return self.page.read_bytes()[64:100].decode("ascii").strip("\x00")
+            except (OSError, UnicodeDecodeError):
+                return ""
+
+    def latch_state(self) -> tuple[Latch | None, LatchError | None, int]:
+        """The latch, or why there is none; and the page byte, 0 if there is no page."""
+        latch: Latch | None = None
+        fault: LatchError | None = None
+        try:
+            latch, _ = read_latch(self.latch)
+        except LatchError as error:
+            fault = error
+        byte = 0
+        try:
+            page = Page(self.page, latch.home if latch else self.identity())
+            byte = page.map[0]
+            page.map.close()
+        except LatchError as error:
+            fault = fault or error
+        return latch, fault, byte
+
+    # -- Stopping it, and letting it start again --------------------------------------------------
+
+    def halt(self, cause: Callable[[Latch], Latch], timeout_s: float) -> Quiet:
+        """Halt the home from outside: the byte, then the record, then wait until all engines are out.
+
+        Args:
+            cause: makes the halted record from the armed one.
+            timeout_s: how long to wait for quiet.
+        """
+        self.require()
+        problems: list[str] = []
+        latch: Latch | None = None
+        try:
+            latch, _ = read_latch(self.latch)
+        except LatchError as error:
+            problems.append(str(error))  # which is a halt as well
+        try:
+            page = Page(self.page, latch.home if latch else self.identity())
+            page.halt()
+            page.map.close()
+        except LatchError as error:
+            problems.append(str(error))
+        durable = latch is None or latch.state == latches.HALTED
+        if latch is not None and latch.state == latches.ARMED:
+            try:
+                write_latch(self.latch, cause(latch))
+                durable = True
+            except OSError as error:
+                problems.append(f"the latch is not yet durable: {error}")
+        confirmed = self._quiet(timeout_s, problems)
+        return Quiet(durable=durable, confirmed=confirmed, message="; ".join(problems))
+
+    def _quiet(self, timeout_s: float, problems: list[str]) -> bool:
+        try:
+            lock = FileLock(self.lock)
+        except OSError as error:
+            problems.append(f"{self.lock}: {error.strerror}: nobody can tell who is still sending")
+            return False
+        try:
+            if lock.exclusive(timeout_s):
+                return True
+            problems.append(f"still attached and not quiet: {self.holder()}")
+            return False
+        finally:
+            lock.close()
+
+    def holder(self) -> str:
+        """Which engine is attached, by its own account."""
+        try:
+            return self.writer_lock.read_text(encoding="utf-8").strip() or "an engine"
+        except (OSError, UnicodeDecodeError):
+            return "an engine"
+
+    def reset(self, *, epoch: int, known_epoch: int, operator: str, reason: str, now: Now) -> Latch:
+        """Arm a halted home again, in the next epoch. A separate `start` must follow.
+
+        Args:
+            epoch: the current epoch, as the operator knows it.
+            known_epoch: the highest epoch that the journal knows, for a latch that can't be read.
+            operator: who answers for it.
+            reason: why it is safe now.
+            now: the time.
+
+        Raises:
+            HomeError: not halted, another epoch, an engine that is not quiet, or it can't be written.
+        """
+        self.require()
+        if not operator.strip() or not reason.strip():
+            message = "a reset needs an operator and a reason"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message)
+        latch: Latch | None = None
+        fault: LatchError | None = None
+        try:
+            latch, _ = read_latch(self.latch)
+        except LatchError as error:
+            fault = error
+        lock = FileLock(self.lock)
+        try:
+            if not lock.exclusive():
+                message = f"{self.path}: {self.holder()} is not quiet; stop it before a reset"
+                raise HomeError(HaltCode.EXTERNAL, message)
+            current = max(latch.epoch if latch else 0, known_epoch)
+            if latch is not None and latch.state != latches.HALTED and self.latch_state()[2] == ARMED and latch.epoch >= known_epoch:
+                message = f"{self.path}: not halted (epoch {latch.epoch}), so there is nothing to reset"
+                raise HomeError(HaltCode.EXTERNAL, message)
+            if epoch != current:
+                message = f"{self.path}: epoch {epoch} is not the current one; look at `interlock status`"
+                raise HomeError(HaltCode.EXTERNAL, message)
+            return self._rearm(current + 1, latch, fault, operator, reason, now)
+        except OSError as error:
+            message = f"{self.path}: cannot be reset: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+        finally:
+            lock.close()
+
+    def _rearm(  # noqa: PLR0913, PLR0917 - one step of `reset`, with what that was told
+        self, epoch: int, latch: Latch | None, fault: LatchError | None, operator: str, reason: str, now: Now
+    ) -> Latch:
+        home = latch.home if latch else self.identity()
+        if fault is not None and os.path.lexists(self.latch):
+            _set_aside(self.latch)
+        try:
+            Page(self.page, home).check()
+        except LatchError:
+            if os.path.lexists(self.page):
+                _set_aside(self.page)
+            Page.make(self.page, home)
+        page = Page(self.page, home)
+        armed = _armed(epoch, home, _RESET, operator, reason, now)
+        write_latch(self.latch, armed)
+        page.arm()
+        page.map.close()
+        return armed
+
+
+def _armed(  # noqa: PLR0913, PLR0917
+    epoch: int, home: str, code: str, operator: str, reason: str, now: Now
+) -> Latch:
+    return Latch(
+        state=latches.ARMED,
+        epoch=epoch,
+        home=home,
+        code=code,
+        reason=reason,
+        source="operator",
+        operator=operator,
+        ts_us=now.ts_us,
+        boot=boot_id(),
+        mono_ns=now.mono_ns,
+    )
+
+
+def _set_aside(path: Path) -> None:
+    number = 0
+    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
+        number += 1
+    os.rename(path, aside)
+
+
+def parse_limits(data: bytes, where: str) -> Limits:
+    """Limits from the bytes of a TOML file; its fractions are read as exact decimals.
+
+    Raises:
+        LimitsError: with file, and line or key.
+    """
+    try:
+        table = tomllib.loads(data.decode("utf-8"), parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{where}: not valid TOML: {error}"
+        raise LimitsError(message) from error
+    return Limits.from_mapping(table, where)

@@ -1,0 +1,83 @@
+"""File locks (``flock``), each on a descriptor of its own.
+
+A lock is never the latch: the kernel drops it with its holder. It says two other things: who may write
+the journal (exclusive), and whether anyone may still be sending (an engine holds ``lock`` shared from
+its start until it is quiet, so that whoever gets it exclusively knows that all are out).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FileLock"]
+
+_POLL_S = 0.002
+
+
+class FileLock:
+    """One lock on one open file description."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the lock file.
+
+        Raises:
+            OSError: it can't be.
+        """
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def shared(self) -> bool:
+        """Take it shared, if nobody holds it exclusively now."""
+        return self._try(fcntl.LOCK_SH)
+
+    def exclusive(self, timeout_s: float = 0.0) -> bool:
+        """Take it exclusively; False if others still held it at the time-out."""
+        deadline = time.monotonic() + timeout_s
+        while not self._try(fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def _try(self, how: int) -> bool:
+        try:
+            fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let go."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def note(self, text: str) -> None:
+        """Write into the file who holds it, for whoever is refused."""
+        os.truncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode(), 0)
+
+    def holder(self) -> str:
+        """What the holder wrote."""
+        return os.pread(self._descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+
+    def same(self) -> bool:
+        """Whether the file at the path is still the one that is open."""
+        try:
+            found = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return False
+        mine = os.fstat(self._descriptor)
+        return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
+
+    def close(self) -> None:
+        """Let go and close; also in a forked child, where it leaves the parent's lock alone only if never unlocked."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,102 @@
+"""The mapped page: one byte that every process attached to a home can see at once.
+
+Byte 0 mirrors the latch: `ARMED`, or anything else for halt. Behind it stands whose page it is, so that a
+foreign file put in its place is known for what it is. Reading the byte is one memory read; setting
+it to zero needs no disk, no lock and no consent.
+
+The page is a file in the home, so whoever may write the home may also truncate it; then the next
+look at it ends the process (SIGBUS). That ends emission, too.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING, Final
+
+from interlock.breaker.latch import LatchError, write_durably
+from interlock.core.modes import ARMED
+from interlock.core.reasons import HaltCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Page"]
+
+SIZE: Final = 4096
+_MAGIC: Final = b"interlock page 1\n"
+_HOME_AT: Final = 64
+_HOME_LENGTH: Final = 36
+
+
+class Page:
+    """The page of one home, mapped into this process.
+
+    Attributes:
+        map: the mapping; the order path reads ``map[0]``.
+    """
+
+    __slots__ = ("_path", "_stat", "map")
+
+    def __init__(self, path: Path, home: str) -> None:
+        """Map it.
+
+        Raises:
+            LatchError: absent, unreadable, of the wrong size, or of another home.
+        """
+        self._path = path
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError as error:
+            message = f"{path}: there is no page"
+            raise LatchError(HaltCode.LATCH_ABSENT, message) from error
+        except OSError as error:
+            message = f"{path}: cannot be opened: {error.strerror}"
+            raise LatchError(HaltCode.HOME_UNREADABLE, message) from error
+        try:
+            self._stat = os.fstat(descriptor)
+            if self._stat.st_size != SIZE:
+                message = f"{path}: {self._stat.st_size} bytes, expected {SIZE}"
+                raise LatchError(HaltCode.LATCH_CORRUPT, message)
+            self.map = mmap.mmap(descriptor, SIZE)
+        except (OSError, ValueError) as error:
+            message = f"{path}: cannot be mapped: {error}"
+            raise LatchError(HaltCode.HOME_UNREADABLE, message) from error
+        finally:
+            os.close(descriptor)
+        whose = self.map[_HOME_AT : _HOME_AT + _HOME_LENGTH]
+        if self.map[1 : 1 + len(_MAGIC)] != _MAGIC or whose != home.encode():
+            self.map.close()
+            message = f"{path}: not the page of home {home}"
+            raise LatchError(HaltCode.PAGE_REPLACED, message)
+
+    @staticmethod
+    def make(path: Path, home: str) -> None:
+        """Write a fresh page, halted."""
+        data = bytearray(SIZE)
+        data[1 : 1 + len(_MAGIC)] = _MAGIC
+        data[_HOME_AT : _HOME_AT + _HOME_LENGTH] = home.encode()
+        write_durably(path, bytes(data))
+
+    def halt(self) -> None:
+        """Stop emission in every process, now."""
+        self.map[0] = 0
+
+    def arm(self) -> None:
+        """Mirror an armed latch; only after the record is durable."""
+        self.map[0] = ARMED
+
+    def check(self) -> None:
+        """See that the file is still the one that is mapped.
+
+        Raises:
+            LatchError: it is gone or another.
+        """
+        try:
+            found = os.stat(self._path, follow_symlinks=False)
+        except OSError as error:
+            message = f"{self._path}: gone: {error.strerror}"
+            raise LatchError(HaltCode.PAGE_REPLACED, message) from error
+        if (found.st_ino, found.st_dev, found.st_size) != (self._stat.st_ino, self._stat.st_dev, SIZE):
+            message = f"{self._path}: replaced while in use"
+            raise LatchError(HaltCode.PAGE_REPLACED, message)

@@ -1,0 +1,21 @@
+"""What is raised, under one root. A refusal is not here: refusals are values (`Verdict`)."""
+
+from __future__ import annotations
+
+__all__ = ["InterlockError", "LimitsError", "MisuseError", "PermitError"]
+
+
+class InterlockError(Exception):
+    """The root of everything that Interlock raises."""
+
+
+class MisuseError(InterlockError):
+    """The caller broke the contract of a call; nothing was changed."""
+
+
+class PermitError(MisuseError):
+    """A permit was made, copied, or used other than once inside its send."""
+
+
+class LimitsError(InterlockError):
+    """The limits are missing, incomplete or senseless; the message names file and key."""

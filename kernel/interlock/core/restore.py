@@ -1,0 +1,146 @@
+"""After a restart: what the journal says is owned and owed.
+
+A kernel that forgot its position would grant an exit that turns it, and one that forgot its losses would let
+a restart pay for them. So the records of the journal are played into a fresh core, oldest first.
+Limits are not judged again: what was granted was granted. A permit of which nobody wrote how it
+ended may have been sent: it comes back as unknown, and counts as working until the venue says.
+
+Modes are not restored. Whether the kernel is HALTED is the latch's to say, and it never comes back RUNNING.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, cast
+
+from interlock.core.ledger import Status, Working
+from interlock.core.values import Fill, Order, OrderType, Side, TimeInForce
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from interlock.core.machine import Machine
+
+__all__ = ["Restorer", "restore"]
+
+
+def restore(core: Machine, records: Iterable[Mapping[str, object]]) -> list[str]:
+    """Play journal records into a fresh core.
+
+    Args:
+        core: as it was made, nothing done with it yet.
+        records: decoded lines of the journal in their order; a ``salvage`` record stands for what it carries.
+
+    Returns:
+        What could not be restored, a line each: an instrument that the limits no longer know. The
+        caller must not go on to trade with such a hole in the ledger.
+    """
+    restorer = Restorer(core)
+    for record in records:
+        restorer.play(record)
+    return restorer.finish()
+
+
+class Restorer:
+    """Takes the records one by one; see `restore`."""
+
+    def __init__(self, core: Machine) -> None:
+        self.core = core
+        self.holes: list[str] = []
+        self.open: dict[int, Working] = {}
+        self._trips, core.trips_on_anomaly = core.trips_on_anomaly, False
+
+    def finish(self) -> list[str]:
+        """All records were played: what is still open is unknown. Returns the holes."""
+        core = self.core
+        core.trips_on_anomaly = self._trips
+        for working in core.working.values():
+            if working.status is Status.GRANTED:
+                working.status = Status.UNKNOWN
+        core.notices.clear()
+        return self.holes
+
+    def play(self, record: Mapping[str, object]) -> None:
+        """Apply one record, if its kind says something about the ledger."""
+        kind = record["kind"]
+        if kind == "salvage":
+            self.play(cast("Mapping[str, object]", record["record"]))
+        elif kind == "permit":
+            self._permit(record)
+        elif kind in {"sent", "unknown", "void"}:
+            self._outcome(cast("int", record["permit"]), str(kind))
+        elif kind == "accept":
+            self.core.on_accept(cast("str", record["id"]))
+        elif kind in {"cancelled", "reject"}:
+            self.core.on_closed(cast("str", record["id"]), str(kind))
+        elif kind == "fill":
+            self._fill(record)
+        elif kind == "mark":
+            self._mark(record)
+        elif kind == "start":
+            session = record["session"]
+            if isinstance(session, str) and session != self.core.session:
+                self.core.begin_session(session)
+        elif kind == "reset":
+            for account in self.core.accounts():
+                account.begin_session()
+
+    def _permit(self, record: Mapping[str, object]) -> None:
+        book = self.core.books.get(cast("str", record["instrument"]))
+        price = cast("str | None", record["price"])
+        order = Order(
+            client_order_id=cast("str", record["id"]),
+            instrument=cast("str", record["instrument"]),
+            side=Side(cast("str", record["side"])),
+            quantity=Decimal(cast("str", record["quantity"])),
+            order_type=OrderType(cast("str", record["type"])),
+            price=None if price is None else Decimal(price),
+            time_in_force=TimeInForce(cast("str", record["tif"])),
+            reduce_only=cast("bool", record["reduce_only"]),
+        )
+        size, size_text, _ = book.sizes[str(order.quantity)] if book else (None, "", None)
+        units, price_text = 0, None
+        if book and order.price is not None:
+            units, price_text, _ = book.prices[str(order.price)]
+        if book is None or size is None or units is None:
+            self.holes.append(f"record {record['seq']}: {order.instrument} is not known with this grid")
+            return
+        number = cast("int", record["seq"])
+        working = Working(order, book, number, size, size_text, units, price_text)
+        self.core.regrant(working)
+        self.open[number] = working
+
+    def _outcome(self, number: int, kind: str) -> None:
+        working = self.open.pop(number, None)
+        if working is None:
+            return
+        if kind == "void":
+            self.core.void(working)
+        elif working.status is Status.GRANTED:
+            working.status = Status.DONE if kind == "sent" else Status.UNKNOWN
+
+    def _fill(self, record: Mapping[str, object]) -> None:
+        instrument = cast("str", record["instrument"])
+        if instrument not in self.core.books:
+            self.holes.append(f"record {record['seq']}: {instrument} is not known")
+            return
+        self.core.on_fill(
+            Fill(
+                client_order_id=cast("str", record["id"]),
+                fill_id=cast("str", record["fill"]),
+                instrument=instrument,
+                side=Side(cast("str", record["side"])),
+                quantity=Decimal(cast("str", record["quantity"])),
+                price=Decimal(cast("str", record["price"])),
+                fee=Decimal(cast("str", record["fee"])),
+            )
+        )
+
+    def _mark(self, record: Mapping[str, object]) -> None:
+        for account in self.core.accounts():
+            if account.currency == record["currency"]:
+                account.restore(
+                    equity=Decimal(cast("str", record["equity"])),
+                    opening=Decimal(cast("str", record["opening"])),
+                    peak=Decimal(cast("str", record["peak"])),
+                )

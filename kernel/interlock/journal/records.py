@@ -1,0 +1,159 @@
+"""One function for each kind of record: the members, in the order of ``docs/journal.md``.
+
+Every one takes the head first: ``seq``, ``ts`` (us UTC) and ``mono`` (ns in the run).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlock.core.ledger import Working
+    from interlock.core.values import Fill, Order, Verdict
+
+__all__ = ["MARKER", "printed"]
+
+MARKER: Final = "[KILL_SWITCH] ENGAGED"
+_LONGEST: Final = 64
+_LONGEST_TEXT: Final = 500
+
+Record = dict[str, object]
+
+
+def printed(value: object, longest: int = _LONGEST) -> str | None:
+    """Anything at all as text that fits into a record: cut, and without lone surrogates."""
+    if value is None:
+        return None
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a value whose str() raises must still be refused and recorded
+        text = f"<{type(value).__name__}>"
+    return text[:longest].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def text(value: object) -> str:
+    """A longer free text: a reason, an error."""
+    return printed(value, _LONGEST_TEXT) or ""
+
+
+def head(seq: int, kind: str, ts: int, mono: int) -> Record:
+    """What every record begins with."""
+    return {"v": 1, "seq": seq, "kind": kind, "ts": ts, "mono": mono}
+
+
+def permit(seq: int, ts: int, mono: int, epoch: int, working: Working) -> Record:
+    """Gate 2 accepted."""
+    order = working.order
+    reference = working.book.reference
+    _, bid, _, ask = reference if reference is not None else (0, "0", 0, "0")
+    return {
+        "v": 1,
+        "seq": seq,
+        "kind": "permit",
+        "ts": ts,
+        "mono": mono,
+        "epoch": epoch,
+        "id": order.client_order_id,
+        "instrument": order.instrument,
+        "side": order.side,
+        "type": order.order_type,
+        "quantity": working.size_text,
+        "price": working.price_text,
+        "tif": order.time_in_force,
+        "reduce_only": order.reduce_only,
+        "bid": bid,
+        "ask": ask,
+    }
+
+
+def refuse(  # noqa: PLR0913, PLR0917
+    seq: int, ts: int, mono: int, epoch: int, mode: str, order: Order, verdict: Verdict
+) -> Record:
+    """Gate 2 refused; the order may be anything."""
+    reduce_only = getattr(order, "reduce_only", None)
+    return {
+        "v": 1,
+        "seq": seq,
+        "kind": "refuse",
+        "ts": ts,
+        "mono": mono,
+        "epoch": epoch,
+        "mode": mode,
+        "id": printed(getattr(order, "client_order_id", None)),
+        "instrument": printed(getattr(order, "instrument", None)),
+        "side": printed(getattr(order, "side", None)),
+        "type": printed(getattr(order, "order_type", None)),
+        "quantity": printed(getattr(order, "quantity", None)),
+        "price": printed(getattr(order, "price", None)),
+        "tif": printed(getattr(order, "time_in_force", None)),
+        "reduce_only": reduce_only if type(reduce_only) is bool else None,
+        "code": verdict.reason,
+        "limit": printed(verdict.limit),
+        "value": printed(verdict.value),
+    }
+
+
+def sent(seq: int, ts: int, mono: int, number: int, begun: int, result: object) -> Record:  # noqa: PLR0913, PLR0917
+    """The send returned."""
+    return {
+        "v": 1,
+        "seq": seq,
+        "kind": "sent",
+        "ts": ts,
+        "mono": mono,
+        "permit": number,
+        "begun": begun,
+        "result": result if result is None else printed(result),
+    }
+
+
+def fill(seq: int, ts: int, mono: int, done: Fill, *, known: bool) -> Record:
+    """The venue reported an execution."""
+    return {
+        **head(seq, "fill", ts, mono),
+        "id": printed(done.client_order_id),
+        "fill": printed(done.fill_id),
+        "instrument": printed(done.instrument),
+        "side": printed(done.side),
+        "quantity": f"{done.quantity:f}",
+        "price": f"{done.price:f}",
+        "fee": f"{done.fee:f}",
+        "known": known,
+    }
+
+
+def halt(  # noqa: PLR0913
+    seq: int,
+    ts: int,
+    mono: int,
+    *,
+    run: str,
+    utc: str,
+    version: str,
+    epoch: int,
+    code: str,
+    reason: str,
+    source: str,
+    operator: str | None,
+    at: int,
+    first: bool,
+    in_flight: Sequence[int],
+) -> Record:
+    """The kill switch."""
+    return {
+        **head(seq, "halt", ts, mono),
+        "marker": MARKER,
+        "run": run,
+        "utc": utc,
+        "version": version,
+        "epoch": epoch,
+        "code": code,
+        "reason": text(reason),
+        "source": text(source),
+        "operator": operator if operator is None else text(operator),
+        "at": at,
+        "first": first,
+        "in_flight": list(in_flight),
+    }

@@ -1,0 +1,167 @@
+"""The writer: numbers records, makes them lines, seals batches.
+
+Two rules.
+
+1. **A record is written, or the journal is broken.** The first write or sync that fails breaks it for good:
+   every later call raises `JournalError` at once. A retry after a failed write could leave a hole
+   that nobody sees.
+2. **Only what must be there before something else happens is written at once** (`write`). What
+   merely tells what was (`note`) may wait for the next write, in its place in the order.
+
+A batch ends in a seal: a record with the Merkle root over all lines before it. The seal is a leaf of the
+tree like any other line.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from orjson import OPT_STRICT_INTEGER, JSONEncodeError, dumps
+
+from interlock.core.errors import InterlockError
+from interlock.journal.tree import Tree
+
+__all__ = ["BATCH", "Journal", "JournalError", "Sink"]
+
+BATCH: Final = 1024
+"""Records after which a seal is written."""
+
+_BUFFER_BYTES: Final = 1 << 16
+
+
+class JournalError(InterlockError):
+    """The journal could not take a record, now or earlier. The kernel must halt."""
+
+
+class Sink(Protocol):
+    """Where the bytes go: a file, or what a test puts there. Raises OSError when it can't."""
+
+    def write(self, data: bytes) -> None:
+        """Take all of it, in such a way that it outlives this process."""
+
+    def sync(self) -> None:
+        """Make all that was taken outlive the machine's power."""
+
+
+class Journal:
+    """Appends records to one sink.
+
+    Args:
+        sink: takes the lines.
+        tree: over the lines that are already there.
+
+    Attributes:
+        seq: the number of the next record.
+        size_bytes: bytes written by this writer.
+        broken: why it can't be written any more, or None.
+    """
+
+    __slots__ = ("_buffer", "_leaves", "_sink", "_tree", "broken", "seq", "size_bytes")
+
+    def __init__(self, sink: Sink, tree: Tree) -> None:
+        self._sink = sink
+        self._tree = tree
+        self._leaves: list[bytes] = []
+        self._buffer = bytearray()
+        self.seq = tree.size
+        self.size_bytes = 0
+        self.broken: str | None = None
+
+    def write(self, record: dict[str, object]) -> None:
+        """Append a record; when this returns, it and all before it are with the sink.
+
+        Args:
+            record: with ``seq`` equal to `seq`; the keys in the order of the format.
+
+        Raises:
+            JournalError: it is broken, now or since earlier.
+        """
+        if self.broken is not None:
+            raise JournalError(self.broken)
+        try:
+            line = dumps(record, option=OPT_STRICT_INTEGER)  # an integer of 2^53 or more is refused
+            self._leaves.append(line)
+            if self._buffer:
+                self._buffer += line
+                self._buffer += b"\n"
+                self._flush()
+            else:
+                self._sink.write(line + b"\n")
+                self.size_bytes += len(line) + 1
+            self.seq += 1
+            if len(self._leaves) >= BATCH:
+                self.seal(record["ts"], record["mono"])
+        except (OSError, JSONEncodeError) as error:
+            raise self._break(error) from error
+
+    def note(self, record: dict[str, object]) -> None:
+        """Append a record that may wait for the next `write`, `flush` or `seal`."""
+        if self.broken is not None:
+            raise JournalError(self.broken)
+        try:
+            line = dumps(record, option=OPT_STRICT_INTEGER)  # an integer of 2^53 or more is refused
+            self._leaves.append(line)
+            self._buffer += line
+            self._buffer += b"\n"
+            self.seq += 1
+            if len(self._leaves) >= BATCH or len(self._buffer) > _BUFFER_BYTES:
+                self.seal(record["ts"], record["mono"])
+        except (OSError, JSONEncodeError) as error:
+            raise self._break(error) from error
+
+    def flush(self) -> None:
+        """Hand all that waits to the sink."""
+        if self.broken is not None:
+            raise JournalError(self.broken)
+        if self._buffer:
+            try:
+                self._flush()
+            except OSError as error:
+                raise self._break(error) from error
+
+    def seal(self, ts: object, mono: object) -> None:
+        """End the batch, if there is one, with a seal made at ``ts`` (us) and ``mono`` (ns)."""
+        if self.broken is not None:
+            raise JournalError(self.broken)
+        if not self._leaves:
+            return
+        self._tree.extend(self._leaves)
+        line = dumps(
+            {
+                "v": 1,
+                "seq": self.seq,
+                "kind": "seal",
+                "ts": ts,
+                "mono": mono,
+                "size": self._tree.size,
+                "root": self._tree.root(),
+            }
+        )
+        self._buffer += line
+        self._buffer += b"\n"
+        self.seq += 1
+        try:
+            self._flush()
+            self._tree.extend([line])  # no batch is open again until a record follows
+        except OSError as error:
+            raise self._break(error) from error
+        self._leaves = []
+
+    def sync(self) -> None:
+        """Make all that was written durable."""
+        if self.broken is not None:
+            raise JournalError(self.broken)
+        try:
+            self._sink.sync()
+        except OSError as error:
+            raise self._break(error) from error
+
+    def _flush(self) -> None:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._sink.write(data)
+        self.size_bytes += len(data)
+
+    def _break(self, error: Exception) -> JournalError:
+        self.broken = f"the journal cannot be written: {error}"
+        return JournalError(self.broken)

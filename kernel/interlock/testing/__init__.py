@@ -1,0 +1,1 @@
+"""PROVE: what embedders and our own tests share."""

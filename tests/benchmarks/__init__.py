@@ -1,0 +1,1 @@
+"""Benchmarks of Interlock and, in the same run, of the systems beside it."""

@@ -1,0 +1,410 @@
+"""The verifier against an attacker who can seal: every journal here has right seals.
+
+So nothing but the rules stands between these journals and VERIFIED. Each bad one is a good one with
+one step too many, and must break exactly the rules that are named.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from interlock.journal.verify import Report, Status
+
+from .builder import Book, check_book, record, running
+
+MODES, SEQUENCE, SEALS = "Modes", "Sequence", "Seals"
+HALT, BEFORE, ONCE = "NoEmitAfterHalt", "JournalBeforeEmit", "OnePermitOneSend"
+
+
+def told(report: Report) -> list[tuple[str, int]]:
+    """Return the broken rules and where, in order."""
+    return [(finding.rule, finding.seq) for finding in report.findings]
+
+
+def halted() -> Book:
+    """Return a journal whose record 4 is a halt in effect since mono 3500."""
+    return running().put("halt", at=3500)
+
+
+def permitted() -> Book:
+    """Return a journal whose record 4 is a permit, granted at mono 5000."""
+    return running().put("permit", mono=5000)
+
+
+GOOD: dict[str, Callable[[], Book]] = {
+    "a halt before any start": lambda: Book().put("run").put("halt").put("halt", first=False),
+    "a restart while HALTED, then reset and start": lambda: (
+        halted().put("run").put("reset").put("run").put("start", epoch=2).put("permit", epoch=2)
+        .put("sent", permit=9, begun=2000)
+    ),
+    "epochs that are skipped": lambda: halted().put("reset", epoch=9).put("start", epoch=9),
+    "a start again after a stop": lambda: running().put("drain").put("stop").put("start"),
+    "a stop without a drain": lambda: running().put("stop"),
+    "a start after a drain that a crash ended": lambda: (
+        running().put("drain").put("run").put("start").put("permit")
+        .put("sent", permit=7, begun=2000)
+    ),
+    "a send that begun as the halt took effect": lambda: (
+        permitted().put("halt", at=5500).put("sent", permit=4, begun=5500)
+    ),
+    "a send begun as its permit was made": lambda: permitted().put("sent", permit=4, begun=5000),
+    "a send that ends after halt, reset and start": lambda: (
+        permitted().put("halt", at=5600).put("reset").put("start", epoch=2)
+        .put("sent", permit=4, begun=5600)
+    ),
+    "a void in place of a send after a halt": lambda: (
+        permitted().put("halt").put("void", permit=4)
+    ),
+    "a halt before a permit in the same run": lambda: (
+        halted().put("reset").put("start", epoch=2).put("permit", epoch=2, mono=8000)
+        .put("sent", permit=7, begun=9000)
+    ),
+    "an id again after its permit was voided": lambda: (
+        permitted().put("void", permit=4).put("permit").put("sent", permit=6, begun=7500)
+    ),
+    "an unknown that a later run tells": lambda: (
+        permitted().put("run").put("unknown", permit=4, begun=0).put("accept")
+    ),
+    "cancels in every mode": lambda: (
+        Book().put("run").put("cancel").put("cancel_end", cancel=1).put("start").put("cancel")
+        .put("halt").put("cancel").put("cancel_end", cancel=6, error="closed")
+    ),
+    "a stop after a run that left a permit open": lambda: (
+        permitted().put("run").put("accept").put("start").put("stop")
+    ),
+    "time that stands still": lambda: running().put("beat", mono=3000).put("beat", mono=3000),
+    "a clock that is moved forward": lambda: (
+        running().put("rebase", shift=3000).put("permit", mono=1)
+        .put("sent", permit=5, begun=1, mono=2)
+    ),
+    "an arm in its own run": lambda: (
+        Book().put("run").put("arm").put("end").put("run").put("start")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_allowed_is_verified(name: str) -> None:
+    """Each journal that keeps the rules, if only just, is VERIFIED."""
+    report = check_book(GOOD[name]().put("seal"))
+    assert (told(report), report.status) == ([], Status.VERIFIED)
+
+
+BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
+    # Modes
+    "a start in RUNNING": (lambda: running().put("start"), [(MODES, 4)]),
+    "a start in HALTED": (lambda: halted().put("start"), [(MODES, 5)]),
+    "RUNNING after HALTED without reset": (
+        lambda: halted().put("start").put("permit").put("void", permit=6),
+        [(MODES, 5), (HALT, 6)],
+    ),
+    "a restart that leaves HALTED": (lambda: halted().put("run").put("start"), [(MODES, 6)]),
+    "a start in the old epoch": (lambda: halted().put("reset").put("start"), [(MODES, 6)]),
+    "a start in an epoch to come": (lambda: Book().put("run").put("start", epoch=2), [(MODES, 1)]),
+    "a drain in IDLE": (lambda: Book().put("run").put("drain"), [(MODES, 1)]),
+    "a drain in HALTED": (lambda: halted().put("drain"), [(MODES, 5)]),
+    "a drain of another epoch": (lambda: running().put("drain", epoch=2), [(MODES, 4)]),
+    "a stop in IDLE": (lambda: Book().put("run").put("stop"), [(MODES, 1)]),
+    "a stop in HALTED": (lambda: halted().put("stop"), [(MODES, 5)]),
+    "a stop of another epoch": (lambda: running().put("stop", epoch=2), [(MODES, 4)]),
+    "a stop that was not drained": (
+        lambda: permitted().put("stop").put("sent", permit=4, begun=5500),
+        [(MODES, 5)],
+    ),
+    "a reset in IDLE": (lambda: Book().put("run").put("reset"), [(MODES, 1)]),
+    "a reset in RUNNING": (lambda: running().put("reset"), [(MODES, 4)]),
+    "a reset of another epoch": (lambda: halted().put("reset", prior=3, epoch=4), [(MODES, 5)]),
+    "a reset to the same epoch": (lambda: halted().put("reset", epoch=1), [(MODES, 5)]),
+    "a reset to a lower epoch": (lambda: halted().put("reset", epoch=0), [(MODES, 5)]),
+    "a second arm": (lambda: Book().put("run").put("arm").put("arm"), [(MODES, 2)]),
+    "an arm after a start": (lambda: Book().put("run").put("start").put("arm"), [(MODES, 2)]),
+    "an arm after a halt": (lambda: Book().put("run").put("halt").put("arm"), [(MODES, 2)]),
+    "an arm at epoch 2": (lambda: Book().put("run").put("arm", epoch=2), [(MODES, 1)]),
+    # NoEmitAfterHalt
+    "a permit in IDLE": (
+        lambda: Book().put("run").put("permit").put("void", permit=1),
+        [(HALT, 1)],
+    ),
+    "a permit after a halt": (lambda: halted().put("permit").put("void", permit=5), [(HALT, 5)]),
+    "a send after a halt": (
+        lambda: permitted().put("halt", at=5500).put("sent", permit=4, begun=5501),
+        [(HALT, 6)],
+    ),
+    "an unknown send after a halt": (
+        lambda: permitted().put("halt", at=5500).put("unknown", permit=4, begun=5501).put("reject"),
+        [(HALT, 6)],
+    ),
+    "a send after the first of two halts": (
+        lambda: permitted().put("halt", at=5500).put("halt", at=9000).put(
+            "sent", permit=4, begun=8000),
+        [(HALT, 7)],
+    ),
+    "a send after a halt that was told late": (
+        lambda: permitted().put("halt", at=9000).put("halt", at=5500).put(
+            "sent", permit=4, begun=8000),
+        [(HALT, 7)],
+    ),
+    "a send after halt, reset and start": (
+        lambda: permitted().put("halt", at=5500).put("reset").put("start", epoch=2).put(
+            "sent", permit=4, begun=9000),
+        [(HALT, 8)],
+    ),
+    "a permit after a reset without a start": (
+        lambda: halted().put("reset").put("permit", epoch=2).put("void", permit=6),
+        [(HALT, 6)],
+    ),
+    "a permit of the halted epoch": (
+        lambda: halted().put("reset").put("start", epoch=2).put("permit").put("void", permit=7),
+        [(HALT, 7)],
+    ),
+    "a permit after a drain": (
+        lambda: running().put("drain").put("permit").put("void", permit=5),
+        [(HALT, 5)],
+    ),
+    "a permit after a stop": (
+        lambda: running().put("stop").put("permit").put("void", permit=5),
+        [(HALT, 5)],
+    ),
+    "a permit after a restart without a start": (
+        lambda: running().put("run").put("permit").put("void", permit=5),
+        [(HALT, 5)],
+    ),
+    # JournalBeforeEmit
+    "a send without a permit": (lambda: running().put("sent", permit=3, begun=1), [(BEFORE, 4)]),
+    "a send before its permit": (
+        lambda: running().put("sent", permit=5, begun=9000).put("permit").put("void", permit=5),
+        [(BEFORE, 4)],
+    ),
+    "a send of itself": (lambda: running().put("sent", permit=4, begun=9000), [(BEFORE, 4)]),
+    "an unknown without a permit": (
+        lambda: running().put("unknown", permit=99, begun=1),
+        [(BEFORE, 4)],
+    ),
+    "a void without a permit": (lambda: running().put("void", permit=0), [(BEFORE, 4)]),
+    "a send begun before its permit": (
+        lambda: permitted().put("sent", permit=4, begun=4999),
+        [(BEFORE, 5)],
+    ),
+    "an unknown begun before its permit": (
+        lambda: permitted().put("unknown", permit=4, begun=4999).put("reject"),
+        [(BEFORE, 5)],
+    ),
+    "a send by a later run": (
+        lambda: permitted().put("run").put("sent", permit=4, begun=9000),
+        [(BEFORE, 6)],
+    ),
+    "a void by a later run": (lambda: permitted().put("run").put("void", permit=4), [(BEFORE, 6)]),
+    # OnePermitOneSend
+    "a permit used twice": (
+        lambda: permitted().put("sent", permit=4, begun=5500).put("sent", permit=4, begun=5600),
+        [(ONCE, 6)],
+    ),
+    "a send after a void": (
+        lambda: permitted().put("void", permit=4).put("sent", permit=4, begun=5600),
+        [(ONCE, 6)],
+    ),
+    "a void after an unknown": (
+        lambda: permitted().put("unknown", permit=4, begun=5500).put("void", permit=4).put("fill"),
+        [(ONCE, 6)],
+    ),
+    "an id again while its permit is open": (
+        lambda: permitted().put("permit").put("void", permit=5).put("void", permit=4),
+        [(ONCE, 5)],
+    ),
+    "an id again after it was sent": (
+        lambda: permitted().put("sent", permit=4, begun=5500).put("permit").put("void", permit=6),
+        [(ONCE, 6)],
+    ),
+    "an id again after an unknown and a restart": (
+        lambda: permitted().put("unknown", permit=4, begun=5500).put("reject").put("run")
+        .put("start").put("permit").put("void", permit=9),
+        [(ONCE, 9)],
+    ),
+    "an id again though only an earlier permit was voided": (
+        lambda: permitted().put("void", permit=4).put("permit").put(
+            "sent", permit=6, begun=7500).put("permit").put("void", permit=8),
+        [(ONCE, 8)],
+    ),
+    # Sequence
+    "no run at the beginning": (lambda: Book().put("arm"), [(SEQUENCE, 0)]),
+    "a seal at the beginning": (lambda: Book().put("seal").put("run"), [(SEQUENCE, 0)]),
+    "a record after the end": (lambda: running().put("end").put("beat"), [(SEQUENCE, 5)]),
+    "a permit after the end": (
+        lambda: running().put("end").put("permit").put("run").put("accept"),
+        [(SEQUENCE, 5)],
+    ),
+    "time that goes back": (lambda: running().put("beat", mono=2999), [(SEQUENCE, 4)]),
+    "a run that does not begin at 0": (lambda: running().put("run", mono=1), [(SEQUENCE, 4)]),
+    "a rebase that goes back": (lambda: running().put("rebase", shift=2999), [(SEQUENCE, 4)]),
+    "a rebase not at 0": (lambda: running().put("rebase", shift=5000, mono=1), [(SEQUENCE, 4)]),
+    "a rebase while a permit is open": (
+        lambda: permitted().put("rebase", shift=9000).put("void", permit=4),
+        [(SEQUENCE, 5)],
+    ),
+    "time that goes back after a rebase": (
+        lambda: running().put("rebase", shift=9000).put("beat", mono=5).put("beat", mono=4),
+        [(SEQUENCE, 6)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_forbidden_is_tampering_however_it_is_sealed(name: str) -> None:
+    """Each journal with one step too many breaks the named rules there, right seals or not."""
+    make, findings = BAD[name]
+    report = check_book(make().put("seal"))
+    assert (told(report), report.exit_code) == (findings, 6)
+    assert report.sealed == report.records, "the seals themselves hold"
+
+
+def test_the_order_of_many_halts_does_not_matter() -> None:
+    """Of all halts since its permit the earliest in time counts for a send."""
+    for times in ((7, 3, 5), (3, 5, 7), (7, 5, 3), (5, 5, 3)):
+        for begun, broken in ((3, 0), (4, 1)):
+            book = running().put("halt", at=1).put("reset").put("start", epoch=2)
+            book.put("permit", epoch=2, mono=7000)
+            permit = book.last
+            for at in times:
+                book.put("halt", at=7000 + at)
+            report = check_book(book.put("sent", permit=permit, begun=7000 + begun).put("seal"))
+            assert [rule for rule, _ in told(report)] == [HALT] * broken
+
+
+# --- recovery: record 3 seals the start, record 4 is the run that recovers, 5 its recover ---
+
+
+def test_a_salvaged_tail_counts() -> None:
+    """What was permitted and sent in a torn tail is replayed where it stood."""
+    book = running().recover(3).salvage("permit", seq=4, mono=5000)
+    book.salvage("sent", seq=5, mono=6000, permit=4, begun=5500)
+    book.salvage("halt", seq=6, mono=7000, at=6500).put("seal")
+    report = check_book(book)
+    assert (told(report), report.status) == ([], Status.VERIFIED)
+    assert told(check_book(book.put("start"))) == [(MODES, 10)], "the salvaged halt holds"
+
+
+def test_a_salvaged_permit_goes_by_its_new_number() -> None:
+    """To later records a salvaged permit is known by the seq of its salvage, and is in doubt."""
+    book = running().recover(1).salvage("permit", seq=4, mono=5000).put("seal")
+    report = check_book(book)
+    assert [(doubt.permit, doubt.order) for doubt in report.in_doubt] == [(6, "o1")]
+    book.put("unknown", permit=6, begun=0).put("accept").put("seal")
+    assert check_book(book).status is Status.VERIFIED
+
+
+def test_a_salvaged_outcome_finds_a_sealed_permit() -> None:
+    """A salvaged outcome that names a number below the seal means the permit that stands there."""
+    book = permitted().put("seal").recover(1)
+    book.salvage("sent", seq=6, mono=7000, permit=4, begun=6000).put("seal")
+    assert check_book(book).status is Status.VERIFIED
+
+
+def test_a_recovered_run_is_not_running() -> None:
+    """After the last salvaged record the engine is IDLE, as after any run."""
+    book = running().recover(1).salvage("beat", seq=4, mono=5000)
+    book.put("permit").put("void", permit=7).put("seal")
+    assert told(check_book(book)) == [(HALT, 7)]
+
+
+def test_a_journal_without_a_seal_can_be_recovered() -> None:
+    """If the very first batch was torn, recovery starts from the empty tree."""
+    book = Book().recover(2).salvage("run", seq=0).salvage("arm", seq=1, mono=1).put("seal")
+    report = check_book(book)
+    assert (told(report), report.status) == ([], Status.VERIFIED)
+
+
+def test_a_recovery_that_crashed_can_be_recovered() -> None:
+    """Salvage within salvage is replayed, and an inner recovery may have been cut short."""
+    for announced in (1, 2, 3):
+        book = running().recover(4)
+        seal = {"sealed": 3, "root": book.records[5]["root"]}
+        book.salvage("run", seq=4).salvage("recover", seq=5, mono=1, salvaged=announced, **seal)
+        # The numbers 4 and 5 are those of the first torn tail, 6 and 7 those of the second.
+        permit = record("permit", seq=4, mono=6000)
+        sent = record("sent", seq=5, mono=7000, permit=4, begun=6000)
+        book.salvage("salvage", seq=6, mono=2, record=permit)
+        book.salvage("salvage", seq=7, mono=3, record=sent)
+        report = check_book(book.put("seal").put("start").put("stop").put("seal"))
+        # The second is one more than the inner recovery announced if that was 1.
+        late = [(SEQUENCE, 9)] if announced == 1 else []
+        assert told(report) == late, announced
+
+
+def salvaging(**fields: object) -> Book:
+    """Return a journal that recovers one record, with fields of `recover` as given."""
+    return running().recover(1, **fields).salvage("beat", seq=4, mono=5000)
+
+
+BAD_RECOVERY: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
+    "another root": (lambda: salvaging(root="0" * 64), [(SEALS, 5)]),
+    "another size": (lambda: salvaging(sealed=2), [(SEALS, 5)]),
+    "a record between seal and run": (
+        lambda: running().put("beat").recover(0),
+        [(SEQUENCE, 6)],
+    ),
+    "no run before it": (
+        lambda: running().put("recover", sealed=3, root=running().recover(0).records[5]["root"]),
+        [(SEQUENCE, 4), (SEQUENCE, 4)],
+    ),
+    "salvage without recover": (
+        lambda: running().put("run").salvage("beat", seq=4),
+        [(SEQUENCE, 5)],
+    ),
+    "salvage that was not announced": (
+        lambda: salvaging().salvage("beat", seq=5, mono=6000),
+        [(SEQUENCE, 7)],
+    ),
+    "salvage that is missing": (
+        lambda: running().recover(2).salvage("beat", seq=4, mono=5000),
+        [(SEQUENCE, 7)],
+    ),
+    "salvage out of order": (
+        lambda: running().recover(2).salvage("beat", seq=5, mono=5000).salvage(
+            "beat", seq=4, mono=6000),
+        [(SEQUENCE, 7)],
+    ),
+    "salvage from before the seal": (
+        lambda: running().recover(1).salvage("beat", seq=3, mono=5000),
+        [(SEQUENCE, 6)],
+    ),
+    "salvage whose time goes back": (
+        lambda: running().recover(1).salvage("beat", seq=4, mono=2999),
+        [(SEQUENCE, 6)],
+    ),
+    "a salvaged send without a permit": (
+        lambda: running().recover(1).salvage("sent", seq=5, mono=5000, permit=4, begun=4500),
+        [(BEFORE, 6)],
+    ),
+    "a salvaged send after a salvaged halt": (
+        lambda: permitted().put("seal").recover(2).salvage("halt", seq=6, mono=7000, at=6500)
+        .salvage("sent", seq=7, mono=8000, permit=4, begun=6501),
+        [(HALT, 9)],
+    ),
+    "a salvaged permit after a salvaged drain": (
+        lambda: running().recover(2).salvage("drain", seq=4, mono=5000)
+        .salvage("permit", seq=5, mono=6000).put("accept"),
+        [(HALT, 7)],
+    ),
+    "a salvaged start in HALTED": (
+        lambda: halted().put("seal").recover(1).salvage("start", seq=6, mono=7000),
+        [(MODES, 8)],
+    ),
+    "a new send of a salvaged permit": (
+        lambda: running().recover(1).salvage("permit", seq=4, mono=5000).put(
+            "sent", permit=6, begun=5000),
+        [(BEFORE, 7)],
+    ),
+    "a salvaged permit used twice": (
+        lambda: running().recover(3).salvage("permit", seq=4, mono=5000)
+        .salvage("void", seq=5, mono=6000, permit=4)
+        .salvage("sent", seq=6, mono=7000, permit=4, begun=6500),
+        [(ONCE, 8)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_RECOVERY)
+def test_a_recovery_can_not_hide_anything(name: str) -> None:
+    """A recovery that names the wrong seal, or salvages what can't have been, is tampering."""
+    make, findings = BAD_RECOVERY[name]
+    assert told(check_book(make().put("seal"))) == findings
