@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_BUSY_S = 0.25  # someone may just be looking (`interlock status`)
+
 __all__ = ["Attachment", "Salvage", "Told", "open_home"]
 
 
@@ -134,7 +136,7 @@ def open_home(path: str | os.PathLike[str], who: str) -> Attachment:
         message = f"{home.writer_lock}: cannot be opened, so nothing is permitted: {error.strerror}"
         raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
     try:
-        if not writer.exclusive():
+        if not writer.exclusive(_BUSY_S):
             message = f"{home.path}: in use by {writer.holder()}"
             raise HomeError(HaltCode.EXTERNAL, message)
         writer.note(who)

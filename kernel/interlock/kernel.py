@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClock"]
 
 T = TypeVar("T")
+_ACCEPTED: Final = Reason.ACCEPTED
+_SENT: Final = Outcome.SENT
+_RUNNING: Final = Mode.RUNNING
 _DEAD_PAGE: Final = b"\x00"
 """What stands for the page when there is none: always halt."""
 
@@ -227,7 +230,7 @@ class Kernel:
     @property
     def journal_size(self) -> tuple[int, int]:
         """Records in the journal, and bytes that this run wrote."""
-        return self._journal.seq, self._journal.size_bytes
+        return self._journal.next(), self._journal.size_bytes
 
     @property
     def errors_in_a_row(self) -> int:
@@ -411,12 +414,13 @@ class Kernel:
         try:
             mono = self._mono()
             self._ticks += 1
-            verdict = self._core.consult(tick, self._page[0], mono, (mono + self._utc_ns) // 1000)
+            core = self._core
+            verdict = core.consult(tick, self._page[0], mono, (mono + self._utc_ns) // 1000)
             if verdict is not PASS:
                 self._blocked_tick(verdict, tick, mono)
             elif self._block is not None:
                 self._flush_block(mono)
-            if self._core.notices:
+            if core.notices:
                 self._handle(mono)
             return verdict
         finally:
@@ -458,9 +462,9 @@ class Kernel:
             self._failed(working, permit, error)
             if not isinstance(error, Exception):
                 raise
-            return Verdict(accepted=True, reason=Reason.ACCEPTED, permit=permit.number, outcome=Outcome.UNKNOWN, error=error)
+            return Verdict(True, _ACCEPTED, None, None, working.number, Outcome.UNKNOWN, None, error)
         self._ended(working, permit, result)
-        return Verdict(accepted=True, reason=Reason.ACCEPTED, permit=permit.number, outcome=Outcome.SENT, result=result)
+        return Verdict(True, _ACCEPTED, None, None, working.number, _SENT, result)
 
     async def submit_async(self, order: Order, send: Callable[[Permit], Awaitable[object]]) -> Verdict:
         """As `submit`, for asyncio: the wait for the disk and the send are awaited."""
@@ -485,19 +489,19 @@ class Kernel:
             self._failed(working, permit, error)
             if not isinstance(error, Exception):
                 raise
-            return Verdict(accepted=True, reason=Reason.ACCEPTED, permit=permit.number, outcome=Outcome.UNKNOWN, error=error)
+            return Verdict(True, _ACCEPTED, None, None, working.number, Outcome.UNKNOWN, None, error)
         self._ended(working, permit, result)
-        return Verdict(accepted=True, reason=Reason.ACCEPTED, permit=permit.number, outcome=Outcome.SENT, result=result)
+        return Verdict(True, _ACCEPTED, None, None, working.number, _SENT, result)
 
     def _decide(self, order: Order) -> Working | Verdict:
         """Under the lock: gate 2, and the permit's record."""
         core = self._core
         journal = self._journal
         mono = self._mono()
-        number = journal.seq
-        decided = core.decide(order, self._page[0], mono, number)
+        decided = core.decide(order, self._page[0], mono, 0)
         if isinstance(decided, Verdict):
             return self._refused(order, decided, mono)
+        number = decided.number = journal.next()  # not before: a refusal leaves what was deferred unmade
         try:
             journal.write(
                 records.permit(number, (mono + self._utc_ns) // 1000, mono - self._zero_ns, core.epoch, decided)
@@ -531,28 +535,21 @@ class Kernel:
             self._note({**self._head("void", self._mono()), "permit": working.number, "code": code})
 
     def _ended(self, working: Working, permit: Permit, result: object) -> None:
-        permit_number = working.number
-        with self._lock:
+        lock = self._lock
+        lock.acquire()
+        try:
             withdraw(permit)
-            self._core.end(working)
+            core = self._core
+            core.end(working)
             mono = self._mono()
-            journal = self._journal
-            if journal.broken is None:
-                try:
-                    journal.note(
-                        records.sent(
-                            journal.seq,
-                            (mono + self._utc_ns) // 1000,
-                            mono - self._zero_ns,
-                            permit_number,
-                            working.begun_ns - self._zero_ns,
-                            result,
-                        )
-                    )
-                except JournalError as error:
-                    self._journal_failed(error)
-            if self._core.mode is not Mode.RUNNING or not self._core.gate_open:
+            zero = self._zero_ns
+            said = result if result is None else records.printed(result)
+            ts = (mono + self._utc_ns) // 1000
+            self._journal.defer(records.sent, ts, mono - zero, working.number, working.begun_ns - zero, said)
+            if not core.gate_open:
                 self._settle()
+        finally:
+            lock.release()
 
     def _failed(self, working: Working, permit: Permit, error: BaseException) -> None:
         with self._lock:
@@ -571,21 +568,19 @@ class Kernel:
     def _refused(self, order: Order, verdict: Verdict, mono: int) -> Verdict:
         self._refusals += 1
         journal = self._journal
-        if journal.broken is None:
-            try:
-                journal.note(
-                    records.refuse(
-                        journal.seq,
-                        (mono + self._utc_ns) // 1000,
-                        mono - self._zero_ns,
-                        self._core.epoch,
-                        self._core.mode,
-                        order,
-                        verdict,
-                    )
-                )
-            except JournalError as error:
-                self._journal_failed(error)
+        core = self._core
+        order_is_frozen = order.__class__ is Order  # what could still change is recorded as it is now
+        (journal.defer if order_is_frozen else self._note_now)(
+            records.refuse,
+            (mono + self._utc_ns) // 1000,
+            mono - self._zero_ns,
+            core.epoch,
+            core.mode,
+            order,
+            verdict.reason,
+            verdict.limit,
+            verdict.value,
+        )
         if self._core.notices:
             self._handle(mono)
         return verdict
@@ -622,7 +617,7 @@ class Kernel:
         with self._lock:
             mono = self._mono()
             self._core.cancel(cancel, mono)
-            number = self._journal.seq
+            number = self._journal.next()
             self._write(
                 {
                     **self._head("cancel", mono),
@@ -653,7 +648,7 @@ class Kernel:
             mono = self._mono()
             known = self._core.on_fill(fill)
             if known is not None and self._journal.broken is None:
-                at = (self._journal.seq, (mono + self._utc_ns) // 1000, mono - self._zero_ns)
+                at = (self._journal.next(), (mono + self._utc_ns) // 1000, mono - self._zero_ns)
                 self._write(records.fill(*at, fill, known=known))
             self._handle(mono)
 
@@ -767,6 +762,8 @@ class Kernel:
         core = self._core
         while self._pending:
             core.halt(self._pending.popleft())
+        if self._journal.broken is not None and core.mode is not Mode.HALTED:
+            core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
         if self._page[0] != ARMED and core.mode is not Mode.HALTED:
             core.observe(self._page[0])
         while core.notices:
@@ -841,7 +838,7 @@ class Kernel:
         try:
             journal.write(
                 records.halt(
-                    journal.seq,
+                    journal.next(),
                     (at_ns + self._utc_ns) // 1000,
                     at_ns - self._zero_ns,
                     run=self._run,
@@ -889,7 +886,7 @@ class Kernel:
     # -- Under the lock: records -------------------------------------------------------------------
 
     def _head(self, kind: str, mono: int) -> dict[str, object]:
-        return records.head(self._journal.seq, kind, (mono + self._utc_ns) // 1000, mono - self._zero_ns)
+        return records.head(self._journal.next(), kind, (mono + self._utc_ns) // 1000, mono - self._zero_ns)
 
     def _write(self, record: dict[str, object]) -> bool:
         if self._journal.broken is not None:
@@ -907,6 +904,9 @@ class Kernel:
                 self._journal.note(record)
             except JournalError as error:
                 self._journal_failed(error)
+
+    def _note_now(self, make: Callable[..., dict[str, object]], *arguments: object) -> None:
+        self._note(make(self._journal.next(), *arguments))
 
     def _seal(self, mono: int) -> None:
         journal = self._journal

@@ -150,6 +150,7 @@ def per_item_ns(
     plan: Plan,
     *,
     name: str = "",
+    after: Callable[[T], object] | None = None,
 ) -> Timing:
     """Time ``fn(item)`` call by call, each item fresh and made outside the timed region.
 
@@ -158,6 +159,8 @@ def per_item_ns(
         feed: Given a count, makes that many items; called once a round.
         plan: How often to call.
         name: The row's name; the function's own when empty.
+        after: Called with each item once it was timed, untimed itself: to bring what is measured
+            back to a steady state.
 
     Returns:
         The pooled timing, clock overhead taken off.
@@ -171,10 +174,12 @@ def per_item_ns(
         require(len(items) == plan.warmup + plan.n, "the feed came back short")
         for item in items[: plan.warmup]:
             fn(item)
+            if after is not None:
+                after(item)
         timed = items[plan.warmup :]
         with _steady_heap():
             overhead = clock_overhead_ns()
-            took = _time_items(fn, timed)
+            took = _time_items(fn, timed, after)
         pooled.extend(sample - overhead for sample in took)
     return _timing(name or getattr(fn, "__name__", "call"), pooled)
 
@@ -263,13 +268,17 @@ def _time_calls(fn: Callable[[], object], n: int) -> array[int]:
     return took
 
 
-def _time_items(fn: Callable[[T], object], items: Sequence[T]) -> array[int]:
+def _time_items(
+    fn: Callable[[T], object], items: Sequence[T], after: Callable[[T], object] | None
+) -> array[int]:
     took = array("q", bytes(8 * len(items)))
     clock = perf_counter_ns
     for i, item in enumerate(items):
         began = clock()
         fn(item)
         took[i] = clock() - began
+        if after is not None:
+            after(item)
     return took
 
 

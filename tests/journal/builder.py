@@ -159,9 +159,11 @@ class Book:
 
     def recover(self, salvaged: int, **fields: object) -> Self:
         """Append `run` and `recover` after the last seal."""
-        sealed = [line for line in self.lines if b'"kind":"seal"' in line]
-        seal: Json = orjson.loads(sealed[-1]) if sealed else {"size": 0, "root": root_of([]).hex()}
-        found = {"sealed": seal["size"], "root": seal["root"], "salvaged": salvaged}
+        lines = self.lines
+        while lines and b'"kind":"seal"' not in lines[-1]:
+            lines.pop()
+        root = root_of([line[:-1] for line in lines]).hex()
+        found: Json = {"sealed": len(lines), "root": root, "salvaged": salvaged}
         return self.put("run").put("recover", **(found | fields))
 
     @property

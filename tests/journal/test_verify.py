@@ -55,6 +55,7 @@ def test_a_sealed_journal_of_all_kinds_is_verified() -> None:
     assert report.counts.keys() == FIELDS.keys()
     assert report.root == orjson.loads(LINES[-1])["root"]
     assert report.root_size == len(LINES) - 1
+    assert len(report.notes) == 1, "nothing to explain but that no outside input was given"
 
 
 def test_a_tail_is_verified_to_n() -> None:
@@ -207,15 +208,32 @@ def test_a_line_has_an_end() -> None:
         assert (report.findings[0].line, "longer" in report.findings[0].message) == (43 + 1, True)
 
 
-def test_reading_stops_at_a_broken_line() -> None:
-    """After a broken line nothing more is read."""
+def test_the_longest_line_is_read() -> None:
+    """A line of just the greatest length is right, and one byte more is not, however it comes."""
+    short = len(orjson.dumps(record("anomaly", seq=4, mono=4000, detail="")))
+    for more, rules in ((0, []), (1, ["Structure"])):
+        lines = running().put("anomaly", detail="x" * (LINE_MAX - short + more)).put("seal").lines
+        assert len(lines[4]) - 1 == LINE_MAX + more
+        for size in (2**20, 2**20 - 1, len(lines[4])):
+            data = b"".join(lines)
+            chunks = [data[place : place + size] for place in range(0, len(data), size)]
+            assert rules_of(check(*chunks)) == rules
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [(b"{}\n", "Structure"), (LINES[2], "Sequence"), (b"x" * (LINE_MAX + 1) + b"\n", "Structure")],
+)
+def test_reading_stops_where_nothing_can_be_believed(bad: bytes, rule: str) -> None:
+    """After a broken line or number nothing more is read, neither there nor in a later segment."""
 
     def chunks() -> Iterator[bytes]:
         yield LINES[0]
-        yield b"{}\n"
+        yield bad
         raise AssertionError
 
-    assert rules_of(verify([(segment(0), chunks())])) == ["Structure"]
+    assert rules_of(verify([(segment(0), chunks())])) == [rule]
+    assert rules_of(verify([(segment(0), [LINES[0], bad]), ("", [b"x"])])) == [rule]
 
 
 # --- damage, everywhere ---
@@ -312,8 +330,11 @@ def test_a_seal_must_have_its_own_size(size: int) -> None:
     """A seal whose size is not its seq breaks Seals even if its root fits."""
     book = running()
     lines = book.put("seal").lines
-    seal = orjson.loads(lines[4]) | {"size": size}
-    assert rules_of(check(*lines[:4], orjson.dumps(seal) + b"\n")) == ["Seals"]
+    lines[4] = orjson.dumps(orjson.loads(lines[4]) | {"size": size}) + b"\n"
+    root = root_of([line[:-1] for line in lines]).hex()
+    lines.append(orjson.dumps(record("seal", seq=5, mono=5000, size=5, root=root)) + b"\n")
+    report = check(*lines)
+    assert (rules_of(report), report.sealed) == (["Seals"], 4)
 
 
 # --- the tree ---

@@ -38,7 +38,9 @@ GOOD: dict[str, Callable[[], Book]] = {
         .put("sent", permit=9, begun=2000)
     ),
     "epochs that are skipped": lambda: halted().put("reset", epoch=9).put("start", epoch=9),
-    "a start again after a stop": lambda: running().put("drain").put("stop").put("start"),
+    "a start again after drain and stop": lambda: (
+        running().put("drain").put("stop").put("start").put("permit").put("void", permit=7)
+    ),
     "a stop without a drain": lambda: running().put("stop"),
     "a start after a drain that a crash ended": lambda: (
         running().put("drain").put("run").put("start").put("permit")
@@ -105,7 +107,7 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     "a drain in HALTED": (lambda: halted().put("drain"), [(MODES, 5)]),
     "a drain of another epoch": (lambda: running().put("drain", epoch=2), [(MODES, 4)]),
     "a stop in IDLE": (lambda: Book().put("run").put("stop"), [(MODES, 1)]),
-    "a stop in HALTED": (lambda: halted().put("stop"), [(MODES, 5)]),
+    "a stop in HALTED": (lambda: halted().put("stop").put("start"), [(MODES, 5), (MODES, 6)]),
     "a stop of another epoch": (lambda: running().put("stop", epoch=2), [(MODES, 4)]),
     "a stop that was not drained": (
         lambda: permitted().put("stop").put("sent", permit=4, begun=5500),
@@ -317,7 +319,7 @@ def test_a_recovery_that_crashed_can_be_recovered() -> None:
     """Salvage within salvage is replayed, and an inner recovery may have been cut short."""
     for announced in (1, 2, 3):
         book = running().recover(4)
-        seal = {"sealed": 3, "root": book.records[5]["root"]}
+        seal = {"sealed": 4, "root": book.records[5]["root"]}
         book.salvage("run", seq=4).salvage("recover", seq=5, mono=1, salvaged=announced, **seal)
         # The numbers 4 and 5 are those of the first torn tail, 6 and 7 those of the second.
         permit = record("permit", seq=4, mono=6000)
@@ -330,6 +332,16 @@ def test_a_recovery_that_crashed_can_be_recovered() -> None:
         assert told(report) == late, announced
 
 
+def test_a_salvaged_salvage_is_known_by_its_number_of_then() -> None:
+    """In a tail that holds a recovery, the numbers of that recovery's salvaged permits count."""
+    book = running().recover(5)
+    seal = {"sealed": 4, "root": book.records[5]["root"]}
+    book.salvage("run", seq=4).salvage("recover", seq=5, mono=1, salvaged=1, **seal)
+    book.salvage("salvage", seq=6, mono=2, record=record("permit", seq=4, mono=6000))
+    book.salvage("unknown", seq=7, mono=3, permit=6).salvage("accept", seq=8, mono=4)
+    assert told(check_book(book.put("seal"))) == []
+
+
 def salvaging(**fields: object) -> Book:
     """Return a journal that recovers one record, with fields of `recover` as given."""
     return running().recover(1, **fields).salvage("beat", seq=4, mono=5000)
@@ -337,14 +349,24 @@ def salvaging(**fields: object) -> Book:
 
 BAD_RECOVERY: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     "another root": (lambda: salvaging(root="0" * 64), [(SEALS, 5)]),
-    "another size": (lambda: salvaging(sealed=2), [(SEALS, 5)]),
+    "another size": (lambda: salvaging(sealed=3), [(SEALS, 5)]),
+    "another root within": (
+        lambda: running().recover(2).salvage("run", seq=4)
+        .salvage("recover", seq=5, mono=1, sealed=4, root="0" * 64),
+        [(SEALS, 7)],
+    ),
+    "a seal among the salvaged": (
+        lambda: running().recover(2).salvage("beat", seq=4, mono=5000).put("seal")
+        .salvage("beat", seq=5, mono=6000),
+        [(SEQUENCE, 7), (SEQUENCE, 8)],
+    ),
     "a record between seal and run": (
         lambda: running().put("beat").recover(0),
-        [(SEQUENCE, 6)],
+        [(SEALS, 6), (SEQUENCE, 6)],
     ),
     "no run before it": (
-        lambda: running().put("recover", sealed=3, root=running().recover(0).records[5]["root"]),
-        [(SEQUENCE, 4), (SEQUENCE, 4)],
+        lambda: running().put("recover", sealed=4, root=running().recover(0).records[5]["root"]),
+        [(SEALS, 4), (SEQUENCE, 4), (SEQUENCE, 4)],
     ),
     "salvage without recover": (
         lambda: running().put("run").salvage("beat", seq=4),
@@ -369,6 +391,11 @@ BAD_RECOVERY: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     ),
     "salvage whose time goes back": (
         lambda: running().recover(1).salvage("beat", seq=4, mono=2999),
+        [(SEQUENCE, 6)],
+    ),
+    "salvage whose own time goes back": (
+        lambda: running().recover(1).put(
+            "salvage", record=record("beat", seq=4, mono=5000), mono=9),
         [(SEQUENCE, 6)],
     ),
     "a salvaged send without a permit": (

@@ -19,28 +19,29 @@ class Recent:
     Two generations: when the younger is full it becomes the older, and what was older is forgotten.
     """
 
-    __slots__ = ("_keep", "_old", "_young")
+    __slots__ = ("_keep", "old", "young")
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._young: set[str] = set()
-        self._old: set[str] = set()
+        self.young: set[str] = set()
+        self.old: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         """Whether it is remembered."""
-        return name in self._young or name in self._old
+        return name in self.young or name in self.old
 
     def add(self, name: str) -> None:
         """Remember it."""
-        if len(self._young) >= self._keep:
-            self._old = self._young
-            self._young = set()
-        self._young.add(name)
+        young = self.young
+        if len(young) >= self._keep:
+            self.old = young
+            young = self.young = set()
+        young.add(name)
 
     def forget(self, name: str) -> None:
         """Free it for use: nothing was sent under this name."""
-        self._young.discard(name)
-        self._old.discard(name)
+        self.young.discard(name)
+        self.old.discard(name)
 
 
 class TokenBucket:
@@ -65,7 +66,8 @@ class TokenBucket:
 
     def take(self) -> None:
         """Take one token, into debt if need be, but no deeper than one burst."""
-        self._level = max(self._level - _NS, -self._full)
+        level = self._level - _NS
+        self._level = level if level > -self._full else -self._full
 
     @property
     def tokens(self) -> int:

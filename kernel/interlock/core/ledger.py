@@ -118,6 +118,7 @@ class Working:
         size_text: its quantity as it stands in the journal.
         price: in the book's integers, 0 for a market order.
         price_text: as it stands in the journal; None for a market order.
+        epoch: the armed period in which it was granted.
         begun_ns: when its send began, monotonic; set by whoever begins it.
         thread: in which thread.
     """
@@ -126,6 +127,7 @@ class Working:
         "begun_ns",
         "book",
         "buys",
+        "epoch",
         "number",
         "order",
         "price",
@@ -136,6 +138,7 @@ class Working:
         "status",
         "thread",
     )
+    epoch: int
     begun_ns: int
     thread: int
 
@@ -354,9 +357,13 @@ class Book:
 
     def execute(self, *, buys: bool, quantity: int, price: int, fee: int) -> None:
         """Move the position and the money by a fill. All in this book's integers, fee in the account's."""
+        was_flat = self.position == 0
         signed = quantity if buys else -quantity
         self.position += signed
         self.cash -= signed * price * self.money_factor + fee
+        if was_flat and self.reference is not None:  # while flat no tick was marked: the last good one is the mark
+            self.mark_bid, _, self.mark_ask, _ = self.reference
+            self.marked = True
         if not self.marked:  # never seen a tick: the fill is the best mark there is
             self.mark_bid = self.mark_ask = price
         self.revalue()

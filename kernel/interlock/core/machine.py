@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Anomaly", "Breach", "Halted", "Machine", "Notice", "breach_of", "refusal"]
 
 _RUNNING: Final = Mode.RUNNING
+_HALTED: Final = Mode.HALTED
+_IS_HALTED: Final = Verdict(accepted=False, reason=Reason.HALTED)
 _BUY: Final = Side.BUY
 
 
@@ -113,6 +115,7 @@ class Machine:
         "cause",
         "epoch",
         "gate1",
+        "gate1_checks",
         "gate2",
         "gate_open",
         "ids",
@@ -130,6 +133,15 @@ class Machine:
             mode = Mode.HALTED
         self.trips_on_anomaly = limits.unknown_order_trips
         self.gate1 = limits.gate1
+        self.gate1_checks = (
+            limits.gate1.max_tick_age_us,
+            limits.gate1.max_clock_ahead_us,
+            limits.gate1.max_silence_us,
+            limits.gate1.backwards,
+            limits.gate1.crossed,
+            limits.gate1.non_positive,
+            limits.gate1.sequence_gap,
+        )
         self.gate2 = limits.gate2
         self.beat_overdue_ns = limits.gate1.heartbeat_overdue_ns
         self.mode = mode
@@ -261,18 +273,24 @@ class Machine:
 
     def shut(self, latch: int) -> Verdict:
         """Why the gate is shut: the answer of both gates when nothing else was looked at."""
+        if self.mode is _HALTED:
+            return _IS_HALTED
         if latch != ARMED:
             self.observe(latch)
-        if self.mode is Mode.HALTED:
-            return refusal(Reason.HALTED)
+            return _IS_HALTED
         if self.mode is _RUNNING:
             return refusal(Reason.GATE_CLOSED)
         return refusal(Reason.NOT_RUNNING, _RUNNING, self.mode)
 
     def raised(self, error: Exception) -> Verdict:
         """A check raised: refuse, and say so."""
-        self.notices.append(Anomaly(code="CHECK_RAISED", detail=f"{type(error).__name__}: {error}"[:200]))
-        return refusal(Reason.CHECK_RAISED, value=type(error).__name__)
+        name = type(error).__name__
+        try:
+            detail = f"{name}: {error}"[:200]
+        except Exception:  # noqa: BLE001 - an error that cannot even be printed refuses all the same
+            detail = name
+        self.notices.append(Anomaly(code="CHECK_RAISED", detail=detail))
+        return refusal(Reason.CHECK_RAISED, value=name)
 
     def trip(self, code: HaltCode, reason: str) -> None:
         """Halt for a cause that the kernel found itself."""
@@ -304,6 +322,7 @@ class Machine:
     def regrant(self, working: Working) -> None:
         """Reserve an order that passed gate 2, now or in the journal of an earlier run."""
         order_id = working.order.client_order_id
+        working.epoch = self.epoch
         self.ids.add(order_id)
         self.working[order_id] = working
         working.book.reserve(working)
@@ -313,7 +332,7 @@ class Machine:
         if latch != ARMED:
             self.observe(latch)
             return False
-        if self.mode is not _RUNNING or working.status is not Status.GRANTED:
+        if self.mode is not _RUNNING or working.status is not Status.GRANTED or working.epoch != self.epoch:
             return False
         working.status = Status.SENDING
         self.in_flight[working.number] = working
@@ -381,26 +400,28 @@ class Machine:
             Whether the order was a working one; None if nothing was booked: a fill that was seen
             before, or one that can't be read.
         """
-        if fill.fill_id in self._fills:
+        named = type(fill.fill_id) is str
+        if named and fill.fill_id in self._fills:
             return None
         book = self.books.get(fill.instrument)
         exact = all(type(number) is Decimal for number in (fill.quantity, fill.price, fill.fee))
         quantity = book.sizes[str(fill.quantity)][0] if book and exact else None
         price = book.prices[str(fill.price)][0] if book and exact else None
         fee = book.money(fill.fee) if book and exact else None
-        if not book or not quantity or quantity < 0 or price is None or fee is None or type(fill.side) is not Side:
+        sided = type(fill.side) is Side
+        if not named or not sided or not book or not quantity or quantity < 0 or price is None or fee is None:
             self._anomaly("FILL_UNREADABLE", f"fill {fill.fill_id!s:.64} of {fill.client_order_id!s:.64}")
             return None
         self._fills.add(fill.fill_id)
         working = self._find(fill.client_order_id, "fill")
         if working is not None:
             if working.book is not book or working.buys is not (fill.side is _BUY) or quantity > working.remaining:
+                # This may halt, and make void the very order, if its send has not begun.
                 self._anomaly("FILL_MISMATCH", f"fill {fill.fill_id:.64} of {fill.client_order_id:.64}")
             self._reconcile(working)
             book_of = working.book
             book_of.release(working, min(quantity, working.remaining))
-            if not working.remaining:
-                del self.working[fill.client_order_id]
+            if not working.remaining and self.working.pop(fill.client_order_id, None) is not None:
                 book_of.open_orders -= 1
                 self._finish(working)
         book.execute(buys=fill.side is _BUY, quantity=quantity, price=price, fee=fee)

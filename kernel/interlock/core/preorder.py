@@ -62,18 +62,21 @@ class Core(Presignal):
             if book is None or book.missing is not None or limits is None:
                 return _unlimited(order, book)
             working = _shape(book, order, number)
-            if working.__class__ is Verdict:
+            if isinstance(working, Verdict):
                 return working
-            if order.client_order_id in self.ids:
-                return refusal(Reason.DUPLICATE_ID, value=order.client_order_id)
+            order_id = order.client_order_id
+            ids = self.ids
+            if order_id in ids.young or order_id in ids.old or order_id in self.working:
+                return refusal(Reason.DUPLICATE_ID, value=order_id)
             age_ns = mono_ns - book.reference_mono_ns
-            refused = _exposure(book, working, age_ns, limits.max_reference_age_ns)  # type: ignore[arg-type]
+            refused = _exposure(book, working, age_ns, limits.max_reference_age_ns)
             if refused is None:
-                refused = self._flow(limits, book, working, mono_ns)  # type: ignore[arg-type]
+                refused = self._flow(limits, book, working, mono_ns)
             if refused is not None:
                 return refused
             self.bucket.take()
-            self.regrant(working)  # type: ignore[arg-type] # told by the class above
+            working.epoch = self.epoch
+            self.regrant(working)
         except Exception as error:  # noqa: BLE001 - a check that raises refuses, whatever it raises
             return self.raised(error)
         return working
@@ -168,8 +171,10 @@ def _exposure(book: Book, working: Working, age_ns: int, max_age_ns: int) -> Ver
     size = working.remaining
     if size > book.max_quantity:
         return refusal(Reason.MAX_QUANTITY, book.size_text(book.max_quantity), working.size_text)
-    # A sell below the market may fill at the market: the larger of the two is what it may turn over.
-    notional2 = size * (price2 if price2 > middle2 else middle2) * book.money_factor
+    # A sell below the market may fill at the market: the larger of the two is what it may turn over,
+    # on either side of zero.
+    limit2, market2 = abs(price2), abs(middle2)
+    notional2 = size * (limit2 if limit2 > market2 else market2) * book.money_factor
     if notional2 > book.max_notional2:
         account = book.account
         return refusal(Reason.MAX_NOTIONAL, account.text(book.max_notional2 // 2), account.text(notional2 // 2))

@@ -47,19 +47,28 @@ class Presignal(Machine):
         try:
             book = self.books.get(tick.instrument)
             if book is None:
-                return refusal(Reason.UNKNOWN_INSTRUMENT, value=tick.instrument)
-            limits = self.gate1
-            ts_us = tick.ts_us
-            if ts_us.__class__ is not int:
-                return refusal(Reason.TICK_MALFORMED, "ts_us: whole microseconds", ts_us)
+                return refusal(Reason.UNKNOWN_INSTRUMENT, value=f"{tick.instrument!s:.64}")
+            # One step in place of seven look-ups.
+            max_age_us, max_ahead_us, max_silence_us, backwards, crossed, non_positive, gaps = self.gate1_checks
             silent_us = now_us - book.last_received_us
             book.last_received_us = now_us
+            sequence = tick.sequence
+            if sequence is not None:
+                if sequence.__class__ is not int:
+                    return refusal(Reason.TICK_MALFORMED, "sequence: a whole number", f"{sequence!r:.40}")
+                expected = sequence if book.last_sequence is None else book.last_sequence + 1
+                book.last_sequence = sequence
+            else:
+                expected = None
+            ts_us = tick.ts_us
+            if ts_us.__class__ is not int:
+                return refusal(Reason.TICK_MALFORMED, "ts_us: whole microseconds", f"{ts_us!r:.40}")
             age_us = now_us - ts_us
-            if age_us > limits.max_tick_age_us:
-                return refusal(Reason.TICK_STALE, limits.max_tick_age_us, age_us)
-            if -age_us > limits.max_clock_ahead_us:
-                return refusal(Reason.TICK_FROM_FUTURE, limits.max_clock_ahead_us, -age_us)
-            if ts_us < book.last_ts_us and limits.backwards:
+            if age_us > max_age_us:
+                return refusal(Reason.TICK_STALE, max_age_us, age_us)
+            if -age_us > max_ahead_us:
+                return refusal(Reason.TICK_FROM_FUTURE, max_ahead_us, -age_us)
+            if ts_us < book.last_ts_us and backwards:
                 return refusal(Reason.TICK_BACKWARDS, book.last_ts_us, ts_us)
             if tick.__class__ is Quote:
                 bid, ask = tick.bid, tick.ask  # type: ignore[union-attr] # told by the class
@@ -73,14 +82,14 @@ class Presignal(Machine):
             ask_price, ask_text, _ = book.prices[str(ask)]
             if bid_price is None or ask_price is None:
                 return refusal(Reason.TICK_MALFORMED, f"{book.price_digits} decimals", f"{bid_text} {ask_text}")
-            if (bid_price <= 0 or ask_price <= 0) and limits.non_positive:
+            if (bid_price <= 0 or ask_price <= 0) and non_positive:
                 return refusal(Reason.PRICE_NOT_POSITIVE, "0", f"{bid_text} {ask_text}")
-            if bid_price > ask_price and limits.crossed:
+            if bid_price > ask_price and crossed:
                 return refusal(Reason.QUOTE_CROSSED, ask_text, bid_text)
-            if tick.sequence is not None and self._gap(book, tick.sequence):
-                return refusal(Reason.SEQUENCE_GAP, "the next number", tick.sequence)
-            if silent_us > limits.max_silence_us:
-                return refusal(Reason.FEED_SILENCE, limits.max_silence_us, silent_us)
+            if sequence != expected and gaps:
+                return refusal(Reason.SEQUENCE_GAP, expected, sequence)
+            if silent_us > max_silence_us:
+                return refusal(Reason.FEED_SILENCE, max_silence_us, silent_us)
             if mono_ns - self.beat_ns > self.beat_overdue_ns:
                 return refusal(Reason.HEARTBEAT_OVERDUE, self.beat_overdue_ns, mono_ns - self.beat_ns)
             book.last_ts_us = ts_us
@@ -91,12 +100,6 @@ class Presignal(Machine):
         except Exception as error:  # noqa: BLE001 - a check that raises refuses, whatever it raises
             return self.raised(error)
         return _PASS
-
-    def _gap(self, book: Book, sequence: int) -> bool:
-        """Whether the feed's own count jumped; the new number is where it goes on."""
-        before = book.last_sequence
-        book.last_sequence = sequence
-        return before is not None and sequence != before + 1 and self.gate1.sequence_gap
 
     def _mark(self, book: Book, bid: int, ask: int) -> bool:
         """Value the position at a good tick. True if that confirmed a loss, and the kernel halted."""

@@ -3,7 +3,8 @@
 A kernel that forgot its position would grant an exit that turns it, and one that forgot its losses would let
 a restart pay for them. So the records of the journal are played into a fresh core, oldest first.
 Limits are not judged again: what was granted was granted. A permit of which nobody wrote how it
-ended may have been sent: it comes back as unknown, and counts as working until the venue says.
+ended may have been sent: it comes back as unknown, unless the venue spoke of it later, and counts as
+working until the venue says that it is over.
 
 Modes are not restored. Whether the kernel is HALTED is the latch's to say, and it never comes back RUNNING.
 """
@@ -48,6 +49,7 @@ class Restorer:
         self.core = core
         self.holes: list[str] = []
         self.open: dict[int, Working] = {}
+        self.heard: set[Working] = set()
         self._trips, core.trips_on_anomaly = core.trips_on_anomaly, False
 
     def finish(self) -> list[str]:
@@ -56,7 +58,7 @@ class Restorer:
         core.trips_on_anomaly = self._trips
         for working in core.working.values():
             if working.status is Status.GRANTED:
-                working.status = Status.UNKNOWN
+                working.status = Status.DONE if working in self.heard else Status.UNKNOWN
         core.notices.clear()
         return self.holes
 
@@ -70,6 +72,7 @@ class Restorer:
         elif kind in {"sent", "unknown", "void"}:
             self._outcome(cast("int", record["permit"]), str(kind))
         elif kind == "accept":
+            self._hear(record)
             self.core.on_accept(cast("str", record["id"]))
         elif kind in {"cancelled", "reject"}:
             self.core.on_closed(cast("str", record["id"]), str(kind))
@@ -119,8 +122,15 @@ class Restorer:
         elif working.status is Status.GRANTED:
             working.status = Status.DONE if kind == "sent" else Status.UNKNOWN
 
+    def _hear(self, record: Mapping[str, object]) -> None:
+        """The venue spoke of an order: if nobody wrote how its send ended, it is not in doubt for that."""
+        working = self.core.working.get(cast("str", record["id"]))
+        if working is not None:
+            self.heard.add(working)
+
     def _fill(self, record: Mapping[str, object]) -> None:
         instrument = cast("str", record["instrument"])
+        self._hear(record)
         if instrument not in self.core.books:
             self.holes.append(f"record {record['seq']}: {instrument} is not known")
             return

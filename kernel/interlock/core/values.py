@@ -220,7 +220,7 @@ class HaltCause:
     epoch: int = 0
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class Verdict:
     """What a gate said. True when it let something through.
 

@@ -6,7 +6,8 @@ Two rules.
    every later call raises `JournalError` at once. A retry after a failed write could leave a hole
    that nobody sees.
 2. **Only what must be there before something else happens is written at once** (`write`). What
-   merely tells what was (`note`) may wait for the next write, in its place in the order.
+   merely tells what was may wait for the next write, in its place in the order: as bytes (`note`), or
+   even unmade (`defer`), so that it costs the way of an order next to nothing.
 
 A batch ends in a seal: a record with the Merkle root over all lines before it. The seal is a leaf of the
 tree like any other line.
@@ -14,12 +15,15 @@ tree like any other line.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from orjson import OPT_STRICT_INTEGER, JSONEncodeError, dumps
 
 from interlock.core.errors import InterlockError
 from interlock.journal.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["BATCH", "Journal", "JournalError", "Sink"]
 
@@ -51,18 +55,19 @@ class Journal:
         tree: over the lines that are already there.
 
     Attributes:
-        seq: the number of the next record.
+        seq: the number of the next record, but for those deferred; see `next`.
         size_bytes: bytes written by this writer.
         broken: why it can't be written any more, or None.
     """
 
-    __slots__ = ("_buffer", "_leaves", "_sink", "_tree", "broken", "seq", "size_bytes")
+    __slots__ = ("_buffer", "_deferred", "_leaves", "_sink", "_tree", "broken", "seq", "size_bytes")
 
     def __init__(self, sink: Sink, tree: Tree) -> None:
         self._sink = sink
         self._tree = tree
         self._leaves: list[bytes] = []
         self._buffer = bytearray()
+        self._deferred: list[tuple[Callable[..., dict[str, object]], tuple[object, ...]]] = []
         self.seq = tree.size
         self.size_bytes = 0
         self.broken: str | None = None
@@ -94,6 +99,31 @@ class Journal:
         except (OSError, JSONEncodeError) as error:
             raise self._break(error) from error
 
+    def defer(self, make: Callable[..., dict[str, object]], *arguments: object) -> None:
+        """Append a record that is made only when something is written or flushed.
+
+        Args:
+            make: called with the record's number, then the arguments, which must not change.
+            *arguments: of the record.
+        """
+        self._deferred.append((make, arguments))
+        if len(self._deferred) >= BATCH:
+            self.next()
+
+    def next(self) -> int:
+        """The number of the next record, once all that was deferred has its own.
+
+        If the journal breaks on the way it says so at the next `write`, which is when it matters.
+        """
+        if self._deferred:
+            deferred, self._deferred = self._deferred, []
+            try:
+                for make, arguments in deferred:
+                    self.note(make(self.seq, *arguments))
+            except JournalError:
+                return self.seq
+        return self.seq
+
     def note(self, record: dict[str, object]) -> None:
         """Append a record that may wait for the next `write`, `flush` or `seal`."""
         if self.broken is not None:
@@ -113,6 +143,8 @@ class Journal:
         """Hand all that waits to the sink."""
         if self.broken is not None:
             raise JournalError(self.broken)
+        if self._deferred:
+            self.next()
         if self._buffer:
             try:
                 self._flush()
@@ -123,6 +155,8 @@ class Journal:
         """End the batch, if there is one, with a seal made at ``ts`` (us) and ``mono`` (ns)."""
         if self.broken is not None:
             raise JournalError(self.broken)
+        if self._deferred:
+            self.next()
         if not self._leaves:
             return
         self._tree.extend(self._leaves)

@@ -186,8 +186,8 @@ def _tell_states(
         return
     paths = owner.paths()
     lines.append(f"{what}: {len(states)}")
-    for state in _nearest(states, paths, lambda one: one):
-        lines.append(f"  {_way(paths.get(state))}: {_told(state)}")
+    nearest = _nearest(states, paths, lambda one: one)
+    lines.extend(f"  {_way(paths.get(state))}: {_told(state)}" for state in nearest)
 
 
 def _tell_edges(

@@ -58,6 +58,7 @@ _KINDS = {
     "beat": "ticks:int consulted:int blocked:int permits:int refusals:int",
     "anomaly": "code detail",
     "breach": "currency limit bound:decimal value:decimal state:state",
+    "mark": "currency equity:decimal opening:decimal peak:decimal",
     "recover": "sealed:int root:hash torn_file torn_bytes:int torn_sha256:hash salvaged:int",
     "salvage": "record:record",
     "rebase": "shift:int",

@@ -31,7 +31,6 @@ from typing import ClassVar
 from .kinds import Record
 from .report import ACTIONS_MAX, Action
 from .runs import Permit, Recovery, Run
-from .tree import EMPTY
 
 IDLE, RUNNING, HALTED = "IDLE", "RUNNING", "HALTED"
 
@@ -48,6 +47,7 @@ class Monitor:
 
     Attributes:
         broken: rule and sentence of what was found; whoever reads it empties it.
+        root: in hex, over all lines before the latest `run`, as far as the tree is known.
         doubts: the permits that nobody knows the end of: order id to number.
         actions: the latest arms, starts, halts and resets.
         actions_total: how many there were.
@@ -56,6 +56,7 @@ class Monitor:
     def __init__(self) -> None:
         """Make a monitor of an empty journal: IDLE at epoch 1."""
         self.broken: list[tuple[str, str]] = []
+        self.root: str | None = None
         self.doubts: dict[str, int] = {}
         self.actions: deque[Action] = deque(maxlen=ACTIONS_MAX)
         self.actions_total = 0
@@ -66,8 +67,7 @@ class Monitor:
         self._open: dict[int, Permit] = {}
         self._numbers = array("Q")
         self._orders: set[str] = set()
-        self._seal = (0, EMPTY.hex())
-        self._after_seal = 0
+        self._sealed = 0
         self._recoveries: list[Recovery] = []
         self._depth = 0
         self._attached: tuple[int, int, str, Run] | None = None
@@ -136,16 +136,16 @@ class Monitor:
         run.base += record["shift"]
         self._tick(run, 0)
 
-    def _on_seal(self, record: Record, number: int) -> None:
+    def _on_seal(self, _record: Record, number: int) -> None:
         # A salvaged seal was not a valid one, or it would have been the last.
         if not self._depth:
-            self._seal = (record["size"], record["root"])
-            self._after_seal = number + 1
+            self._sealed = number + 1
 
     def _on_recover(self, record: Record, number: int) -> None:
-        if (record["sealed"], record["root"]) != self._seal:
-            self._broken(SEALS, "recover does not name the last seal")
-        if not self._depth and number != self._after_seal + 1:
+        # A recovery within this one was cut back to the same seal, so it names the same root.
+        if record["sealed"] != self._sealed or self.root not in (None, record["root"]):
+            self._broken(SEALS, "recover does not name what the last seal closes")
+        if not self._depth and number != self._sealed + 1:
             self._broken(SEQUENCE, "between the last seal and recover stands more than its run")
         attached, self._attached = self._attached, None
         if attached is None or attached[:2] != (number - 1, self._depth):
@@ -157,7 +157,7 @@ class Monitor:
             run=self._run,
             sealed=record["sealed"],
             left=record["salvaged"],
-            last=self._after_seal - 1,
+            last=self._sealed - 1,
         )
         self._recoveries.append(back)
         _, _, self._mode, self._run = attached
@@ -174,7 +174,7 @@ class Monitor:
             self._broken(SEQUENCE, "salvaged records are not in their order after the seal")
         back.last = inner["seq"]
         back.left -= 1
-        if inner["kind"] == "permit":
+        if inner["kind"] in ("permit", "salvage"):
             back.numbers[inner["seq"]] = number
         self._depth = depth + 1
         self.feed(inner, number)

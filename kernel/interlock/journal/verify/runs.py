@@ -54,7 +54,8 @@ class Recovery:
         sealed: permit numbers from here on mean salvaged permits.
         left: how many salvaged records are still to come.
         last: the `seq` that the next salvaged record must exceed.
-        numbers: for the `seq` that a salvaged permit had, the number that it has now.
+        numbers: for the `seq` that a salvaged permit (or the salvage of one) had, the number that
+            it has now.
     """
 
     run: Run

@@ -123,6 +123,9 @@ class Walk:
             kind = record["kind"]
             if kind == "seal":
                 self._seal(record, number)
+            elif kind == "run":
+                self._grow()
+                self._monitor.root = self._tree.root().hex() if self._seals_hold else None
             feed(record, number)
             if broken:
                 for rule, message in broken:

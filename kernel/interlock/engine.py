@@ -1,0 +1,410 @@
+"""ACT: the live loop, for those who have no engine of their own.
+
+    feed -> kernel.consult -> strategy -> kernel.submit -> gateway -> kernel.on_fill
+
+One task takes ticks and does everything that follows from one before it takes the next. A second
+one beats: it tells the kernel that the loop still turns, and looks at the home. Signals ask for an
+orderly stop; a second one halts.
+
+What the loop must survive: a strategy or a feed that raises is an anomaly, written down and counted,
+and so many in a row halt; it is never a crash. What the loop must not do: decide anything that the
+kernel decides. It has no limits and no way to the gateway but `Kernel.submit_async`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+import attrs
+
+from interlock.core.modes import Mode
+from interlock.core.reasons import HaltCode
+from interlock.core.values import PASS, Cancel, HaltCause, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from interlock.core.values import Order, Permit, Quote, Trade
+    from interlock.kernel import InFlight, Kernel
+
+__all__ = ["Engine", "Feed", "Gateway", "Latencies", "Report", "Strategy", "Timeline", "Watches"]
+
+
+class Feed(Protocol):
+    """Where ticks come from."""
+
+    def batches(self) -> AsyncIterator[Sequence[Quote | Trade]]:
+        """Ticks in the order in which they came, some at a time. May raise and be asked on."""
+
+
+class Strategy(Protocol):
+    """What wants orders."""
+
+    def on_tick(self, tick: Quote | Trade) -> Iterable[Order]:
+        """The orders that this tick calls for; none, most of the time."""
+
+
+class Gateway(Protocol):
+    """The way to a venue. It takes permits, so an order that no kernel permitted does not type-check."""
+
+    async def send(self, permit: Permit) -> object:
+        """Redeem the permit and send its order; returns when the order has left, raises if that is unknown."""
+
+    async def cancel(self, cancel: Cancel) -> object:
+        """Send a cancel."""
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A gateway that has to see the market, as a paper venue has."""
+
+    def on_tick(self, tick: Quote | Trade) -> None:
+        """A tick, before the kernel is consulted about it."""
+
+
+class Timeline(Protocol):
+    """A clock that is driven by the ticks themselves."""
+
+    def advance(self, tick: Quote | Trade) -> None:
+        """It is now the time of this tick."""
+
+    def mono_ns(self) -> int:
+        """Nanoseconds that never go back."""
+
+
+_FINE_BITS: Final = 6
+_FINE_LIMIT: Final = 1 << 20
+_COARSE_BITS: Final = 20
+_COARSE_BINS: Final = 4096
+
+
+class Latencies:
+    """A histogram of nanoseconds in fixed memory: steps of 64 ns to a millisecond, of 1 ms above."""
+
+    __slots__ = ("_coarse", "_fine", "count", "most")
+
+    def __init__(self) -> None:
+        self._fine = [0] * (_FINE_LIMIT >> _FINE_BITS)
+        self._coarse = [0] * _COARSE_BINS
+        self.count = 0
+        self.most = 0
+
+    def add(self, ns: int) -> None:
+        """Count one."""
+        self.count += 1
+        if ns < _FINE_LIMIT:
+            self._fine[ns >> _FINE_BITS] += 1
+        else:
+            self._coarse[min(ns >> _COARSE_BITS, _COARSE_BINS - 1)] += 1
+        self.most = max(self.most, ns)
+
+    def merge(self, other: Latencies) -> None:
+        """Count all that the other counted."""
+        self._fine = [a + b for a, b in zip(self._fine, other._fine, strict=True)]
+        self._coarse = [a + b for a, b in zip(self._coarse, other._coarse, strict=True)]
+        self.count += other.count
+        self.most = max(self.most, other.most)
+
+    def quantile(self, share: float) -> int:
+        """The upper edge of the step below which this share lies; 0 if nothing was counted."""
+        wanted = self.count * share
+        seen = 0
+        for bits, bins in ((_FINE_BITS, self._fine), (_COARSE_BITS, self._coarse)):
+            for index, number in enumerate(bins):
+                seen += number
+                if number and seen >= wanted:
+                    return min((index + 1) << bits, self.most)
+        return self.most
+
+    def summary(self) -> dict[str, int]:
+        """p50, p99 and max."""
+        return {"p50": self.quantile(0.5), "p99": self.quantile(0.99), "max": self.most}
+
+
+@attrs.define(kw_only=True)
+class Report:
+    """What a run came to.
+
+    Attributes:
+        ticks: taken from the feed.
+        ticks_blocked: that gate 1 refused.
+        consulted: that the strategy was asked about.
+        orders_sent: whose send returned.
+        orders_unknown: whose send raised.
+        orders_refused: that gate 2, or a halt before the send, refused.
+        refused_by_reason: how many by reason code.
+        blocked_by_reason: ticks by reason code.
+        errors: of feed and strategy.
+        drained: whether the stop at the end drained; False as well if the run ended HALTED.
+        in_flight: what was still being sent at the end.
+        feed_error: what ended the feed early, or None.
+        consult: decision times of gate 1, ns.
+        submit: times of a whole submit (gate 2, journal, send, outcome), ns.
+    """
+
+    ticks: int = 0
+    ticks_blocked: int = 0
+    consulted: int = 0
+    orders_sent: int = 0
+    orders_unknown: int = 0
+    orders_refused: int = 0
+    refused_by_reason: dict[str, int] = attrs.field(factory=dict)
+    blocked_by_reason: dict[str, int] = attrs.field(factory=dict)
+    errors: int = 0
+    drained: bool = False
+    in_flight: tuple[InFlight, ...] = ()
+    feed_error: str | None = None
+    consult: Latencies = attrs.field(factory=Latencies)
+    submit: Latencies = attrs.field(factory=Latencies)
+
+
+class Engine:
+    """The live loop over one kernel, feed, strategy and gateway.
+
+    Args:
+        kernel: attached; the engine starts and stops it, whoever attached it closes it.
+        feed: ticks.
+        strategy: orders.
+        gateway: the venue.
+        timeline: for a replay, the clock that the kernel was given too; None for the machine's.
+        heartbeat_s: interval of the heartbeat.
+        halt_at_tick: trip the kill switch when this tick (from 1) arrives, before it is consulted.
+        max_ticks: stop after so many.
+        cancel_on_stop: cancel all working orders in an orderly stop.
+        drain_s: how long an orderly stop waits for sends in flight.
+        session: label for `Kernel.start`.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a loop
+        self,
+        kernel: Kernel,
+        *,
+        feed: Feed,
+        strategy: Strategy,
+        gateway: Gateway,
+        timeline: Timeline | None = None,
+        heartbeat_s: float = 1.0,
+        halt_at_tick: int | None = None,
+        max_ticks: int | None = None,
+        cancel_on_stop: bool = False,
+        drain_s: float = 5.0,
+        session: str | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.report = Report()
+        self._feed = feed
+        self._strategy = strategy
+        self._gateway = gateway
+        self._watch: Callable[[Quote | Trade], None] | None = gateway.on_tick if isinstance(gateway, Watches) else None
+        self._timeline = timeline
+        self._heartbeat_s = heartbeat_s
+        self._halt_at_tick = halt_at_tick
+        self._max_ticks = max_ticks
+        self._cancel_on_stop = cancel_on_stop
+        self._drain_s = drain_s
+        self._session = session
+        self._errors_in_a_row = 0
+        self._next_beat_ns = 0
+        self._stopping: asyncio.Task[None] | None = None
+        self._loop_task: asyncio.Task[None] | None = None
+
+    async def run(self, *, signals: bool = True) -> Report:
+        """Start the kernel, loop until the feed ends or a stop is asked for, stop the kernel.
+
+        Args:
+            signals: take SIGINT and SIGTERM as requests to stop (only in the main thread).
+
+        Returns:
+            What the run came to. If the kernel refused to start, no tick was taken.
+        """
+        if not self.kernel.start(self._session):
+            return self.report
+        loop = asyncio.get_running_loop()
+        caught = (signal.SIGINT, signal.SIGTERM) if signals else ()
+        for number in caught:
+            loop.add_signal_handler(number, self._on_signal, number)
+        beating = asyncio.create_task(self._beat())
+        self._loop_task = asyncio.create_task(self._take())
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop_task
+            if self._stopping is not None:
+                await self._stopping
+            await self._finish()
+        finally:
+            beating.cancel()
+            for number in caught:
+                loop.remove_signal_handler(number)
+        return self.report
+
+    # -- The loop --------------------------------------------------------------------------------
+
+    async def _take(self) -> None:
+        batches = self._feed.batches()
+        while True:
+            try:
+                batch = await anext(batches)
+            except StopAsyncIteration:
+                return
+            except Exception as error:  # noqa: BLE001 - whatever a feed raises is an anomaly
+                self.report.feed_error = f"{type(error).__name__}: {error}"
+                if self._error("feed", error):
+                    return
+                continue
+            self.report.feed_error = None
+            for tick in batch:
+                await self._tick(tick)
+                if self.report.ticks == self._max_ticks:
+                    return
+            await asyncio.sleep(0)  # heartbeat and signals get their turn
+
+    async def _tick(self, tick: Quote | Trade) -> None:
+        report = self.report
+        report.ticks += 1
+        if self._timeline is not None:
+            self._advance(self._timeline, tick)
+        if self._watch is not None:
+            self._watch(tick)
+        if report.ticks == self._halt_at_tick:
+            self.kernel.halt(f"halt at tick {report.ticks}, as asked for", source="engine")
+        before = time.perf_counter_ns()
+        verdict = self.kernel.consult(tick)
+        report.consult.add(time.perf_counter_ns() - before)
+        if verdict is not PASS:
+            report.ticks_blocked += 1
+            _count(report.blocked_by_reason, verdict.reason)
+            return
+        report.consulted += 1
+        try:
+            for order in self._strategy.on_tick(tick):
+                await self._order(order)
+        except Exception as error:  # noqa: BLE001 - whatever a strategy raises is an anomaly
+            self._error("strategy", error)
+        else:
+            self._errors_in_a_row = 0
+
+    async def _order(self, order: Order) -> None:
+        report = self.report
+        before = time.perf_counter_ns()
+        verdict = await self.kernel.submit_async(order, self._gateway.send)
+        report.submit.add(time.perf_counter_ns() - before)
+        if not verdict.accepted:
+            report.orders_refused += 1
+            _count(report.refused_by_reason, verdict.reason)
+        elif verdict.outcome is Outcome.SENT:
+            report.orders_sent += 1
+        else:
+            report.orders_unknown += 1
+
+    def _advance(self, timeline: Timeline, tick: Quote | Trade) -> None:
+        """In a replay the ticks are the clock, and the heartbeat is on it."""
+        timeline.advance(tick)
+        now = timeline.mono_ns()
+        if now >= self._next_beat_ns:
+            self.kernel.heartbeat()
+            self._next_beat_ns = now + int(self._heartbeat_s * 1_000_000_000)
+
+    def _error(self, where: str, error: Exception) -> bool:
+        """An anomaly of feed or strategy. True if that made one too many in a row."""
+        self.report.errors += 1
+        self._errors_in_a_row += 1
+        said = f"{where}: {type(error).__name__}: {error}"
+        self.kernel.anomaly(f"{where.upper()}_RAISED", said)
+        if self._errors_in_a_row < self.kernel.errors_in_a_row:
+            return False
+        if self.kernel.mode is not Mode.HALTED:
+            reason = f"{self._errors_in_a_row} errors in a row; the last of {said}"
+            self.kernel.halt(reason, code=HaltCode.ERRORS_IN_A_ROW, source="engine")
+        return True
+
+    async def _beat(self) -> None:
+        """Tell the kernel that the loop turns. In a replay that is on the ticks' clock; look at the home only."""
+        while True:
+            if self._timeline is None:
+                self.kernel.heartbeat()
+            else:
+                self.kernel.inspect()
+            await asyncio.sleep(self._heartbeat_s)
+
+    # -- Stopping --------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int) -> None:
+        """The first signal stops in order, the second halts."""
+        name = signal.Signals(number).name
+        if self._stopping is None:
+            self.stop(name)
+        else:
+            self.kernel.halt(f"second signal: {name}", code=HaltCode.SIGNAL, source="signal", timeout_s=0.0)
+
+    def stop(self, reason: str = "stop") -> None:
+        """Ask for an orderly stop: gate closed now, what is in flight may end."""
+        if self._stopping is None:
+            self.kernel.drain(reason)
+            self._stopping = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Let sends in flight end, then end the loop; one that takes too long is cancelled, and unknown."""
+        deadline = time.monotonic() + self._drain_s
+        while self.kernel.in_flight() and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        self.report.in_flight = self.kernel.in_flight()
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+
+    async def _finish(self) -> None:
+        """Gate closed, working orders cancelled if so configured, sealed, IDLE."""
+        if self.kernel.mode is not Mode.RUNNING:
+            return
+        self.kernel.drain("end of feed")
+        if self._cancel_on_stop:
+            for order in self.kernel.working_orders():
+                cancel = Cancel(client_order_id=order.client_order_id, instrument=order.instrument)
+                with contextlib.suppress(Exception):  # recorded; one that fails holds up no other
+                    await self.kernel.cancel_async(cancel, self._gateway.cancel)
+        self.report.drained = self.kernel.stop("end of run", timeout_s=0.0).stopped
+
+    # -- For people and programs -----------------------------------------------------------------
+
+    def as_json(self) -> dict[str, object]:
+        """The run as plain data, for ``--json``."""
+        report, kernel = self.report, self.kernel
+        both = Latencies()
+        both.merge(report.consult)
+        both.merge(report.submit)
+        records, size_bytes = kernel.journal_size
+        return {
+            "ticks": report.ticks,
+            "ticks_blocked": report.ticks_blocked,
+            "blocked_by_reason": dict(sorted(report.blocked_by_reason.items())),
+            "consulted": report.consulted,
+            "orders_sent": report.orders_sent,
+            "orders_unknown": report.orders_unknown,
+            "orders_refused": report.orders_refused,
+            "refused_by_reason": dict(sorted(report.refused_by_reason.items())),
+            "errors": report.errors,
+            "feed_error": report.feed_error,
+            "mode": str(kernel.mode),
+            "epoch": kernel.epoch,
+            "halt_cause": None if kernel.cause is None else cause_as_json(kernel.cause),
+            "drained": report.drained,
+            "in_flight": [attrs.asdict(one) for one in report.in_flight],
+            "decision_latency_ns": both.summary(),
+            "consult_latency_ns": report.consult.summary(),
+            "submit_latency_ns": report.submit.summary(),
+            "journal": {"records": records, "bytes": size_bytes},
+            "run": kernel.run,
+        }
+
+
+def cause_as_json(cause: HaltCause) -> dict[str, object]:
+    """A halt's cause as plain data."""
+    return {**attrs.asdict(cause), "code": str(cause.code)}
+
+
+def _count(counts: dict[str, int], reason: str) -> None:
+    word = str(reason)
+    counts[word] = counts.get(word, 0) + 1

@@ -1,0 +1,1 @@
+"""OPERATE: the command line, the demo, and the example limits."""

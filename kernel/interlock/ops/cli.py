@@ -1,0 +1,327 @@
+"""The command line: ``interlock arm | run | halt | status | reset | verify | demo``."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+import uuid
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import attrs
+import typer
+
+from interlock.attach import Told
+from interlock.breaker import latch as latches
+from interlock.breaker.home import Home, HomeError, Now, Quiet, boot_id
+from interlock.breaker.lock import FileLock
+from interlock.breaker.segment import lines, segments
+from interlock.core.errors import InterlockError
+from interlock.core.modes import ARMED
+from interlock.core.reasons import HaltCode
+from interlock.journal.recovery import Recovery
+from interlock.kernel import Kernel
+from interlock.ops import demo as demos
+from interlock.ops import runner
+from interlock.ops.audit import audit
+from interlock.ops.console import fail, say, show
+from interlock.ops.exits import Exit
+from interlock.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="interlock",
+    help="A halt kernel for live trading engines: nothing reaches the venue without its permit, "
+    "and once it is HALTED no permit exists.",
+    epilog="Exit codes: 0 fine, 2 usage or input, 3 ended or refused because HALTED, 4 unconfirmed, "
+    "5 in doubt, 6 tampered.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+HomeOption = Annotated[Path, typer.Option("--home", "-H", help="The home directory.", envvar="INTERLOCK_HOME")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+OperatorOption = Annotated[str, typer.Option("--operator", help="Who does it; stands in the journal.")]
+
+
+def _now() -> Now:
+    return Now(ts_us=time.time_ns() // 1000, mono_ns=time.monotonic_ns())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def paper_limits() -> bytes:
+    """The commented example limits."""
+    return resources.files("interlock.ops").joinpath("paper.toml").read_bytes()
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002 - typer's way
+) -> None:
+    """Interlock."""
+    if version:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def arm(
+    home: HomeOption,
+    limits: Annotated[Path | None, typer.Option("--limits", help="TOML file with the limits.")] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Use the commented example limits.")] = False,  # noqa: FBT002
+    operator: OperatorOption = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "armed",
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Make a home: latch (armed), page, lock, limits, journal. Nothing runs yet."""
+    if (limits is None) is not paper:
+        fail(Exit.USAGE, "give either --limits FILE or --paper", json=json)
+    try:
+        data = paper_limits() if limits is None else limits.read_bytes()
+    except OSError as error:
+        fail(Exit.USAGE, f"{limits}: {error.strerror}", json=json)
+    operator = operator or _user()
+    try:
+        Home(home).arm(data, home=str(uuid.uuid4()), operator=operator, reason=reason, now=_now())
+        Kernel.attach(home, operator=operator, engine="interlock arm").close()
+    except InterlockError as error:
+        fail(Exit.USAGE, str(error), json=json)
+    if json:
+        show({"home": str(home), "epoch": 1, "state": "ARMED"})
+    else:
+        say(f"{home}: armed, epoch 1. Limits: {home / 'limits.toml'}")
+
+
+@app.command()
+def halt(  # noqa: PLR0913
+    home: HomeOption,
+    reason: Annotated[str, typer.Option("--reason", help="Why; stands in latch and journal.")] = "halted by operator",
+    operator: OperatorOption = "",
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """The kill switch: stop emission now, in every engine of this home, and say whether all are quiet."""
+    operator = operator or _user()
+    target = Home(home)
+
+    def halted(armed: latches.Latch) -> latches.Latch:
+        now = _now()
+        return attrs.evolve(
+            armed,
+            state=latches.HALTED,
+            code=HaltCode.OPERATOR.value,
+            reason=reason,
+            source="cli",
+            operator=operator,
+            ts_us=now.ts_us,
+            boot=boot_id(),
+            mono_ns=now.mono_ns,
+        )
+
+    try:
+        quiet = target.halt(halted, timeout)
+    except HomeError as error:
+        fail(Exit.USAGE, f"{error}; NOTHING WAS HALTED HERE", json=json)
+    _journal_it(home, operator)
+    _report_halt(home, quiet, json=json)
+
+
+def _journal_it(home: Path, operator: str) -> None:
+    """If no engine is attached, the halt's record is ours to write; an attached one writes it itself."""
+    try:
+        Kernel.attach(home, operator=operator, engine="interlock halt").close()
+    except (InterlockError, OSError):
+        return
+
+
+def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> None:
+    sure = quiet.confirmed and quiet.durable
+    if json:
+        show({"home": str(home), "state": "HALTED", **attrs.asdict(quiet)})
+    else:
+        say(f"{home}: HALTED. {'Confirmed: nobody is sending.' if quiet.confirmed else 'UNCONFIRMED.'}", "bold")
+        if quiet.message:
+            say(quiet.message)
+        if not quiet.durable:
+            say("The latch is not on disk: emission is stopped by the page alone.")
+    raise typer.Exit(int(Exit.FINE if sure else Exit.UNCONFIRMED))
+
+
+@app.command()
+def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
+    """What the latch says, who is attached, which epoch is current. Writes nothing."""
+    target = Home(home)
+    try:
+        target.require()
+    except HomeError as error:
+        fail(Exit.HALTED, str(error), json=json)
+    latch, fault, byte = target.latch_state()
+    told = _told(target)
+    armed = latch is not None and latch.state == latches.ARMED and byte == ARMED and fault is None
+    found: dict[str, object] = {
+        "home": str(home),
+        "state": "ARMED" if armed else "HALTED",
+        "epoch": max(latch.epoch if latch else 0, told.epoch),
+        "latch": latch.state if latch else "ABSENT",
+        "page": "ARMED" if byte == ARMED else "HALTED",
+        "code": latch.code if latch else None,
+        "reason": latch.reason if latch else None,
+        "operator": latch.operator if latch else None,
+        "source": latch.source if latch else None,
+        "ts": latch.ts_us if latch else None,
+        "fault": str(fault) if fault else None,
+        "attached": _held(target.writer_lock),
+        "journal_records": told.records,
+    }
+    if json:
+        show(found)
+    else:
+        for name, value in found.items():
+            if value is not None:
+                say(f"{name:16} {value}")
+    raise typer.Exit(int(Exit.FINE if armed else Exit.HALTED))
+
+
+def _told(home: Home) -> Told:
+    """What the journal says, as far as it can be read."""
+    told = Told()
+    recovery = Recovery(visit=told.visit)
+    try:
+        for path in segments(home.journal):
+            for line in lines(path):
+                recovery.feed(line)
+    except OSError:
+        pass  # what can't be read tells nothing
+    return told
+
+
+def _held(path: Path) -> str | None:
+    """Who holds a lock, or None."""
+    try:
+        lock = FileLock(path)
+    except OSError:
+        return None
+    try:
+        return None if lock.shared() else lock.holder()
+    finally:
+        lock.close()
+
+
+@app.command()
+def reset(
+    home: HomeOption,
+    operator: Annotated[str, typer.Option("--operator", help="Who answers for it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe now.")],
+    epoch: Annotated[int, typer.Option("--epoch", help="The current epoch, as `interlock status` shows it.")],
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Arm a HALTED home again, in the next epoch. It starts nothing: that is a separate act."""
+    target = Home(home)
+    try:
+        target.require()
+        made = target.reset(
+            epoch=epoch, known_epoch=_told(target).epoch, operator=operator, reason=reason, now=_now()
+        )
+    except InterlockError as error:
+        fail(Exit.USAGE, str(error), json=json)
+    _journal_it(home, operator)
+    if json:
+        show({"home": str(home), "state": "ARMED", "epoch": made.epoch})
+    else:
+        say(f"{home}: armed again, epoch {made.epoch}. Start the engine when you are ready.")
+
+
+@app.command()
+def verify(
+    home: Annotated[Path | None, typer.Option("--home", "-H", help="The home whose journal to check.")] = None,
+    journal: Annotated[Path | None, typer.Option("--journal", help="A journal directory, in place of a home.")] = None,
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Check a journal: structure, sequence, seals, and that nothing was sent that should not have been."""
+    if (home is None) is (journal is None):
+        fail(Exit.USAGE, "give either --home or --journal", json=json)
+    directory = journal if journal is not None else Home(home or "").journal
+    if not directory.is_dir():
+        fail(Exit.USAGE, f"{directory}: no journal here", json=json)
+    try:
+        raise typer.Exit(audit(directory, json=json))
+    except OSError as error:
+        fail(Exit.USAGE, f"{directory}: {error}", json=json)
+
+
+@app.command()
+def run(  # noqa: PLR0913 - one for each thing that can be chosen
+    home: HomeOption,
+    ticks: Annotated[
+        list[str], typer.Option("--ticks", help="CSV or CSV.gz with a header, '-' for standard input; may be repeated.")
+    ],
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="observe, every-tick, every-nth, momentum, or MODULE:NAME.")
+    ] = "observe",
+    halt_at_tick: Annotated[int | None, typer.Option("--halt-at-tick", min=1, help="Trip at this tick.")] = None,
+    max_ticks: Annotated[int | None, typer.Option("--max-ticks", min=1, help="Stop after so many.")] = None,
+    speed: Annotated[
+        str, typer.Option("--speed", help="Times real time, or max; 'live' takes the time from the clock.")
+    ] = "max",
+    durability: Annotated[Literal["disk", "process"], typer.Option("--durability", help="See the docs.")] = "disk",
+    bad_rows: Annotated[
+        Literal["skip", "fatal"], typer.Option("--bad-rows", help="What a row that is no tick does.")
+    ] = "fatal",
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="FIELD=NAME: the file's name of a column; may be repeated.")
+    ] = None,
+    instrument: Annotated[str | None, typer.Option("--instrument", help="For files without a symbol column.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the paper venue.")] = 1,
+    cancel_on_stop: Annotated[
+        bool, typer.Option("--cancel-on-stop", help="Cancel working orders in an orderly stop.")
+    ] = False,  # noqa: FBT002
+    session: Annotated[str | None, typer.Option("--session", help="A new label begins a new P&L session.")] = None,
+    operator: OperatorOption = "",
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Run the live loop over ticks, with the paper venue."""
+    plan = runner.Plan(
+        home=home,
+        ticks=tuple(ticks),
+        strategy=strategy,
+        halt_at_tick=halt_at_tick,
+        max_ticks=max_ticks,
+        speed=speed,
+        durability=durability,
+        bad_rows=bad_rows,
+        columns=tuple(column or ()),
+        instrument=instrument,
+        seed=seed,
+        cancel_on_stop=cancel_on_stop,
+        session=session,
+        operator=operator or _user(),
+        json=json,
+    )
+    raise typer.Exit(int(runner.run(plan)))
+
+
+@app.command()
+def demo(
+    home: Annotated[Path | None, typer.Option("--home", "-H", help="Where to make the demo home; else temporary.")] = None,
+    ticks: Annotated[int, typer.Option("--ticks", min=20, help="How many simulated ticks.")] = 200,
+    seed: Annotated[int, typer.Option("--seed", help="Of market and venue.")] = 7,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.5, help="How long it should take, about.")] = 6.0,
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """See a kill switch work: trade on a simulated market, halt from another process, check the journal."""
+    raise typer.Exit(int(demos.demo(home, ticks=ticks, seed=seed, seconds=seconds, operator=_user(), json=json)))
+
+
+def main() -> None:
+    """The program."""
+    app()

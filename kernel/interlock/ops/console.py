@@ -1,0 +1,37 @@
+"""What people and programs see: standard output for results, standard error for the rest."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import orjson
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from interlock.ops.exits import Exit
+
+__all__ = ["err", "fail", "out", "say", "show"]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show(value: object) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str, style: str | None = None) -> None:
+    """A line for people, on standard output; brackets in it are no mark-up."""
+    out.print(text, style=style, markup=False)
+
+
+def fail(code: Exit, message: str, *, json: bool = False) -> NoReturn:
+    """End with an exit code and one clear line on standard error; with ``--json`` an object on standard output, too."""
+    err.print(f"interlock: {message}", markup=False)
+    if json:
+        show({"error": message, "exit": int(code)})
+    raise typer.Exit(int(code))

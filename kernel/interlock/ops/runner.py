@@ -1,0 +1,240 @@
+"""``interlock run``: puts feed, kernel, strategy and paper venue together, and says what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from interlock.adapters.csvfeed import CsvFeed, FeedError, RowError
+from interlock.adapters.paper import PaperVenue
+from interlock.adapters.replay import ReplayClock, paced
+from interlock.adapters.simulated import SimulatedMarket
+from interlock.adapters.strategies import load
+from interlock.breaker.home import Home, HomeError
+from interlock.core.errors import InterlockError
+from interlock.core.modes import Mode
+from interlock.engine import Engine
+from interlock.kernel import Kernel, SystemClock
+from interlock.ops.console import err, fail, say, show
+from interlock.ops.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from interlock.core.values import Quote, Trade
+    from interlock.engine import Feed
+
+__all__ = ["Plan", "run"]
+
+_SHOWN_BAD_ROWS: Final = 10
+_REFRESH_S: Final = 0.2
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What ``interlock run`` was asked for; see its ``--help``."""
+
+    home: Path
+    ticks: tuple[str, ...]
+    strategy: str
+    halt_at_tick: int | None
+    max_ticks: int | None
+    speed: str
+    durability: str
+    bad_rows: str
+    columns: tuple[str, ...]
+    instrument: str | None
+    seed: int
+    cancel_on_stop: bool
+    session: str | None
+    operator: str
+    json: bool
+
+
+def run(plan: Plan) -> Exit:
+    """Run, print, and give the exit code."""
+    try:
+        speed = _speed(plan.speed)
+        feed = _feed(plan)
+        Home(plan.home).require()
+    except HomeError as error:
+        fail(Exit.HALTED, str(error), json=plan.json)
+    except (InterlockError, ValueError) as error:
+        fail(Exit.USAGE, str(error), json=plan.json)
+    try:
+        return asyncio.run(_run(plan, feed, speed))
+    except HomeError as error:
+        fail(Exit.HALTED, str(error), json=plan.json)
+    except InterlockError as error:
+        fail(Exit.USAGE, str(error), json=plan.json)
+
+
+async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
+    limits, _ = Home(plan.home).read_limits()
+    strategy = load(plan.strategy, {name: instrument for name, (instrument, _) in limits.instruments.items()})
+    timeline = None if speed == "live" else ReplayClock()
+    feed: Feed = source
+    if timeline is not None:
+        primed = Primed(source)
+        first = await primed.first()
+        if first is not None:
+            timeline.advance(first)
+        feed = primed if speed == "max" else paced(primed, speed)
+    kernel = Kernel.attach(
+        plan.home,
+        operator=plan.operator,
+        engine="interlock run",
+        durability=plan.durability,
+        clock=timeline or SystemClock(),
+    )
+    with kernel:
+        venue = PaperVenue(seed=plan.seed)
+        venue.connect(kernel)
+        engine = Engine(
+            kernel,
+            feed=feed,
+            strategy=strategy,
+            gateway=venue,
+            timeline=timeline,
+            halt_at_tick=plan.halt_at_tick,
+            max_ticks=plan.max_ticks,
+            cancel_on_stop=plan.cancel_on_stop,
+            session=plan.session,
+        )
+        if kernel.mode is Mode.HALTED:
+            cause = kernel.cause
+            why = f"{cause.code}: {cause.reason}" if cause else "no cause is known"
+            message = f"{plan.home}: HALTED ({why}); see `interlock status`, then `interlock reset`"
+            fail(Exit.HALTED, message, json=plan.json)
+        watching = asyncio.create_task(_watch(engine, source)) if err.is_terminal and not plan.json else None
+        try:
+            await engine.run()
+        finally:
+            if watching is not None:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+        mode = kernel.mode
+    if plan.json:
+        show({**engine.as_json(), "mode": str(mode), "rows_skipped": source.skipped})
+    else:
+        tell(engine, source, mode)
+    if mode is Mode.HALTED:
+        return Exit.HALTED
+    if engine.report.feed_error is not None:
+        err.print(f"interlock: the feed ended early: {engine.report.feed_error}", markup=False)
+        return Exit.USAGE
+    if engine.report.in_flight:
+        return Exit.UNCONFIRMED
+    return Exit.FINE
+
+
+class Primed:
+    """A feed whose first batch was looked at before anyone took it: a replay starts at its first tick."""
+
+    def __init__(self, feed: CsvFeed | SimulatedMarket) -> None:
+        self.name = feed.name
+        self._batches = feed.batches()
+        self._head: Sequence[Quote | Trade] | None = None
+
+    async def first(self) -> Quote | Trade | None:
+        """The first tick, or None for a feed without any."""
+        while not self._head:
+            try:
+                self._head = await anext(self._batches)
+            except StopAsyncIteration:
+                return None
+        return self._head[0]
+
+    async def batches(self) -> AsyncIterator[Sequence[Quote | Trade]]:
+        """All batches, from the first."""
+        if self._head:
+            yield self._head
+        async for batch in self._batches:
+            yield batch
+
+
+def _speed(text: str) -> Decimal | str:
+    if text in {"max", "live"}:
+        return text
+    try:
+        speed = Decimal(text)
+    except InvalidOperation:
+        speed = Decimal(0)
+    if not speed.is_finite() or speed <= 0:
+        message = f"--speed: expected a positive number, max or live, found {text!r}"
+        raise ValueError(message)
+    return speed
+
+
+def _feed(plan: Plan) -> CsvFeed:
+    columns: dict[str, str] = {}
+    for pair in plan.columns:
+        field, separator, name = pair.partition("=")
+        if not separator or not field or not name:
+            message = f"--column: expected FIELD=NAME, found {pair!r}"
+            raise ValueError(message)
+        columns[field] = name
+    shown = 0
+
+    def report(error: RowError) -> None:
+        nonlocal shown
+        shown += 1
+        if shown <= _SHOWN_BAD_ROWS:
+            err.print(f"interlock: skipped: {error}", markup=False)
+        if shown == _SHOWN_BAD_ROWS:
+            err.print("interlock: further bad rows are counted, not shown", markup=False)
+
+    if "-" in plan.ticks and len(plan.ticks) > 1:
+        message = "--ticks: standard input cannot be mixed with files"
+        raise ValueError(message)
+    for name in plan.ticks:
+        if name != "-" and not Path(name).is_file():
+            message = f"{name}: no such file"
+            raise FeedError(message)
+    return CsvFeed(
+        [sys.stdin.buffer if name == "-" else Path(name) for name in plan.ticks],
+        columns=columns or None,
+        instrument=plan.instrument,
+        on_bad="skip" if plan.bad_rows == "skip" else "fatal",
+        on_error=report,
+    )
+
+
+async def _watch(engine: Engine, source: CsvFeed) -> None:
+    """A progress bar while the run lasts."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task: TaskID = progress.add_task("running", total=source.total_bytes or None)
+        while True:
+            report = engine.report
+            said = f"{engine.kernel.mode} · {report.ticks} ticks · {report.orders_sent} orders"
+            progress.update(task, completed=source.done_bytes, description=said)
+            await asyncio.sleep(_REFRESH_S)
+
+
+def tell(engine: Engine, source: CsvFeed, mode: Mode) -> None:
+    """The run for people."""
+    report = engine.report
+    records, size_bytes = engine.kernel.journal_size
+    say(f"{mode}, epoch {engine.kernel.epoch}", "bold")
+    cause = engine.kernel.cause
+    if cause is not None:
+        say(f"halt cause     {cause.code}: {cause.reason} (by {cause.source})")
+    say(f"ticks          {report.ticks}: {report.consulted} consulted, {report.ticks_blocked} blocked, {source.skipped} bad rows")
+    for reason, number in sorted(report.blocked_by_reason.items()):
+        say(f"  blocked      {number} {reason}")
+    say(f"orders         {report.orders_sent} sent, {report.orders_unknown} unknown, {report.orders_refused} refused")
+    for reason, number in sorted(report.refused_by_reason.items()):
+        say(f"  refused      {number} {reason}")
+    for name, latency in (("consult", report.consult), ("submit", report.submit)):
+        summary = latency.summary()
+        say(f"{name} ns     p50 {summary['p50']}, p99 {summary['p99']}, max {summary['max']}")
+    say(f"journal        {records} records, {size_bytes} bytes written by this run")
