@@ -17,7 +17,7 @@ from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
-from interlock.breaker.segment import Segment, cut, lines, segment_name, segments
+from interlock.breaker.segment import MappedSegment, Segment, cut, lines, segment_name, segments, set_aside, trim
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode
@@ -55,11 +55,19 @@ class Salvage:
 
 @attrs.define
 class Told:
-    """What a journal says about modes, by its last words."""
+    """What a journal says about modes, by its last words.
+
+    Attributes:
+        records: how many there are.
+        halted: whether the last word is a halt.
+        epoch: the latest that it tells the beginning or the end of.
+        highest: the latest that it names at all.
+    """
 
     records: int = 0
     halted: bool = False
     epoch: int = 0
+    highest: int = 0
 
     def visit(self, record: Mapping[str, object]) -> None:
         """Follow one record."""
@@ -75,7 +83,9 @@ class Told:
             self.halted = False
         epoch = record.get("epoch")
         if kind in {"arm", "start", "halt", "reset", "run"} and isinstance(epoch, int):
-            self.epoch = max(self.epoch, epoch)
+            self.highest = max(self.highest, epoch)
+            if kind != "run":  # which names the latch's epoch before the reset to it is written
+                self.epoch = max(self.epoch, epoch)
 
 
 @attrs.define(kw_only=True)
@@ -105,7 +115,7 @@ class Attachment:
     errors_in_a_row: int
     core: Core
     journal: Journal
-    segment: Segment
+    segment: Segment | MappedSegment
     page: Page | None
     running: FileLock
     writer: FileLock
@@ -116,12 +126,13 @@ class Attachment:
     salvage: Salvage | None
 
 
-def open_home(path: str | os.PathLike[str], who: str) -> Attachment:
+def open_home(path: str | os.PathLike[str], who: str, *, mapped: bool = False) -> Attachment:
     """Open a home for one engine.
 
     Args:
         path: the home.
         who: said to whoever is refused because we are attached.
+        mapped: write the journal through a mapping, for durability ``process``.
 
     Raises:
         HomeError: there is no home, its journal can't be opened, or another engine is attached.
@@ -143,17 +154,30 @@ def open_home(path: str | os.PathLike[str], who: str) -> Attachment:
         latch, latch_stat, page, fault = _witnesses(home)
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
-        recovery = Recovery(visit=lambda record: (told.visit(record), restorer.play(record)))
+
+        def visit(record: Mapping[str, object]) -> None:
+            told.visit(record)
+            restorer.play(record)
+
+        recovery = Recovery(visit=visit)
         opened = segments(home.journal)
+        if opened:
+            trim(opened[-1])
+        last = home.journal / segment_name(0)
         for name in opened:
+            if not recovery.begin(int(name.stem)):
+                set_aside(name)
+                continue
+            last = name
             for line in lines(name):
                 recovery.feed(line)
-        last = opened[-1] if opened else home.journal / segment_name(0)
-        salvage = _salvage(recovery, last) if opened else None
+        salvage = _salvage(recovery, last)
+        if not opened:
+            fault = fault or (HaltCode.JOURNAL_FAILED, f"{home.journal}: the journal is gone")
         holes = restorer.finish()
         fault = fault or _contradiction(latch, told, holes, recovery)
         if latch is None:
-            core.epoch = max(told.epoch, 1)
+            core.epoch = max(told.highest, 1)
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         return Attachment(
@@ -162,7 +186,7 @@ def open_home(path: str | os.PathLike[str], who: str) -> Attachment:
             limits_sha256=digest,
             errors_in_a_row=limits.errors_in_a_row,
             core=core,
-            journal=Journal(segment := Segment(last), recovery.tree),
+            journal=Journal(segment := MappedSegment(last) if mapped else Segment(last), recovery.tree),
             segment=segment,
             page=page,
             running=FileLock(home.lock),
@@ -216,8 +240,8 @@ def _contradiction(
         return HaltCode.LIMITS_INVALID, f"the journal has orders that the limits do not know: {holes[0]}"
     if latch is None:
         return None
-    if latch.epoch < told.epoch:
-        return HaltCode.LATCH_REPLACED, f"the latch is of epoch {latch.epoch}, the journal of {told.epoch}"
+    if latch.epoch < told.highest:
+        return HaltCode.LATCH_REPLACED, f"the latch is of epoch {latch.epoch}, the journal of {told.highest}"
     if latch.state == latches.ARMED and told.halted and latch.epoch == told.epoch:
         return HaltCode.LATCH_REPLACED, f"the latch is armed in epoch {latch.epoch}, which the journal saw halted"
     return None
@@ -225,7 +249,7 @@ def _contradiction(
 
 def _salvage(recovery: Recovery, path: Path) -> Salvage | None:
     """Move what follows the last valid seal out of the way."""
-    if path.stat().st_size == recovery.sealed_bytes:
+    if not path.exists() or path.stat().st_size == recovery.sealed_bytes:
         return None
     sidecar, torn = cut(path, recovery.sealed_bytes)
     return Salvage(

@@ -142,6 +142,7 @@ class Report:
         drained: whether the stop at the end drained; False as well if the run ended HALTED.
         in_flight: what was still being sent at the end.
         feed_error: what ended the feed early, or None.
+        not_started: why the kernel refused to start, or None.
         consult: decision times of gate 1, ns.
         submit: times of a whole submit (gate 2, journal, send, outcome), ns.
     """
@@ -158,6 +159,7 @@ class Report:
     drained: bool = False
     in_flight: tuple[InFlight, ...] = ()
     feed_error: str | None = None
+    not_started: str | None = None
     consult: Latencies = attrs.field(factory=Latencies)
     submit: Latencies = attrs.field(factory=Latencies)
 
@@ -221,7 +223,10 @@ class Engine:
         Returns:
             What the run came to. If the kernel refused to start, no tick was taken.
         """
-        if not self.kernel.start(self._session):
+        started = self.kernel.start(self._session)
+        if not started:
+            said = (started.reason, started.limit, started.value)
+            self.report.not_started = " ".join(str(word) for word in said if word is not None)
             return self.report
         loop = asyncio.get_running_loop()
         caught = (signal.SIGINT, signal.SIGTERM) if signals else ()
@@ -244,16 +249,21 @@ class Engine:
     # -- The loop --------------------------------------------------------------------------------
 
     async def _take(self) -> None:
-        batches = self._feed.batches()
+        batches: AsyncIterator[Sequence[Quote | Trade]] | None = None
         while True:
             try:
-                batch = await anext(batches)
+                if batches is None:
+                    batches = self._feed.batches()
+                batch = tuple(await anext(batches))
             except StopAsyncIteration:
                 return
-            except Exception as error:  # noqa: BLE001 - whatever a feed raises is an anomaly
-                self.report.feed_error = f"{type(error).__name__}: {error}"
+            except (Exception, asyncio.CancelledError) as error:  # whatever a feed raises is an anomaly
+                if _asked_to_end(error):
+                    raise
+                self.report.feed_error = _said(error)
                 if self._error("feed", error):
                     return
+                await asyncio.sleep(0)
                 continue
             self.report.feed_error = None
             for tick in batch:
@@ -265,10 +275,7 @@ class Engine:
     async def _tick(self, tick: Quote | Trade) -> None:
         report = self.report
         report.ticks += 1
-        if self._timeline is not None:
-            self._advance(self._timeline, tick)
-        if self._watch is not None:
-            self._watch(tick)
+        seen = self._see(tick)
         if report.ticks == self._halt_at_tick:
             self.kernel.halt(f"halt at tick {report.ticks}, as asked for", source="engine")
         before = time.perf_counter_ns()
@@ -282,15 +289,36 @@ class Engine:
         try:
             for order in self._strategy.on_tick(tick):
                 await self._order(order)
-        except Exception as error:  # noqa: BLE001 - whatever a strategy raises is an anomaly
+        except (Exception, asyncio.CancelledError) as error:  # whatever a strategy raises is an anomaly
+            if _asked_to_end(error):
+                raise
             self._error("strategy", error)
         else:
-            self._errors_in_a_row = 0
+            if seen:
+                self._errors_in_a_row = 0
+
+    def _see(self, tick: Quote | Trade) -> bool:
+        """Show a tick to clock and gateway. False if one of them could make nothing of it."""
+        try:
+            if self._timeline is not None:
+                self._advance(self._timeline, tick)
+            if self._watch is not None:
+                self._watch(tick)
+        except Exception as error:  # noqa: BLE001 - what a feed hands out may be anything
+            self._error("feed", error)
+            return False
+        return True
 
     async def _order(self, order: Order) -> None:
         report = self.report
         before = time.perf_counter_ns()
-        verdict = await self.kernel.submit_async(order, self._gateway.send)
+        try:
+            verdict = await self.kernel.submit_async(order, self._gateway.send)
+        except asyncio.CancelledError as error:
+            if _asked_to_end(error):
+                raise
+            report.orders_unknown += 1  # something inside the send was cancelled, and the kernel wrote it down
+            return
         report.submit.add(time.perf_counter_ns() - before)
         if not verdict.accepted:
             report.orders_refused += 1
@@ -308,11 +336,11 @@ class Engine:
             self.kernel.heartbeat()
             self._next_beat_ns = now + int(self._heartbeat_s * 1_000_000_000)
 
-    def _error(self, where: str, error: Exception) -> bool:
+    def _error(self, where: str, error: BaseException) -> bool:
         """An anomaly of feed or strategy. True if that made one too many in a row."""
         self.report.errors += 1
         self._errors_in_a_row += 1
-        said = f"{where}: {type(error).__name__}: {error}"
+        said = f"{where}: {_said(error)}"
         self.kernel.anomaly(f"{where.upper()}_RAISED", said)
         if self._errors_in_a_row < self.kernel.errors_in_a_row:
             return False
@@ -361,10 +389,13 @@ class Engine:
             return
         self.kernel.drain("end of feed")
         if self._cancel_on_stop:
+            until = time.monotonic() + self._drain_s
             for order in self.kernel.working_orders():
                 cancel = Cancel(client_order_id=order.client_order_id, instrument=order.instrument)
-                with contextlib.suppress(Exception):  # recorded; one that fails holds up no other
-                    await self.kernel.cancel_async(cancel, self._gateway.cancel)
+                # Recorded; one that fails holds up no other, and all together hold up the stop only so long.
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                        await self.kernel.cancel_async(cancel, self._gateway.cancel)
         self.report.drained = self.kernel.stop("end of run", timeout_s=0.0).stopped
 
     # -- For people and programs -----------------------------------------------------------------
@@ -387,6 +418,7 @@ class Engine:
             "refused_by_reason": dict(sorted(report.refused_by_reason.items())),
             "errors": report.errors,
             "feed_error": report.feed_error,
+            "not_started": report.not_started,
             "mode": str(kernel.mode),
             "epoch": kernel.epoch,
             "halt_cause": None if kernel.cause is None else cause_as_json(kernel.cause),
@@ -403,6 +435,20 @@ class Engine:
 def cause_as_json(cause: HaltCause) -> dict[str, object]:
     """A halt's cause as plain data."""
     return {**attrs.asdict(cause), "code": str(cause.code)}
+
+
+def _asked_to_end(error: BaseException) -> bool:
+    """Whether this is the cancellation of the loop itself, and not of something that it called."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _said(error: BaseException) -> str:
+    """An error in words, even if it has none."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an error that cannot even be printed
+        return type(error).__name__
 
 
 def _count(counts: dict[str, int], reason: str) -> None:

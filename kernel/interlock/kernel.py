@@ -38,6 +38,7 @@ from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
 from interlock.breaker.home import HomeError, Now, boot_id
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
+from interlock.core.ledger import Status
 from interlock.core.machine import Anomaly, Breach, Halted
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import refusal
@@ -143,7 +144,7 @@ class Kernel:
         self._utc_ns = clock.utc_us() * 1000 - self._zero_ns
         self._disk = durability == "disk"
         self._durable = attachment.journal.seq
-        self._operator = operator
+        self._operator = records.text(operator)
         self._run = run
         self._pending: deque[HaltCause] = deque()
         self._holds_running = False
@@ -193,7 +194,8 @@ class Kernel:
         if durability not in {"disk", "process"}:
             message = f"durability is disk or process, not {durability!r}"
             raise ValueError(message)
-        attachment = open_home(home, f"{engine}, pid {os.getpid()}, operator {operator}")
+        who = f"{engine}, pid {os.getpid()}, operator {operator}"
+        attachment = open_home(home, who, mapped=durability == "process")
         return cls(
             attachment,
             operator=operator,
@@ -272,22 +274,24 @@ class Kernel:
         Returns:
             True if it is RUNNING now; else the refusal.
         """
+        session = session if session is None else records.text(session)
         with self._lock:
-            mono = self._mono()
+            if not (self._holds_running or self._closed):
+                # Before the look at the latch: so nobody can halt, find all quiet, and reset between the two.
+                if not self._at.running.shared():
+                    return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
+                self._holds_running = True
             self._inspect()
             if self._core.mode is Mode.HALTED:
+                self._settle()
                 return refusal(Reason.HALTED)
-            held = self._holds_running or self._at.running.shared()
-            if not held:
-                return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
-            self._holds_running = True
             latch = self._at.latch
-            verdict = self._core.start(self._page[0], latch.epoch if latch else 0, mono, session)
+            verdict = self._core.start(self._page[0], latch.epoch if latch else 0, self._mono(), session)
             if verdict and not self._write(
-                {**self._head("start", mono), "epoch": self._core.epoch, "operator": self._operator, "session": session}
+                {**self._head("start"), "epoch": self._core.epoch, "operator": self._operator, "session": session}
             ):
                 verdict = refusal(Reason.JOURNAL_FAILED)
-            self._handle(mono)
+            self._handle()
             self._settle()
             if self._core.mode is Mode.RUNNING:
                 self._quiet.clear()
@@ -296,10 +300,9 @@ class Kernel:
     def drain(self, reason: str = "stop") -> None:
         """Close the gate to new orders, while sends in flight may end: the first half of `stop`."""
         with self._lock:
-            mono = self._mono()
             if self._core.mode is Mode.RUNNING and self._core.gate_open and self._page[0] == ARMED:
                 self._core.close_gate()
-                self._write({**self._head("drain", mono), "epoch": self._core.epoch, "reason": records.text(reason)})
+                self._write({**self._head("drain"), "epoch": self._core.epoch, "reason": records.text(reason)})
 
     def stop(self, reason: str = "stop", timeout_s: float = 5.0) -> StopReport:
         """RUNNING to IDLE: close the gate, let what is in flight end, seal.
@@ -313,13 +316,12 @@ class Kernel:
         self.drain(reason)
         while True:
             with self._lock:
-                mono = self._mono()
                 verdict = self._core.stop(self._page[0])
-                self._handle(mono)
-                if verdict:
-                    self._flush_block(mono)
-                    self._note({**self._head("stop", mono), "epoch": self._core.epoch})
-                    self._seal(mono)
+                if verdict:  # written before a halt that was asked for meanwhile
+                    self._flush_block()
+                    self._note({**self._head("stop"), "epoch": self._core.epoch})
+                    self._seal()
+                self._handle()
                 self._settle()
                 mode = self._core.mode
                 waiting = self._core.in_flight or (not verdict and mode is Mode.RUNNING)
@@ -360,18 +362,21 @@ class Kernel:
         )
         self._pending.append(cause)
         deadline = time.monotonic() + timeout_s
-        recorded = False
+        locked = recorded = False
         if self._lock.acquire(timeout=max(timeout_s, 0.0)):
             try:
-                self._handle(self._mono())
+                locked = True
+                self._handle()
                 recorded = self._journal.broken is None
+                if self._core.in_flight:
+                    self._quiet.clear()
             finally:
                 self._lock.release()
-        while recorded and self._core.in_flight and self._worth_waiting() and time.monotonic() < deadline:
+        while locked and self._core.in_flight and self._worth_waiting() and time.monotonic() < deadline:
             self._quiet.wait(max(0.0, min(deadline - time.monotonic(), 0.05)))
         in_flight = self.in_flight()
         return HaltReport(
-            confirmed=not in_flight and self._core.mode is Mode.HALTED,
+            confirmed=not in_flight and self._core.mode is Mode.HALTED and not self._closed,
             durable=self._latch_durable,
             recorded=recorded,
             cause=self._core.cause or cause,
@@ -390,8 +395,8 @@ class Kernel:
             HomeError: not halted, another epoch, sends in flight, or the home can't be written.
         """
         with self._lock:
-            self._handle(self._mono())
-            if self._core.mode is not Mode.HALTED or self._core.in_flight:
+            self._handle()
+            if self._core.mode is not Mode.HALTED or self._core.in_flight or self._closed:
                 message = f"{self._at.home.path}: not halted and quiet, so there is nothing to reset"
                 raise HomeError(HaltCode.EXTERNAL, message)
             if self._journal.broken is not None:
@@ -419,9 +424,9 @@ class Kernel:
             if verdict is not PASS:
                 self._blocked_tick(verdict, tick, mono)
             elif self._block is not None:
-                self._flush_block(mono)
+                self._flush_block()
             if core.notices:
-                self._handle(mono)
+                self._handle()
             return verdict
         finally:
             lock.release()
@@ -449,6 +454,10 @@ class Kernel:
                 lock.release()
                 try:
                     self._commit(working.number)
+                except BaseException:  # interrupted while waiting: nothing was sent, so nothing is in doubt
+                    with lock:
+                        self._withdraw(working, "CANCELLED")
+                    raise
                 finally:
                     lock.acquire()
             permit = self._begin(working)
@@ -515,24 +524,23 @@ class Kernel:
 
     def _begin(self, working: Working) -> Permit | None:
         """Under the lock: the last look at the latch, and in flight from here."""
-        begun = self._mono()
+        working.begun_ns = self._mono()  # both before it is in flight, where a halt finds it without the lock
+        working.thread = threading.get_ident()
         if not self._core.begin(working, self._page[0]):
             return None
-        working.begun_ns = begun
-        working.thread = threading.get_ident()
         return grant(working.order, working.number, self._core.epoch)
 
     def _never_began(self, working: Working) -> Verdict:
         """Under the lock: the permit is void."""
         if self._core.notices:  # this very look saw the halt, which voids and records all permits
-            self._handle(self._mono())
+            self._handle()
         self._withdraw(working, "HALTED")
         reason = Reason.JOURNAL_FAILED if self._journal.broken is not None else Reason.HALTED
         return Verdict(accepted=False, reason=reason, permit=working.number, outcome=Outcome.VOID)
 
     def _withdraw(self, working: Working, code: str) -> None:
         if self._core.void(working):
-            self._note({**self._head("void", self._mono()), "permit": working.number, "code": code})
+            self._note({**self._head("void"), "permit": working.number, "code": code})
 
     def _ended(self, working: Working, permit: Permit, result: object) -> None:
         lock = self._lock
@@ -557,7 +565,7 @@ class Kernel:
             self._core.fail(working)
             self._write(
                 {
-                    **self._head("unknown", self._mono()),
+                    **self._head("unknown"),
                     "permit": working.number,
                     "begun": working.begun_ns - self._zero_ns,
                     "error": records.text(f"{type(error).__name__}: {error}"),
@@ -582,7 +590,7 @@ class Kernel:
             verdict.value,
         )
         if self._core.notices:
-            self._handle(mono)
+            self._handle()
         return verdict
 
     # -- What passes in every mode ---------------------------------------------------------------
@@ -620,27 +628,26 @@ class Kernel:
             number = self._journal.next()
             self._write(
                 {
-                    **self._head("cancel", mono),
-                    "id": records.printed(cancel.client_order_id),
-                    "instrument": records.printed(cancel.instrument),
+                    **self._head("cancel"),
+                    "id": records.name(cancel.client_order_id),
+                    "instrument": records.name(cancel.instrument),
                 }
             )
-            self._handle(mono)
+            self._handle()
             return number
 
     def _cancelled(self, number: int, error: BaseException | None) -> None:
         with self._lock:
             said = None if error is None else records.text(f"{type(error).__name__}: {error}")
-            self._note({**self._head("cancel_end", self._mono()), "cancel": number, "error": said})
+            self._note({**self._head("cancel_end"), "cancel": number, "error": said})
 
     def on_accept(self, order_id: str, venue_id: str | None = None) -> None:
         """The venue has the order. Resolves an order whose send had an unknown outcome."""
         with self._lock:
-            mono = self._mono()
             self._core.on_accept(order_id)
             said = None if venue_id is None else records.text(venue_id)
-            self._note({**self._head("accept", mono), "id": records.printed(order_id), "venue_id": said})
-            self._handle(mono)
+            self._note({**self._head("accept"), "id": records.name(order_id), "venue_id": said})
+            self._handle()
 
     def on_fill(self, fill: Fill) -> None:
         """The venue executed (a part of) the order. A fill id that was seen before changes nothing."""
@@ -650,7 +657,7 @@ class Kernel:
             if known is not None and self._journal.broken is None:
                 at = (self._journal.next(), (mono + self._utc_ns) // 1000, mono - self._zero_ns)
                 self._write(records.fill(*at, fill, known=known))
-            self._handle(mono)
+            self._handle()
 
     def on_cancelled(self, order_id: str, reason: str = "") -> None:
         """The order is gone from the venue: cancelled or expired."""
@@ -662,16 +669,15 @@ class Kernel:
 
     def _on_closed(self, kind: str, order_id: str, reason: str) -> None:
         with self._lock:
-            mono = self._mono()
             self._core.on_closed(order_id, kind)
-            self._note({**self._head(kind, mono), "id": records.printed(order_id), "reason": records.text(reason)})
-            self._handle(mono)
+            self._note({**self._head(kind), "id": records.name(order_id), "reason": records.text(reason)})
+            self._handle()
 
     def anomaly(self, code: str, detail: str) -> None:
         """Record something that should not happen; whether to halt is the caller's to say."""
         with self._lock:
-            said = {"code": records.printed(code), "detail": records.text(detail)}
-            self._write({**self._head("anomaly", self._mono()), **said})
+            said = {"code": records.name(code), "detail": records.text(detail)}
+            self._write({**self._head("anomaly"), **said})
 
     # -- Heartbeat -------------------------------------------------------------------------------
 
@@ -685,10 +691,10 @@ class Kernel:
             self._core.beat(mono)
             self._inspect()
             self._anchor(mono)
-            self._flush_block(mono)
-            self._totals(mono)
-            self._handle(mono)
-            self._seal(mono)
+            self._flush_block()
+            self._totals()
+            self._handle()
+            self._seal()
 
     def inspect(self) -> None:
         """The part of `heartbeat` that looks at the home, for a loop whose time is not the wall's."""
@@ -697,8 +703,10 @@ class Kernel:
 
     def _inspect(self) -> None:
         """Under the lock: are the files what they were? See halts and resets made by others."""
+        if self._closed:
+            return
         at = self._at
-        mono = self._mono()
+        was = self._core.mode
         fault: LatchError | None = None
         try:
             if at.page is None:
@@ -710,15 +718,21 @@ class Kernel:
         else:
             if latch is not None:
                 fault = self._new_latch(latch, found)
-            if fault is None and not (at.running.same() and at.segment.same()):
+            if fault is None and not (at.running.same() and at.writer.same() and at.segment.same()):
                 fault = LatchError(HaltCode.HOME_UNREADABLE, f"{at.home.path}: lock or journal replaced while in use")
         if fault is not None:
             self._stop_emission()
             if self._core.mode is not Mode.HALTED:
                 self._core.halt(self._cause(fault.code, str(fault), "home"))
-        self._handle(mono)
-        if self._core.mode is Mode.HALTED and not self._latch_durable and self._core.cause is not None:
-            self._latch_halt(self._core.cause)
+        self._handle()
+        if was is Mode.HALTED:
+            self._make_durable()
+
+    def _make_durable(self) -> None:
+        """Try again what a full disk prevented, or what was left to whoever set the byte."""
+        core = self._core
+        if core.mode is Mode.HALTED and not self._latch_durable and core.cause is not None:
+            core.cause = self._latch_halt(core.cause)
 
     def _changed_latch(self) -> tuple[Latch | None, os.stat_result | None]:
         """The latch, if its file is not the one that was read last."""
@@ -737,10 +751,16 @@ class Kernel:
         at = self._at
         core = self._core
         if latch.state == latches.HALTED:
+            said = latch != at.latch
             at.latch, at.latch_stat = latch, found
             self._latch_durable = True
             if at.page is not None:
                 at.page.halt()
+            if said and core.mode is Mode.HALTED:  # whoever set the byte that we saw; or one more halt
+                cause = _cause_of(latch)
+                if _unnamed(core.cause):
+                    core.cause = cause
+                self._write_halt(cause, self._mono(), first=False)
             return None
         mirrored = at.page is not None and at.page.map[0] == ARMED
         if latch.epoch > core.epoch and core.mode is not Mode.RUNNING and mirrored:
@@ -757,11 +777,11 @@ class Kernel:
 
     # -- Under the lock: what was noticed, to latch and journal -----------------------------------
 
-    def _handle(self, mono: int) -> None:
+    def _handle(self) -> None:
         """Write down what the core noticed and what other threads asked for."""
         core = self._core
         while self._pending:
-            core.halt(self._pending.popleft())
+            self._asked(self._pending.popleft())
         if self._journal.broken is not None and core.mode is not Mode.HALTED:
             core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
         if self._page[0] != ARMED and core.mode is not Mode.HALTED:
@@ -772,27 +792,40 @@ class Kernel:
                 if isinstance(notice, Halted):
                     self._halted(notice)
                 elif isinstance(notice, Breach):
-                    self._note({**self._head("breach", mono), **attrs.asdict(notice)})
+                    self._note({**self._head("breach"), **attrs.asdict(notice)})
                 elif isinstance(notice, Anomaly):
                     said = {"code": notice.code, "detail": records.text(notice.detail)}
-                    self._write({**self._head("anomaly", self._mono()), **said})
+                    self._write({**self._head("anomaly"), **said})
+
+    def _asked(self, cause: HaltCause) -> None:
+        """A halt of another thread; if the core has just seen its byte, then this is the cause of that."""
+        core = self._core
+        for place, notice in enumerate(core.notices):
+            if isinstance(notice, Halted) and notice.first and _unnamed(notice.cause):
+                core.notices[place] = attrs.evolve(notice, cause=cause)
+                return
+        core.halt(cause)
 
     def _halted(self, notice: Halted) -> None:
         """The core halted: byte, latch, journal, in this order."""
         self._stop_emission()
         at_ns = self._mono()
-        cause = self._latch_halt(notice.cause)
-        if notice.first:
+        cause = self._latch_halt(notice.cause, may_wait=True)
+        if notice.first or _unnamed(self._core.cause):
             self._core.cause = cause
-        self._flush_block(at_ns)
+        self._flush_block()
         self._write_halt(cause, at_ns, first=notice.first)
         for working in notice.voided:
-            self._note({**self._head("void", self._mono()), "permit": working.number, "code": "HALTED"})
-        self._seal(self._mono())
+            self._note({**self._head("void"), "permit": working.number, "code": "HALTED"})
+        self._seal()
         self._settle()
 
-    def _latch_halt(self, cause: HaltCause) -> HaltCause:
-        """Make the halt durable; or learn from the latch who made it so already."""
+    def _latch_halt(self, cause: HaltCause, *, may_wait: bool = False) -> HaltCause:
+        """Make the halt durable; or learn from the latch who made it so already.
+
+        Whoever sets only the byte is about to write the record, which says more than we could: so that
+        is left to the next heartbeat, if it ``may_wait``.
+        """
         at = self._at
         latch: Latch | None = None
         try:
@@ -803,6 +836,9 @@ class Kernel:
             if error.code is not HaltCode.LATCH_ABSENT or not at.identity:
                 return cause  # what is wrong with the file is evidence, and it is a halt: leave it
         if latch is None or latch.state == latches.ARMED:
+            if may_wait and latch is not None and _unnamed(cause):
+                self._latch_durable = False
+                return cause
             try:
                 write_latch(at.home.latch, self._halted_latch(cause, latch))
                 latch, found = read_latch(at.home.latch, at.identity or None)
@@ -811,7 +847,7 @@ class Kernel:
                 return cause
         at.latch, at.latch_stat = latch, found
         self._latch_durable = True
-        if cause.code is HaltCode.EXTERNAL and cause.source == "latch":
+        if _unnamed(cause):
             return _cause_of(latch)
         return cause
 
@@ -833,14 +869,15 @@ class Kernel:
         journal = self._journal
         if journal.broken is not None:
             return
+        mono = self._mono()
         ts = cause.ts_us or (at_ns + self._utc_ns) // 1000
-        utc = datetime.fromtimestamp(ts / 1_000_000, UTC)
+        utc = datetime.fromtimestamp(ts // 1_000_000, UTC)
         try:
             journal.write(
                 records.halt(
                     journal.next(),
-                    (at_ns + self._utc_ns) // 1000,
-                    at_ns - self._zero_ns,
+                    (mono + self._utc_ns) // 1000,
+                    mono - self._zero_ns,
                     run=self._run,
                     utc=f"{utc:%Y-%m-%dT%H:%M:%S}.{ts % 1_000_000:06d}Z",
                     version=__version__,
@@ -862,7 +899,7 @@ class Kernel:
         self._stop_emission()
         if self._core.mode is not Mode.HALTED:
             self._core.halt(self._cause(HaltCode.JOURNAL_FAILED, str(error), "journal"))
-            self._handle(self._mono())
+            self._handle()
 
     def _stop_emission(self) -> None:
         """The one act that stops: no lock, no disk."""
@@ -882,10 +919,16 @@ class Kernel:
         if self._holds_running and core.mode is not Mode.RUNNING:
             self._at.running.release()
             self._holds_running = False
+        if self._closed:
+            self._at.running.close()
+            self._at.writer.close()
 
     # -- Under the lock: records -------------------------------------------------------------------
 
-    def _head(self, kind: str, mono: int) -> dict[str, object]:
+    def _head(self, kind: str, mono: int | None = None) -> dict[str, object]:
+        """What a record begins with. Its time is read here, so that it never goes back from record to record."""
+        if mono is None:
+            mono = self._mono()
         return records.head(self._journal.next(), kind, (mono + self._utc_ns) // 1000, mono - self._zero_ns)
 
     def _write(self, record: dict[str, object]) -> bool:
@@ -908,8 +951,9 @@ class Kernel:
     def _note_now(self, make: Callable[..., dict[str, object]], *arguments: object) -> None:
         self._note(make(self._journal.next(), *arguments))
 
-    def _seal(self, mono: int) -> None:
+    def _seal(self) -> None:
         journal = self._journal
+        mono = self._mono()
         if journal.broken is None:
             try:
                 journal.seal((mono + self._utc_ns) // 1000, mono - self._zero_ns)
@@ -952,10 +996,10 @@ class Kernel:
             block[2] += 1  # type: ignore[operator] # a count
             block[4] = ts
             return
-        self._flush_block(mono)
+        self._flush_block()
         self._block = [code, instrument, 1, ts, ts]
 
-    def _flush_block(self, mono: int) -> None:
+    def _flush_block(self) -> None:
         block = self._block
         if block is None:
             return
@@ -963,7 +1007,7 @@ class Kernel:
         code, instrument, count, first, last = block
         self._note(
             {
-                **self._head("block", mono),
+                **self._head("block"),
                 "code": code,
                 "instrument": records.printed(instrument),
                 "count": count,
@@ -972,7 +1016,7 @@ class Kernel:
             }
         )
 
-    def _totals(self, mono: int) -> None:
+    def _totals(self) -> None:
         """Running totals and equity, if they changed since they were written."""
         consulted = self._ticks - self._blocked
         totals = (self._ticks, self._blocked, self._permits, self._refusals)
@@ -980,7 +1024,7 @@ class Kernel:
             self._beaten = totals
             self._note(
                 {
-                    **self._head("beat", mono),
+                    **self._head("beat"),
                     "ticks": self._ticks,
                     "consulted": consulted,
                     "blocked": self._blocked,
@@ -994,16 +1038,19 @@ class Kernel:
                 self._marked[account.currency] = now
                 equity, opening, peak = (account.text(amount) for amount in now)
                 said = {"currency": account.currency, "equity": equity, "opening": opening, "peak": peak}
-                self._note({**self._head("mark", mono), **said})
+                self._note({**self._head("mark"), **said})
 
     def _anchor(self, mono: int) -> None:
         """Tie monotonic time to UTC again; a step of the clock is an anomaly."""
+        core = self._core
         utc_ns = self._clock.utc_us() * 1000 - mono
         step_us = (utc_ns - self._utc_ns) // 1000
         self._utc_ns = utc_ns
         if abs(step_us) > _CLOCK_STEP_US:
-            self._note({**self._head("anomaly", mono), "code": "CLOCK_STEP", "detail": f"UTC moved by {step_us} us"})
-        if mono - self._zero_ns > _REBASE_NS:
+            self._note({**self._head("anomaly"), "code": "CLOCK_STEP", "detail": f"UTC moved by {step_us} us"})
+        open_permits = core.in_flight or any(working.status is Status.GRANTED for working in core.working.values())
+        if mono - self._zero_ns > _REBASE_NS and not open_permits:
+            mono = self._mono()
             shift = mono - self._zero_ns
             self._zero_ns = mono
             self._note({**self._head("rebase", mono), "shift": shift})
@@ -1030,19 +1077,19 @@ class Kernel:
                     "limits": at.limits_sha256,
                 }
             )
-            self._carry_over(mono)
-            self._agree(mono)
-            self._totals(mono)
-            self._seal(mono)
+            self._carry_over()
+            self._agree()
+            self._totals()
+            self._seal()
             self._quiet.set()
 
-    def _carry_over(self, mono: int) -> None:
+    def _carry_over(self) -> None:
         salvage = self._at.salvage
         if salvage is None:
             return
         self._write(
             {
-                **self._head("recover", mono),
+                **self._head("recover"),
                 "sealed": salvage.sealed,
                 "root": salvage.root,
                 "torn_file": salvage.torn_file,
@@ -1052,25 +1099,25 @@ class Kernel:
             }
         )
         for record in salvage.records:
-            self._note({**self._head("salvage", mono), "record": record})
+            self._note({**self._head("salvage"), "record": record})
 
-    def _agree(self, mono: int) -> None:
+    def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
         at = self._at
         latch = at.latch
         if at.told.records == 0 and latch is not None:
             said = {"epoch": 1, "operator": latch.operator or "", "reason": latch.reason}
-            self._note({**self._head("arm", mono), **said})
+            self._note({**self._head("arm"), **said})
         halted = at.told.halted
         armed = at.fault is None and latch is not None and latch.state == latches.ARMED
-        newer = latch is not None and at.told.records > 0 and latch.epoch > at.told.epoch
-        if newer and latch is not None:
+        prior = max(at.told.epoch, 1)
+        if latch is not None and latch.epoch > prior:
             core = self._core
-            core.epoch, epoch = at.told.epoch, core.epoch
+            core.epoch, epoch = prior, core.epoch
             if not halted:
                 self._past_halt(HaltCause(code=HaltCode.EXTERNAL, reason="halted and reset while detached", source="latch"))
             core.epoch = epoch
-            self._record_reset(latch, prior=at.told.epoch)
+            self._record_reset(latch, prior=prior)
             for account in core.accounts():
                 account.begin_session()
             halted = False
@@ -1099,7 +1146,7 @@ class Kernel:
             "operator": latch.operator or "",
             "reason": latch.reason,
         }
-        self._write({**self._head("reset", self._mono()), **said})
+        self._write({**self._head("reset"), **said})
 
     def close(self) -> None:
         """Detach: stop if RUNNING (halt, if that can't drain), seal, let go of every file."""
@@ -1108,18 +1155,25 @@ class Kernel:
         if self._core.mode is Mode.RUNNING and not self.stop("detached").stopped:
             self.halt("detached while sends were in flight", code=HaltCode.INTERNAL, timeout_s=0.0)
         with self._lock:
+            self._handle()
+            self._make_durable()
+            self._flush_block()
+            self._totals()
+            self._note({**self._head("end"), "code": str(self._core.mode)})
+            self._seal()
             self._closed = True
-            mono = self._mono()
-            self._handle(mono)
-            self._flush_block(mono)
-            self._totals(mono)
-            self._note({**self._head("end", mono), "code": str(self._core.mode)})
-            self._seal(mono)
-            self._core.gate_open = False
             self._page = _DEAD_PAGE
+            self._retire("detached")
             self._at.segment.close()
-            self._at.running.close()
-            self._at.writer.close()
+            self._settle()  # a send that is still in flight keeps both locks until it has ended
+
+    def _retire(self, why: str) -> None:
+        """From here on this kernel refuses, and neither writes nor, unless asked to, halts the home."""
+        core = self._core
+        if core.mode is not Mode.HALTED:
+            core.halt(self._cause(HaltCode.INTERNAL, why, "kernel"))
+        core.notices.clear()
+        self._journal.broken = self._journal.broken or why
 
     def __enter__(self) -> Self:
         """Attached."""
@@ -1134,17 +1188,25 @@ class Kernel:
     def _forked(self) -> None:
         """In a forked child: this copy never permits anything, and keeps no lock alive."""
         self._page = _DEAD_PAGE
-        self._core.gate_open = False
-        self._lock = threading.Lock()
-        self._at.page = None
         self._closed = True
-        self._at.segment.close()
+        self._lock = threading.Lock()
+        self._commit_lock = threading.Lock()
+        self._quiet = threading.Event()
+        self._pending.clear()
+        self._holds_running = False
+        self._retire("a forked child")
+        self._at.segment.abandon()
         self._at.running.close()
         self._at.writer.close()
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns
+
+
+def _unnamed(cause: HaltCause | None) -> bool:
+    """Whether it says no more than that the latch was seen not armed."""
+    return cause is not None and cause.code is HaltCode.EXTERNAL and cause.source == "latch"
 
 
 def _cause_of(latch: Latch) -> HaltCause:

@@ -1,6 +1,7 @@
 """Three modes, four triggers, and nothing that is not in the table."""
 
 import itertools
+import re
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -120,9 +121,8 @@ WRONG_TABLES = [
 )
 def test_wrong_table_is_refused(table: Any, said: str) -> None:  # noqa: ANN401 - wrong on purpose
     """A table that is wrong in any way is refused, and the message says in which."""
-    with pytest.raises(ValueError, match="") as caught:
+    with pytest.raises(ValueError, match=re.escape(said)):
         freeze(table)
-    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -94,7 +94,7 @@ class PaperVenue:
         MisuseError: a rate is not exact, or not from 0 to 1.
     """
 
-    def __init__(  # noqa: PLR0913 - the knobs of a venue
+    def __init__(
         self,
         *,
         seed: int,

@@ -32,23 +32,11 @@ _GRAIN_NS: Final = 1_000_000
 
 
 class Feed(Protocol):
-    """Where ticks come from."""
+    """What `paced` needs of where ticks come from."""
 
     @property
     def name(self) -> str:
         """For people."""
-
-    @property
-    def rows(self) -> int:
-        """Ticks handed out so far."""
-
-    @property
-    def total_bytes(self) -> int | None:
-        """How much there is to read, if that is known."""
-
-    @property
-    def done_bytes(self) -> int:
-        """How much of it was read."""
 
     def batches(self) -> AsyncIterator[Sequence[Tick]]:
         """Ticks in their order, some at a time."""
@@ -125,6 +113,10 @@ class Paced:
         speed: how many times as fast.
         mono_ns: the wall's clock.
         sleep: waits for seconds.
+
+    Attributes:
+        name: the feed's, with the speed.
+        rows: ticks handed out so far; the feed itself may be ahead.
     """
 
     def __init__(
@@ -141,16 +133,6 @@ class Paced:
         self._sleep = sleep
         self.name = f"{feed.name} at {speed}x"
         self.rows = 0
-
-    @property
-    def total_bytes(self) -> int | None:
-        """Of the feed."""
-        return self._feed.total_bytes
-
-    @property
-    def done_bytes(self) -> int:
-        """Of the feed: what was read, which may be ahead of what was handed out."""
-        return self._feed.done_bytes
 
     async def batches(self) -> AsyncIterator[Sequence[Tick]]:
         """The feed's ticks, each when it is due."""

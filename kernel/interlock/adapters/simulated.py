@@ -101,7 +101,7 @@ class SimulatedMarket:
         self._ticks = ticks
         self._start_us = start_us
         self._interval_us = interval_us
-        self._first_bid = int(mid // instrument.tick_size)
+        self._first_bid = int(_EXACT.divide_int(mid, instrument.tick_size))
         self._spread_ticks = spread_ticks
         self._step_ticks = step_ticks
         self._most_lots = most_lots

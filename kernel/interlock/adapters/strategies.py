@@ -136,7 +136,7 @@ class Momentum:
         if len(past) != past.maxlen:
             return _NONE
         move = _EXACT.subtract(past[-1], past[0])
-        if abs(move) < self._far[tick.instrument]:
+        if move.copy_abs() < self._far[tick.instrument]:
             return _NONE
         past.clear()
         return (self._lots.order(tick, _BUY if move > 0 else _SELL),)

@@ -21,6 +21,7 @@ from interlock.breaker import latch as latches
 from interlock.breaker.latch import Latch, LatchError, read_latch, sync_directory, write_durably, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
+from interlock.breaker.segment import Segment, segment_name
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.limits import Limits
 from interlock.core.modes import ARMED
@@ -133,6 +134,7 @@ class Home:
             try:
                 made = Home(building)
                 made.journal.mkdir(mode=0o700)
+                Segment(made.journal / segment_name(0)).close()  # so that a journal that is gone can be told
                 write_durably(made.limits, limits)
                 FileLock(made.lock).close()
                 FileLock(made.writer_lock).close()
@@ -169,10 +171,14 @@ class Home:
         try:
             return read_latch(self.latch)[0].home
         except LatchError:
-            try:
-                return self.page.read_bytes()[64:100].decode("ascii").strip("\x00")
-            except (OSError, UnicodeDecodeError):
-                return ""
+            return self._page_says()
+
+    def _page_says(self) -> str:
+        """The home's UUID as the page has it, or empty."""
+        try:
+            return self.page.read_bytes()[64:100].decode("ascii").strip("\x00")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def latch_state(self) -> tuple[Latch | None, LatchError | None, int]:
         """The latch, or why there is none; and the page byte, 0 if there is no page."""
@@ -200,7 +206,8 @@ class Home:
             cause: makes the halted record from the armed one.
             timeout_s: how long to wait for quiet.
         """
-        self.require()
+        if not os.path.lexists(self.page):  # without its journal it must stop all the more
+            self.require()
         problems: list[str] = []
         latch: Latch | None = None
         try:
@@ -208,7 +215,7 @@ class Home:
         except LatchError as error:
             problems.append(str(error))  # which is a halt as well
         try:
-            page = Page(self.page, latch.home if latch else self.identity())
+            page = Page(self.page, self._page_says())  # whatever the latch says: engines look at the page
             page.halt()
             page.map.close()
         except LatchError as error:
@@ -220,6 +227,8 @@ class Home:
                 durable = True
             except OSError as error:
                 problems.append(f"the latch is not yet durable: {error}")
+        elif not os.path.lexists(self.latch):
+            durable = False  # absent is halted; but someone may put an old one back
         confirmed = self._quiet(timeout_s, problems)
         return Quiet(durable=durable, confirmed=confirmed, message="; ".join(problems))
 
@@ -267,7 +276,11 @@ class Home:
             latch, _ = read_latch(self.latch)
         except LatchError as error:
             fault = error
-        lock = FileLock(self.lock)
+        try:
+            lock = FileLock(self.lock)
+        except OSError as error:
+            message = f"{self.lock}: cannot be opened, so nobody can tell who is still sending: {error.strerror}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
         try:
             if not lock.exclusive():
                 message = f"{self.path}: {self.holder()} is not quiet; stop it before a reset"
@@ -280,7 +293,7 @@ class Home:
                 message = f"{self.path}: epoch {epoch} is not the current one; look at `interlock status`"
                 raise HomeError(HaltCode.EXTERNAL, message)
             return self._rearm(current + 1, latch, fault, operator, reason, now)
-        except OSError as error:
+        except (OSError, LatchError) as error:
             message = f"{self.path}: cannot be reset: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
         finally:
@@ -338,7 +351,7 @@ def parse_limits(data: bytes, where: str) -> Limits:
     """
     try:
         table = tomllib.loads(data.decode("utf-8"), parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # also a number that is too large to read
         message = f"{where}: not valid TOML: {error}"
         raise LimitsError(message) from error
     return Limits.from_mapping(table, where)

@@ -36,6 +36,15 @@ class LatchError(InterlockError):
         self.code = code
 
 
+def _text(value: object) -> str:
+    """What can stand in the record, whatever was given: a latch must not fail for a lone surrogate."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
 @attrs.frozen(kw_only=True)
 class Latch:
     """The latch record.
@@ -55,13 +64,13 @@ class Latch:
 
     state: str
     epoch: int
-    home: str
-    code: str
-    reason: str
-    source: str
-    operator: str | None
+    home: str = attrs.field(converter=_text)
+    code: str = attrs.field(converter=_text)
+    reason: str = attrs.field(converter=_text)
+    source: str = attrs.field(converter=_text)
+    operator: str | None = attrs.field(converter=_text_or_none)
     ts_us: int
-    boot: str
+    boot: str = attrs.field(converter=_text)
     mono_ns: int
 
     def encode(self) -> bytes:

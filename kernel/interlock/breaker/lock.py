@@ -61,7 +61,7 @@ class FileLock:
     def note(self, text: str) -> None:
         """Write into the file who holds it, for whoever is refused."""
         os.truncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode(), 0)
+        os.pwrite(self._descriptor, text.encode(errors="backslashreplace"), 0)
 
     def holder(self) -> str:
         """What the holder wrote."""

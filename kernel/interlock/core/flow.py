@@ -11,6 +11,7 @@ from typing import Final
 __all__ = ["Recent", "Repeats", "TokenBucket"]
 
 _NS: Final = 1_000_000_000
+_SWEEP: Final = 1024
 
 
 class Recent:
@@ -76,42 +77,53 @@ class TokenBucket:
 
 
 class Repeats:
-    """Counts identical orders within a sliding window.
+    """Counts identical orders within a sliding window, exactly, up to ``most`` of a kind.
 
-    Orders reach this check only past the message rate, and one that a later check refuses is taken back
-    (`undo`). So the window holds what was accepted in it, which the rate bounds, and the repeats that
-    were refused, which the trip bounds.
+    Each kind of order keeps the times of its last ``most`` orders; a kind that has left the window is
+    forgotten when many have gathered. Orders reach this check only past the message rate, and one that
+    a later check refuses is taken back (`undo`), so what the window holds is bounded by that rate.
     """
 
-    __slots__ = ("_counts", "_seen", "_window_ns")
+    __slots__ = ("_kinds", "_last", "_most", "_sweep_at", "_window_ns")
 
-    def __init__(self, window_ns: int) -> None:
+    def __init__(self, window_ns: int, most: int) -> None:
         self._window_ns = window_ns
-        self._seen: deque[tuple[int, object]] = deque()
-        self._counts: dict[object, int] = {}
+        self._most = most
+        self._kinds: dict[object, deque[int]] = {}
+        self._last: deque[int] = deque()
+        self._sweep_at = _SWEEP
 
-    def count(self, key: object, mono_ns: int) -> int:
-        """Note an order; how many like it, this one counted, came within the window."""
-        seen = self._seen
-        counts = self._counts
+    def count(self, kind: object, mono_ns: int, enough: int) -> int:
+        """Note an order.
+
+        Args:
+            kind: what makes two orders identical.
+            mono_ns: now, monotonic.
+            enough: a number of orders that is of no interest yet.
+
+        Returns:
+            How many like it, this one counted, came within the window; 0 if no more than ``enough``.
+        """
+        times = self._kinds.get(kind)
+        if times is None:
+            times = self._new(kind, mono_ns)
+        times.append(mono_ns)
+        self._last = times
         oldest = mono_ns - self._window_ns
-        while seen and seen[0][0] <= oldest:
-            _, gone = seen.popleft()
-            left = counts[gone] - 1
-            if left:
-                counts[gone] = left
-            else:
-                del counts[gone]
-        seen.append((mono_ns, key))
-        number = counts.get(key, 0) + 1
-        counts[key] = number
-        return number
+        if len(times) <= enough or times[-enough - 1] <= oldest:
+            return 0
+        return sum(1 for time in times if time > oldest)
 
     def undo(self) -> None:
         """Take the latest note back: the order was refused by a later check."""
-        _, key = self._seen.pop()
-        left = self._counts[key] - 1
-        if left:
-            self._counts[key] = left
-        else:
-            del self._counts[key]
+        self._last.pop()
+
+    def _new(self, kind: object, mono_ns: int) -> deque[int]:
+        kinds = self._kinds
+        if len(kinds) >= self._sweep_at:
+            oldest = mono_ns - self._window_ns
+            for stale in [old for old, times in kinds.items() if not times or times[-1] <= oldest]:
+                del kinds[stale]
+            self._sweep_at = max(_SWEEP, 2 * len(kinds))
+        times = kinds[kind] = deque(maxlen=self._most)
+        return times

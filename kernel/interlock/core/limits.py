@@ -25,6 +25,9 @@ __all__ = ["NEVER", "Gate1Limits", "Gate2Limits", "InstrumentLimits", "Limits", 
 NEVER: Final = 1 << 62
 """Larger than any age, gap or count: a check of gate 1 that was turned off."""
 
+_DIGITS: Final = 20
+"""Digits before the point, or after it, above which a number in the file is a slip of the pen."""
+
 
 @attrs.frozen(kw_only=True)
 class Gate1Limits:
@@ -313,7 +316,8 @@ class _Table:
             number = Decimal(value)
         except InvalidOperation:
             raise self.wrong(key, expected, value) from None
-        if not number.is_finite() or number <= 0:
+        exponent = number.as_tuple().exponent
+        if not isinstance(exponent, int) or number <= 0 or number.adjusted() >= _DIGITS or exponent < -_DIGITS:
             raise self.wrong(key, expected, value)
         return number
 

@@ -155,7 +155,7 @@ class Machine:
         self.in_flight: dict[int, Working] = {}
         flow = limits.gate2
         self.bucket = TokenBucket(flow.messages_per_s, flow.message_burst) if flow else TokenBucket(0, 0)
-        self.repeats = Repeats(flow.repeat_window_ns if flow else 0)
+        self.repeats = Repeats(flow.repeat_window_ns, flow.repeat_trip_after) if flow else Repeats(0, 1)
         self.ids = Recent(flow.remember_ids if flow else 1)
         self._fills = Recent(flow.remember_ids if flow else 1)
         self._accounts: dict[str, Account] = {}

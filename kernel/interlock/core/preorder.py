@@ -94,8 +94,8 @@ class Core(Presignal):
             order.time_in_force._value_,  # noqa: SLF001 - an enum's own hash is Python code
             working.reduces,
         )
-        count = self.repeats.count(key, mono_ns)
-        if count > limits.repeat_refuse_after:
+        count = self.repeats.count(key, mono_ns, limits.repeat_refuse_after)
+        if count:
             if count >= limits.repeat_trip_after:
                 self.trip(HaltCode.ORDER_LOOP, f"{count} identical orders for {book.name} within the window")
             return refusal(Reason.ORDER_LOOP, limits.repeat_refuse_after, count)

@@ -71,9 +71,9 @@ class Presignal(Machine):
             if ts_us < book.last_ts_us and backwards:
                 return refusal(Reason.TICK_BACKWARDS, book.last_ts_us, ts_us)
             if tick.__class__ is Quote:
-                bid, ask = tick.bid, tick.ask  # type: ignore[union-attr] # told by the class
+                bid, ask = tick.bid, tick.ask
             elif tick.__class__ is Trade:
-                bid = ask = tick.price  # type: ignore[union-attr] # told by the class
+                bid = ask = tick.price
             else:
                 return refusal(Reason.TICK_MALFORMED, "Quote or Trade", type(tick).__name__)
             if bid.__class__ is not Decimal or ask.__class__ is not Decimal:

@@ -102,7 +102,8 @@ class Restorer:
             reduce_only=cast("bool", record["reduce_only"]),
         )
         size, size_text, _ = book.sizes[str(order.quantity)] if book else (None, "", None)
-        units, price_text = 0, None
+        units: int | None = 0
+        price_text: str | None = None
         if book and order.price is not None:
             units, price_text, _ = book.prices[str(order.price)]
         if book is None or size is None or units is None:

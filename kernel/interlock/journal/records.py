@@ -34,6 +34,11 @@ def printed(value: object, longest: int = _LONGEST) -> str | None:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def name(value: object) -> str:
+    """As `printed`, where a record must have a text."""
+    return printed(value) or ""
+
+
 def text(value: object) -> str:
     """A longer free text: a reason, an error."""
     return printed(value, _LONGEST_TEXT) or ""
@@ -115,10 +120,10 @@ def fill(seq: int, ts: int, mono: int, done: Fill, *, known: bool) -> Record:
     """The venue reported an execution."""
     return {
         **head(seq, "fill", ts, mono),
-        "id": printed(done.client_order_id),
-        "fill": printed(done.fill_id),
-        "instrument": printed(done.instrument),
-        "side": printed(done.side),
+        "id": name(done.client_order_id),
+        "fill": name(done.fill_id),
+        "instrument": name(done.instrument),
+        "side": name(done.side),
         "quantity": f"{done.quantity:f}",
         "price": f"{done.price:f}",
         "fee": f"{done.fee:f}",

@@ -6,6 +6,7 @@ bytes that are no record. The tail is not thrown away: its bytes are set aside b
 records are carried over, because each of them may stand for an order at the venue.
 
 If a seal stands behind the first broken line, the journal was not torn at its end but damaged in its middle.
+The same goes for a whole line that cannot be played, and for segments that do not follow one another.
 No crash does that, so the caller must halt.
 """
 
@@ -34,7 +35,7 @@ class Recovery:
         tree: over the sealed lines.
         tail: the records behind it, decoded.
         torn: whether bytes were met that are no record in sequence.
-        damaged: whether a seal was met behind such bytes, or a seal with a wrong root.
+        damaged: whether a seal was met behind such bytes, or a seal with a wrong root, or what no crash leaves.
     """
 
     visit: Callable[[Mapping[str, object]], None]
@@ -47,6 +48,14 @@ class Recovery:
     _position: int = 0
     _seq: int = 0
 
+    def begin(self, first: int) -> bool:
+        """A segment begins, by its name with record ``first``. False if it does not follow: then it is not fed."""
+        if self.torn or self.tail or first != self._seq:
+            self.torn = self.damaged = True
+            return False
+        self.sealed_bytes = self._position = 0
+        return True
+
     def feed(self, line: bytes) -> None:
         """Take one line with its newline, or the last bytes without one."""
         if self.torn:
@@ -57,14 +66,20 @@ class Recovery:
             self.torn = True
             self.damaged = b'"kind":"seal"' in line and line.endswith(b"\n")
             return
-        self._position += len(line)
-        self._seq += 1
         body = line[:-1]
         if record["kind"] != "seal":
+            try:
+                self.visit(record)
+            except Exception:  # noqa: BLE001 - whatever it is that can't be played, nobody here wrote it
+                self.torn = self.damaged = True
+                return
             self._pending.append(body)
             self.tail.append(record)
-            self.visit(record)
+            self._position += len(line)
+            self._seq += 1
             return
+        self._position += len(line)
+        self._seq += 1
         grown = self.tree.copy()  # a wrong seal must leave the tree as the last right one left it
         grown.extend(self._pending)
         self._pending.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn
 
 from interlock.breaker.segment import chunks, segments
 from interlock.journal.verify import Report, verify
@@ -37,8 +37,8 @@ class _Silent:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def add_task(self, *_: object, **__: object) -> int:
-        return 0
+    def add_task(self, *_: object, **__: object) -> TaskID:
+        return TaskID(0)
 
     def update(self, *_: object, **__: object) -> None:
         pass

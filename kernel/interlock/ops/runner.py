@@ -108,7 +108,8 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
             cancel_on_stop=plan.cancel_on_stop,
             session=plan.session,
         )
-        if kernel.mode is Mode.HALTED:
+        refused = kernel.mode is Mode.HALTED
+        if refused:
             cause = kernel.cause
             why = f"{cause.code}: {cause.reason}" if cause else "no cause is known"
             message = f"{plan.home}: HALTED ({why}); see `interlock status`, then `interlock reset`"
