@@ -96,6 +96,8 @@ class Attachment:
         home: its paths.
         identity: its UUID.
         limits_sha256: of the limits file.
+        errors_in_a_row: of the limits.
+        remember: how many order ids are remembered at least.
         core: restored, IDLE or HALTED.
         journal: ready to be appended to.
         segment: the file that it appends to.
@@ -113,6 +115,7 @@ class Attachment:
     identity: str
     limits_sha256: str
     errors_in_a_row: int
+    remember: int
     core: Core
     journal: Journal
     segment: Segment | MappedSegment
@@ -175,7 +178,9 @@ def open_home(path: str | os.PathLike[str], who: str, *, mapped: bool = False) -
         if not opened:
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{home.journal}: the journal is gone")
         holes = restorer.finish()
-        fault = fault or _contradiction(latch, told, holes, recovery)
+        against = _contradiction(latch, told, holes, recovery)
+        if against is not None and (fault is None or fault[0] is HaltCode.EXTERNAL):
+            fault = against  # which says more than that the page says halt
         if latch is None:
             core.epoch = max(told.highest, 1)
         if fault is None and latch is not None and latch.state == latches.ARMED:
@@ -185,6 +190,7 @@ def open_home(path: str | os.PathLike[str], who: str, *, mapped: bool = False) -
             identity=latch.home if latch else home.identity(),
             limits_sha256=digest,
             errors_in_a_row=limits.errors_in_a_row,
+            remember=limits.gate2.remember_ids if limits.gate2 else 0,
             core=core,
             journal=Journal(segment := MappedSegment(last) if mapped else Segment(last), recovery.tree),
             segment=segment,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 import attrs
 
 from interlock.core.modes import Mode
-from interlock.core.reasons import HaltCode
+from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import PASS, Cancel, HaltCause, Outcome
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Timeline(Protocol):
         """Nanoseconds that never go back."""
 
 
+_WHOLE_BEAT_EVERY: Final = 60
 _FINE_BITS: Final = 6
 _FINE_LIMIT: Final = 1 << 20
 _COARSE_BITS: Final = 20
@@ -209,8 +210,10 @@ class Engine:
         self._cancel_on_stop = cancel_on_stop
         self._drain_s = drain_s
         self._session = session
+        self._began = False
         self._errors_in_a_row = 0
         self._next_beat_ns = 0
+        self._beats = 0
         self._stopping: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -312,12 +315,17 @@ class Engine:
     async def _order(self, order: Order) -> None:
         report = self.report
         before = time.perf_counter_ns()
+        self._began = False
         try:
-            verdict = await self.kernel.submit_async(order, self._gateway.send)
+            verdict = await self.kernel.submit_async(order, self._send)
         except asyncio.CancelledError as error:
+            if self._began:  # in the send itself: nobody knows whether it left, and the kernel wrote that down
+                report.orders_unknown += 1
+            else:
+                report.orders_refused += 1
+                _count(report.refused_by_reason, Reason.GATE_CLOSED)
             if _asked_to_end(error):
                 raise
-            report.orders_unknown += 1  # something inside the send was cancelled, and the kernel wrote it down
             return
         report.submit.add(time.perf_counter_ns() - before)
         if not verdict.accepted:
@@ -328,12 +336,17 @@ class Engine:
         else:
             report.orders_unknown += 1
 
+    async def _send(self, permit: Permit) -> object:
+        self._began = True
+        return await self._gateway.send(permit)
+
     def _advance(self, timeline: Timeline, tick: Quote | Trade) -> None:
-        """In a replay the ticks are the clock, and the heartbeat is on it."""
+        """In a replay the ticks are the clock, and the heartbeat is on it; a whole one once in a while."""
         timeline.advance(tick)
         now = timeline.mono_ns()
         if now >= self._next_beat_ns:
-            self.kernel.heartbeat()
+            self.kernel.heartbeat(quick=self._beats % _WHOLE_BEAT_EVERY != 0)
+            self._beats += 1
             self._next_beat_ns = now + int(self._heartbeat_s * 1_000_000_000)
 
     def _error(self, where: str, error: BaseException) -> bool:
@@ -391,12 +404,18 @@ class Engine:
         if self._cancel_on_stop:
             until = time.monotonic() + self._drain_s
             for order in self.kernel.working_orders():
-                cancel = Cancel(client_order_id=order.client_order_id, instrument=order.instrument)
-                # Recorded; one that fails holds up no other, and all together hold up the stop only so long.
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                        await self.kernel.cancel_async(cancel, self._gateway.cancel)
+                await self._cancel(order, until)
         self.report.drained = self.kernel.stop("end of run", timeout_s=0.0).stopped
+
+    async def _cancel(self, order: Order, until: float) -> None:
+        """Take an order back. One that fails holds up no other, and all of them the stop only until then."""
+        cancel = Cancel(client_order_id=order.client_order_id, instrument=order.instrument)
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self.kernel.cancel_async(cancel, self._gateway.cancel)
+        except (Exception, asyncio.CancelledError) as error:  # it is in the journal
+            if _asked_to_end(error):
+                raise
 
     # -- For people and programs -----------------------------------------------------------------
 

@@ -66,6 +66,7 @@ _DEAD_PAGE: Final = b"\x00"
 
 _REBASE_NS: Final = 1 << 52
 _CLOCK_STEP_US: Final = 1_000_000
+_TOTALS_EVERY_NS: Final = 10_000_000_000
 
 
 class Clock(Protocol):
@@ -156,6 +157,7 @@ class Kernel:
         self._permits = 0
         self._refusals = 0
         self._beaten = (0, 0, 0, 0)
+        self._totalled_ns = self._zero_ns
         self._marked: dict[str, tuple[int, int, int]] = {}
         self._pid = os.getpid()
         _ATTACHED.add(self)
@@ -681,18 +683,26 @@ class Kernel:
 
     # -- Heartbeat -------------------------------------------------------------------------------
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, *, quick: bool = False) -> None:
         """To be called by the loop that drives the kernel, in intervals well below the limit for it.
 
         Looks whether latch, page and lock are still the files that were opened, writes what is waiting, seals.
+
+        Args:
+            quick: only say that the loop turns. For a replay, whose seconds pass in microseconds; its loop
+                calls `inspect` on the wall's time.
         """
         with self._lock:
             mono = self._mono()
             self._core.beat(mono)
+            if quick:
+                return
             self._inspect()
             self._anchor(mono)
             self._flush_block()
-            self._totals()
+            if mono - self._totalled_ns >= _TOTALS_EVERY_NS:
+                self._totals()
+                self._totalled_ns = mono
             self._handle()
             self._seal()
 
@@ -1075,6 +1085,7 @@ class Kernel:
                     "operator": records.text(self._operator),
                     "durability": durability,
                     "limits": at.limits_sha256,
+                    "remember": at.remember,
                 }
             )
             self._carry_over()
@@ -1087,6 +1098,7 @@ class Kernel:
         salvage = self._at.salvage
         if salvage is None:
             return
+        self._journal.holding = True  # a recovery is sealed whole, or a crash now would lose the rest of it
         self._write(
             {
                 **self._head("recover"),
@@ -1100,6 +1112,7 @@ class Kernel:
         )
         for record in salvage.records:
             self._note({**self._head("salvage"), "record": record})
+        self._journal.holding = False
 
     def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
@@ -1123,6 +1136,7 @@ class Kernel:
             halted = False
         if armed:
             return
+        self._stop_emission()
         if at.fault is not None:
             cause = self._cause(at.fault[0], at.fault[1], "home")
         elif latch is not None:

@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
@@ -230,7 +231,7 @@ def test_accepted_numbers(tmp_path: Path, text: str, value: str) -> None:
     (tick,) = ticks_of(CsvFeed(written(tmp_path, f"ts,symbol,price\n1,X,{text}\n")))
     assert isinstance(tick, Trade)
     assert tick.price == Decimal(value)
-    assert f"{tick.price:f}" == value
+    assert str(tick.price) == value
 
 
 # -- Bad rows ----------------------------------------------------------------------------------
@@ -577,22 +578,37 @@ def test_waiting_for_a_pipe_does_not_hold_up_the_loop() -> None:
     assert [len(batch) for batch in asyncio.run(run())] == [1, 1, 2]
 
 
+class Hesitant(io.FileIO):
+    """A non-blocking pipe that says when it was asked for bytes that it did not have."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        super().__init__(descriptor, "rb")
+        self.asked = threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The bytes that are there; None for none yet."""
+        data = super().read(size)
+        if data is None:
+            self.asked.set()
+        return data
+
+
 def test_a_non_blocking_pipe_is_waited_for() -> None:
     """On a pipe that somebody made non-blocking, having no bytes yet is not the end."""
     reader, writer = os.pipe()
-    os.set_blocking(reader, False)
 
     async def run() -> list[Tick]:
-        with os.fdopen(reader, "rb", buffering=0) as stream:
+        with Hesitant(reader) as stream:
             taking = asyncio.create_task(_batches(CsvFeed(stream)))
-            await asyncio.sleep(0)
-            for line in (QUOTES, GOOD):
+            for line in (QUOTES, GOOD, GOOD):
+                await asyncio.to_thread(stream.asked.wait)
+                stream.asked.clear()
                 os.write(writer, line.encode())
-                await asyncio.sleep(0)
             os.close(writer)
             return [tick for batch in await taking for tick in batch]
 
-    assert len(asyncio.run(run())) == 1
+    assert len(asyncio.run(run())) == 2
 
 
 def test_a_named_pipe_is_a_stream(tmp_path: Path) -> None:
@@ -610,6 +626,37 @@ def test_a_named_pipe_is_a_stream(tmp_path: Path) -> None:
         return got
 
     assert [len(batch) for batch in asyncio.run(run())] == [1]
+
+
+def test_a_pipe_is_not_closed_under_its_reader(tmp_path: Path) -> None:
+    """A feed that is left while its thread waits for a pipe leaves the pipe open: its number could be reused."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    async def run() -> CsvFeed:
+        feed = CsvFeed(path)
+        async with aclosing(generator(feed)) as batches:
+            waiting = asyncio.create_task(anext(batches))
+            with await asyncio.to_thread(path.open, "w") as writer:
+                writer.write(QUOTES + GOOD)
+                writer.flush()
+                assert len(await waiting) == 1
+                waiting = asyncio.create_task(anext(batches))
+                (source,) = feed._sources
+                while not source._pending:  # noqa: ASYNC110 - one turn of the loop or two, no time
+                    await asyncio.sleep(0)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                stream = source._raw
+                assert stream is not None
+                assert not stream.closed
+        for thread in threading.enumerate():
+            if thread.name == "interlock-feed":
+                thread.join()  # its read ended with the writer
+        stream.close()
+        return feed
+
+    assert asyncio.run(run()).rows == 1
 
 
 CHILD = """

@@ -44,13 +44,13 @@ class Heard:
     def __init__(self) -> None:
         self.said: list[tuple[str, ...]] = []
         self.fills: list[Fill] = []
-        self.left: dict[str, Decimal] = {}
+        self.left: dict[str, int] = {}
         self.then: dict[str, Callable[[], object]] = {}
 
     def expect(self, order: Order) -> None:
         """This order is on its way."""
         assert order.client_order_id not in self.left
-        self.left[order.client_order_id] = order.quantity
+        self.left[order.client_order_id] = int(order.quantity)
 
     def on_accept(self, order_id: str, venue_id: str | None = None) -> None:
         """The order lives."""
@@ -60,7 +60,7 @@ class Heard:
     def on_fill(self, fill: Fill) -> None:
         """The order lived until now."""
         self.fills.append(fill)
-        self.left[fill.client_order_id] -= fill.quantity
+        self.left[fill.client_order_id] -= int(fill.quantity)  # whole here, and free of any context
         assert fill.quantity > 0
         assert self.left[fill.client_order_id] >= 0
         if not self.left[fill.client_order_id]:
@@ -499,7 +499,7 @@ def play(actions: list[tuple[object, ...]], seed: int) -> Desk:
             desk.quote(str(first), str(first + second), third, third)
         elif what == "send":
             assert isinstance(third, TimeInForce)
-            desk.send(f"o{next(numbers)}", first, None if second is None else str(second), 50, tif=third)
+            desk.send(f"o{next(numbers)}", first, None if second is None else str(second), 1230, tif=third)
         elif f"o{first}" in desk.open:
             desk.venue.cancel_now(Cancel(client_order_id=f"o{first}", instrument="X"))
     return desk

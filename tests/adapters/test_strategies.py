@@ -164,6 +164,10 @@ def test_momentum_measures_half_steps_exactly() -> None:
     almost, enough = quote("101.25", "102.00", "SIM"), quote("101.25", "102.25", "SIM")
     assert orders(Momentum(INSTRUMENTS, ticks=1, moved=5), [*flat, almost]) == []
     assert len(orders(Momentum(INSTRUMENTS, ticks=1, moved=5), [*flat, enough])) == 1
+    with localcontext() as context:
+        context.prec = 2
+        nearly = quote("101.23", "102.23", "SIM")
+        assert orders(Momentum(INSTRUMENTS, ticks=1, moved=5), [*flat, nearly]) == []
 
 
 def test_momentum_follows_a_move_once() -> None:

@@ -179,7 +179,6 @@ def whole_loop(directory: Path, quotes: Path, strategy: str, *, rounds: int) -> 
         began = time.perf_counter_ns()
         engine = asyncio.run(_loop(home, CsvFeed([quotes]), strategy))
         elapsed = time.perf_counter_ns() - began
-        require(engine.kernel.mode is Mode.IDLE, f"the loop ended {engine.kernel.mode}: {engine.kernel.cause}")
         done.append(
             Rate(
                 name=f"interlock, {strategy}, journal (process)",
@@ -213,7 +212,8 @@ async def _loop(home: Path, source: Feed, strategy: str) -> Engine:
             timeline=clock,
         )
         await engine.run(signals=False)
-        return engine
+        require(kernel.mode is Mode.IDLE, f"the loop ended {kernel.mode}: {kernel.cause}")
+    return engine
 
 
 def memory(directory: Path, counts: Sequence[int]) -> list[str]:

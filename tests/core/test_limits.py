@@ -10,6 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.core.builders import AWKWARD_NUMBERS, NAME, NOW_US, OTHER, D, limits, order, quote, raw
 
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.limits import (
@@ -20,7 +21,8 @@ from interlock.core.limits import (
     Limits,
     LossLimits,
 )
-from tests.core.builders import AWKWARD_NUMBERS, D, NAME, OTHER, limits, raw
+from interlock.core.modes import ARMED
+from interlock.core.preorder import Core
 
 FILE = "limits.toml"
 SPANS = {
@@ -143,15 +145,10 @@ def test_unknown_key_is_named(path: str) -> None:
     table = data
     for name in path.split(".") if path else ():
         table = table[name]
+    table["surprise"] = 1
+    said = f"{FILE}: unknown key" if not path else "unknown key 'surprise'"
     if path in {"loss", "instruments"}:
-        table["surprise"] = 1
-        said = f"{FILE}: [{path}]: [{path}.surprise]: expected a table, found 1"
         said = f"{FILE}: [{path}.surprise]: expected a table, found 1"
-    else:
-        table["surprise"] = 1
-        said = f"{located(path)}: unknown key 'surprise'" if not path else "unknown key 'surprise'"
-        if not path:
-            said = f"{FILE}: unknown key 'surprise'"
     with pytest.raises(LimitsError, match=re.escape(said)) as caught:
         Limits.from_mapping(data, FILE)
     assert path in str(caught.value)
@@ -161,10 +158,6 @@ WRONG: list[object] = [
     None, 0.5, 1.0, float("nan"), True, False, -1, 0, "", "abc", "no", [], [1], {}, b"1",
     D("NaN"), D("Infinity"), D("-Infinity"), D(0), D(-1), "0", "-0.1", "1e", "NaN", "inf", 1j,
 ]  # fmt: skip
-RIGHT = {
-    **dict.fromkeys(("gate1.tick_backwards", "gate1.crossed_quote"), {"refuse", "off"}),
-    **dict.fromkeys(("gate1.non_positive_price", "gate1.sequence_gap"), {"refuse", "off"}),
-}
 
 
 @pytest.mark.parametrize("path", LEAVES)
@@ -209,7 +202,7 @@ def test_span_is_off_in_so_many_words(key: str) -> None:
     found = limits(**{f"gate1__{key}": 1}).gate1
     assert getattr(found, name) == scale
     for wrong in ("Off", "OFF", "never", "refuse", "", None, 0, False):
-        with pytest.raises(LimitsError, match=f"{key}: expected whole milliseconds, or \"off\""):
+        with pytest.raises(LimitsError, match=f'{key}: expected whole milliseconds, or "off"'):
             limits(**{f"gate1__{key}": wrong})
 
 
@@ -288,8 +281,24 @@ def test_awkward_number_is_an_error_or_positive(number: Decimal) -> None:
             assert bound > 0
 
 
+@pytest.mark.parametrize("path", [path for path in LEAVES if path.split(".")[0] in {"loss", "instruments"}])
+@given(number=AWKWARD_NUMBERS | st.decimals("1E-30", "1E+30"))
+def test_limits_that_load_make_a_core(path: str, number: Decimal) -> None:
+    """Whatever the numbers, limits either are an error that names the key, or make a core that answers."""
+    try:
+        found = limits(**{path.replace(".", "__"): number})
+    except LimitsError as error:
+        assert path.rsplit(".", 1)[1] in str(error)  # noqa: PT017 - it may raise or not
+        return
+    core = Core(found, 1)
+    assert core.start(ARMED, 1, 0)
+    core.consult(quote(), ARMED, 0, NOW_US)
+    core.decide(order(), ARMED, 0, 1)
+    assert core.notices == []
+
+
 @pytest.mark.parametrize("wrong", [None, [], "limits", 1])
-def test_file_must_be_a_table(wrong: Any) -> None:  # noqa: ANN401 - wrong on purpose
+def test_file_must_be_a_table(wrong: Any) -> None:  # noqa: ANN401 - any type is the point
     """What is no table at all is an error that names the file."""
     with pytest.raises(LimitsError, match=r"limits\.toml: expected a table"):
         Limits.from_mapping(wrong, FILE)

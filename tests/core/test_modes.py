@@ -6,14 +6,6 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
-from transitions import Machine
-
-from interlock.core import modes
-from interlock.core.ledger import Status
-from interlock.core.modes import ARMED, NEXT, TABLE, Mode, Trigger, freeze
-from interlock.core.preorder import Core
-from interlock.core.reasons import HaltCode, Reason
-from interlock.core.values import HaltCause
 from tests.core.builders import (
     MS,
     anomalies,
@@ -26,6 +18,14 @@ from tests.core.builders import (
     snapshot,
     statuses,
 )
+from transitions import Machine
+
+from interlock.core import modes
+from interlock.core.ledger import Status
+from interlock.core.modes import ARMED, NEXT, TABLE, Mode, Trigger, freeze
+from interlock.core.preorder import Core
+from interlock.core.reasons import HaltCode, Reason
+from interlock.core.values import HaltCause
 
 CAUSE = HaltCause(code=HaltCode.OPERATOR, reason="enough", source="cli")
 LATER = HaltCause(code=HaltCode.SIGNAL, reason="again", source="signal")
@@ -119,7 +119,7 @@ WRONG_TABLES = [
     ("table", "said"),
     [pytest.param(table, said, id=name) for name, table, said in WRONG_TABLES],
 )
-def test_wrong_table_is_refused(table: Any, said: str) -> None:  # noqa: ANN401 - wrong on purpose
+def test_wrong_table_is_refused(table: Any, said: str) -> None:  # noqa: ANN401 - any type is the point
     """A table that is wrong in any way is refused, and the message says in which."""
     with pytest.raises(ValueError, match=re.escape(said)):
         freeze(table)
@@ -142,7 +142,7 @@ def test_hidden_guard_or_callback_is_refused(
     """A machine that comes back from the library with a guard or a callback is refused."""
 
     class Hiding(Machine):  # type: ignore[misc] # the library is not typed
-        def __init__(self, *, transitions: list[list[str]], **rest: Any) -> None:  # noqa: ANN401
+        def __init__(self, *, transitions: list[list[str]], **rest: Any) -> None:  # noqa: ANN401 - any type is the point
             first, *others = transitions
             words = dict(zip(("trigger", "source", "dest"), first, strict=True))
             super().__init__(transitions=[words | {hidden: "state"}, *others], **rest)

@@ -7,24 +7,18 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from interlock.core.machine import Anomaly
-from interlock.core.modes import ARMED, Mode
-from interlock.core.preorder import Core
-from interlock.core.reasons import HaltCode, Reason
-from interlock.core.values import PASS, Quote, Tick, Trade, Verdict
 from tests.core.builders import (
     ANYTHING,
     AWKWARD_NUMBERS,
-    D,
     EURO,
-    Hostile,
     MS,
     NAME,
     NOT_ARMED,
     NOW_US,
     NUMBERS,
     OTHER,
+    D,
+    Hostile,
     anomalies,
     halts,
     quote,
@@ -33,6 +27,12 @@ from tests.core.builders import (
     started,
     trade,
 )
+
+from interlock.core.machine import Anomaly
+from interlock.core.modes import ARMED, Mode
+from interlock.core.preorder import Core
+from interlock.core.reasons import HaltCode, Reason
+from interlock.core.values import PASS, Quote, Tick, Trade, Verdict
 
 
 def consult(core: Core, tick: Tick, mono_ns: int = 0, now_us: int = NOW_US) -> Verdict:
@@ -155,7 +155,7 @@ Step = tuple[Tick, int, int]
 
 
 @pytest.mark.parametrize(("reason", "key", "good", "bad", "limit", "value"), BOUNDARIES)
-def test_check_holds_at_its_boundary(  # noqa: PLR0913 - a table
+def test_check_holds_at_its_boundary(
     *, reason: Reason, key: str, good: Step, bad: Step, limit: str, value: str
 ) -> None:
     """A check lets through what is exactly at its limit, refuses one more, and can be turned off."""
@@ -296,7 +296,7 @@ def test_awkward_price_is_refused(field: str, number: Decimal) -> None:
 
 
 @pytest.mark.parametrize("price", [0.5, 100.0, float("nan"), 100, "100", None, True])
-def test_price_that_is_no_decimal_is_refused(price: Any) -> None:  # noqa: ANN401 - wrong on purpose
+def test_price_that_is_no_decimal_is_refused(price: Any) -> None:  # noqa: ANN401 - any type is the point
     """A float, or anything but a Decimal, is refused, though it may look right."""
     for tick in (quote(bid=price), quote(ask=price), trade(price=price)):
         core = started()
@@ -306,7 +306,7 @@ def test_price_that_is_no_decimal_is_refused(price: Any) -> None:  # noqa: ANN40
 
 
 @pytest.mark.parametrize("number", [1.0, True, "7", D(7), float("nan"), Hostile()])
-def test_times_and_numbers_are_whole(number: Any) -> None:  # noqa: ANN401 - wrong on purpose
+def test_times_and_numbers_are_whole(number: Any) -> None:  # noqa: ANN401 - any type is the point
     """A time or a feed's number that is not a whole number is refused, even for the first tick."""
     core = started()
     assert not consult(core, quote(ts_us=number))

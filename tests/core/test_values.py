@@ -9,6 +9,7 @@ from typing import Any, cast
 import attrs
 import pytest
 from hypothesis import given
+from tests.core.builders import AWKWARD_NUMBERS, D, fill, order, quote, trade
 
 from interlock.core import values
 from interlock.core.errors import InterlockError, MisuseError, PermitError
@@ -23,7 +24,6 @@ from interlock.core.values import (
     grant,
     withdraw,
 )
-from tests.core.builders import AWKWARD_NUMBERS, D, fill, order, quote, trade
 
 ORDER = order()
 FROZEN = [
@@ -87,7 +87,7 @@ def test_permit_cannot_be_subclassed() -> None:
         lambda permit: permit.__reduce_ex__(4),
     ],
 )
-def test_permit_cannot_be_copied(duplicate: Any) -> None:  # noqa: ANN401 - several functions
+def test_permit_cannot_be_copied(duplicate: Any) -> None:  # noqa: ANN401 - any type is the point
     """No way of copying or pickling gives a second permit, and none uses up the first."""
     permit = grant(ORDER, 1, 1)
     with pytest.raises(PermitError, match="cannot be copied"):
@@ -150,7 +150,7 @@ def test_permit_error_is_misuse() -> None:
 
 
 @pytest.mark.parametrize("value", FROZEN, ids=lambda value: type(value).__name__)
-def test_value_is_frozen(value: Any) -> None:  # noqa: ANN401 - of every class
+def test_value_is_frozen(value: Any) -> None:  # noqa: ANN401 - any type is the point
     """No field of a value can be set, deleted or added, and it can be a key."""
     for field in attrs.fields(type(value)):
         before = getattr(value, field.name)
@@ -165,7 +165,7 @@ def test_value_is_frozen(value: Any) -> None:  # noqa: ANN401 - of every class
 
 
 @pytest.mark.parametrize("value", FROZEN, ids=lambda value: type(value).__name__)
-def test_value_is_keyword_only(value: Any) -> None:  # noqa: ANN401 - of every class
+def test_value_is_keyword_only(value: Any) -> None:  # noqa: ANN401 - any type is the point
     """A value of many fields cannot be made by position, where two could be mixed up."""
     fields = [getattr(value, field.name) for field in attrs.fields(type(value))]
     with pytest.raises(TypeError):

@@ -51,6 +51,7 @@ FIELDS: dict[str, Json] = {
         "operator": None,
         "durability": "disk",
         "limits": ZERO,
+        "remember": 1000,
     },
     "arm": {"epoch": 1, "operator": "ann", "reason": "new desk"},
     "start": {"epoch": 1, "operator": "ann", "session": None},

@@ -62,7 +62,7 @@ class Latch:
         mono_ns: when, monotonic.
     """
 
-    state: str
+    state: str = attrs.field(converter=_text)
     epoch: int
     home: str = attrs.field(converter=_text)
     code: str = attrs.field(converter=_text)
@@ -97,15 +97,18 @@ def decode(data: bytes, where: object) -> Latch:
     if version != VERSION:
         message = f"{where}: format {version!r}; this kernel reads format {VERSION}"
         raise LatchError(HaltCode.LATCH_FOREIGN, message)
-    if sha256(dumps({"v": version, **body})).hexdigest() != told:
+    try:
+        right = sha256(dumps({"v": version, **body})).hexdigest() == told
+        latch = Latch(**body)
+        whole = all(type(number) is int for number in (latch.epoch, latch.ts_us, latch.mono_ns))
+        same = latch.encode() == data
+    except (TypeError, RecursionError) as error:  # what can't be encoded, too
+        message = f"{where}: unknown, missing or senseless member: {error}"
+        raise LatchError(HaltCode.LATCH_CORRUPT, message) from error
+    if not right:
         message = f"{where}: the checksum does not match"
         raise LatchError(HaltCode.LATCH_CORRUPT, message)
-    try:
-        latch = Latch(**body)
-    except TypeError as error:
-        message = f"{where}: unknown or missing member: {error}"
-        raise LatchError(HaltCode.LATCH_CORRUPT, message) from error
-    if latch.state not in {ARMED, HALTED} or type(latch.epoch) is not int or latch.epoch < 1 or latch.encode() != data:
+    if not (whole and same) or latch.state not in {ARMED, HALTED} or latch.epoch < 1:
         message = f"{where}: state {latch.state!r}, epoch {latch.epoch!r}"
         raise LatchError(HaltCode.LATCH_CORRUPT, message)
     return latch

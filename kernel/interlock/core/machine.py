@@ -401,7 +401,8 @@ class Machine:
             before, or one that can't be read.
         """
         named = type(fill.fill_id) is str
-        if named and fill.fill_id in self._fills:
+        fill_key = f"{fill.instrument} {fill.fill_id}"  # venues may number the fills of each instrument
+        if named and fill_key in self._fills:
             return None
         book = self.books.get(fill.instrument)
         exact = all(type(number) is Decimal for number in (fill.quantity, fill.price, fill.fee))
@@ -412,7 +413,7 @@ class Machine:
         if not named or not sided or not book or not quantity or quantity < 0 or price is None or fee is None:
             self._anomaly("FILL_UNREADABLE", f"fill {fill.fill_id!s:.64} of {fill.client_order_id!s:.64}")
             return None
-        self._fills.add(fill.fill_id)
+        self._fills.add(fill_key)
         working = self._find(fill.client_order_id, "fill")
         if working is not None:
             if working.book is not book or working.buys is not (fill.side is _BUY) or quantity > working.remaining:

@@ -135,7 +135,8 @@ class Restorer:
         if instrument not in self.core.books:
             self.holes.append(f"record {record['seq']}: {instrument} is not known")
             return
-        self.core.on_fill(
+        self.core.notices.clear()
+        booked = self.core.on_fill(
             Fill(
                 client_order_id=cast("str", record["id"]),
                 fill_id=cast("str", record["fill"]),
@@ -146,6 +147,8 @@ class Restorer:
                 fee=Decimal(cast("str", record["fee"])),
             )
         )
+        if booked is None and self.core.notices:  # not a second report, but one that can't be read
+            self.holes.append(f"record {record['seq']}: a fill of {instrument} does not fit its grid")
 
     def _mark(self, record: Mapping[str, object]) -> None:
         for account in self.core.accounts():

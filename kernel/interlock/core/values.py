@@ -182,7 +182,7 @@ class Fill:
 
     Attributes:
         client_order_id: of the order that was filled.
-        fill_id: the venue's execution id; a second report of the same id changes nothing.
+        fill_id: the venue's execution id; a second report of the same id for the same instrument changes nothing.
         instrument: the instrument's name.
         side: of the order.
         quantity: filled now, in units.

@@ -13,13 +13,47 @@ if TYPE_CHECKING:
     from interlock.core.ledger import Working
     from interlock.core.values import Fill, Order
 
-__all__ = ["MARKER", "printed"]
+__all__ = ["KEYS", "MARKER", "printed"]
 
 MARKER: Final = "[KILL_SWITCH] ENGAGED"
 _LONGEST: Final = 64
 _LONGEST_TEXT: Final = 500
 
 Record = dict[str, object]
+
+_ORDER: Final = "id instrument side type quantity price tif reduce_only"
+_KINDS: Final = {
+    "run": "run version home epoch boot pid engine operator durability limits remember",
+    "arm": "epoch operator reason",
+    "start": "epoch operator session",
+    "drain": "epoch reason",
+    "stop": "epoch",
+    "halt": "marker run utc version epoch code reason source operator at first in_flight",
+    "reset": "epoch prior operator reason",
+    "permit": f"epoch {_ORDER} bid ask",
+    "sent": "permit begun result",
+    "unknown": "permit begun error",
+    "void": "permit code",
+    "refuse": f"epoch mode {_ORDER} code limit value",
+    "cancel": "id instrument",
+    "cancel_end": "cancel error",
+    "accept": "id venue_id",
+    "fill": "id fill instrument side quantity price fee known",
+    "cancelled": "id reason",
+    "reject": "id reason",
+    "block": "code instrument count first_ts last_ts",
+    "beat": "ticks consulted blocked permits refusals",
+    "anomaly": "code detail",
+    "breach": "currency limit bound value state",
+    "mark": "currency equity opening peak",
+    "recover": "sealed root torn_file torn_bytes torn_sha256 salvaged",
+    "salvage": "record",
+    "rebase": "shift",
+    "end": "code",
+    "seal": "size root",
+}
+KEYS: Final = {kind: ["v", "seq", "kind", "ts", "mono", *words.split()] for kind, words in _KINDS.items()}
+"""The keys of every kind, in order: what recovery knows a record by."""
 
 
 def printed(value: object, longest: int = _LONGEST) -> str | None:

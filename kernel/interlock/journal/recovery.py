@@ -6,7 +6,8 @@ bytes that are no record. The tail is not thrown away: its bytes are set aside b
 records are carried over, because each of them may stand for an order at the venue.
 
 If a seal stands behind the first broken line, the journal was not torn at its end but damaged in its middle.
-The same goes for a whole line that cannot be played, and for segments that do not follow one another.
+The same goes for a whole object that is no record or cannot be played, and for segments that do not follow
+one another.
 No crash does that, so the caller must halt.
 """
 
@@ -15,8 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from orjson import JSONDecodeError, dumps, loads
+from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
 
+from interlock.journal.records import KEYS
 from interlock.journal.tree import Tree
 
 if TYPE_CHECKING:
@@ -59,14 +61,17 @@ class Recovery:
     def feed(self, line: bytes) -> None:
         """Take one line with its newline, or the last bytes without one."""
         if self.torn:
-            self.damaged = self.damaged or b'"kind":"seal"' in line
+            self.damaged = self.damaged or _seals(line)
             return
         record = _decode(line, self._seq)
         if record is None:
             self.torn = True
-            self.damaged = b'"kind":"seal"' in line and line.endswith(b"\n")
+            self.damaged = line.endswith(b"\n") and _seals(line)
             return
         body = line[:-1]
+        if [*record] != KEYS.get(str(record["kind"])):
+            self.torn = self.damaged = True
+            return
         if record["kind"] != "seal":
             try:
                 self.visit(record)
@@ -92,17 +97,23 @@ class Recovery:
         self.tail.clear()
 
 
+def _seals(line: bytes) -> bool:
+    """Whether it is, or was before a byte of it changed, a seal or something that names one."""
+    return b'"kind":"seal"' in line or b'"root":"' in line
+
+
 def _decode(line: bytes, seq: int) -> dict[str, object] | None:
     """A canonical record with this number, or None."""
     if not line.endswith(b"\n"):
         return None
     try:
         record = loads(line)
-    except JSONDecodeError:
+        canonical = dumps(record) == line[:-1]
+    except (JSONDecodeError, JSONEncodeError):  # the second: nested deeper than anything we write
         return None
     whole = (
         isinstance(record, dict)
-        and dumps(record) == line[:-1]
+        and canonical
         and record.get("v") == 1
         and record.get("seq") == seq
         and isinstance(record.get("kind"), str)

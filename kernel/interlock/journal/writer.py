@@ -58,9 +58,10 @@ class Journal:
         seq: the number of the next record, but for those deferred; see `next`.
         size_bytes: bytes written by this writer.
         broken: why it can't be written any more, or None.
+        holding: while it is set, no batch ends by itself: what belongs together is sealed together.
     """
 
-    __slots__ = ("_buffer", "_deferred", "_leaves", "_sink", "_tree", "broken", "seq", "size_bytes")
+    __slots__ = ("_buffer", "_deferred", "_leaves", "_sink", "_tree", "broken", "holding", "seq", "size_bytes")
 
     def __init__(self, sink: Sink, tree: Tree) -> None:
         self._sink = sink
@@ -71,6 +72,7 @@ class Journal:
         self.seq = tree.size
         self.size_bytes = 0
         self.broken: str | None = None
+        self.holding = False
 
     def write(self, record: dict[str, object]) -> None:
         """Append a record; when this returns, it and all before it are with the sink.
@@ -94,7 +96,7 @@ class Journal:
                 self._sink.write(line + b"\n")
                 self.size_bytes += len(line) + 1
             self.seq += 1
-            if len(self._leaves) >= BATCH:
+            if len(self._leaves) >= BATCH and not self.holding:
                 self.seal(record["ts"], record["mono"])
         except (OSError, JSONEncodeError) as error:
             raise self._break(error) from error
@@ -134,8 +136,10 @@ class Journal:
             self._buffer += line
             self._buffer += b"\n"
             self.seq += 1
-            if len(self._leaves) >= BATCH or len(self._buffer) > _BUFFER_BYTES:
+            if len(self._leaves) >= BATCH and not self.holding:
                 self.seal(record["ts"], record["mono"])
+            elif len(self._buffer) > _BUFFER_BYTES:
+                self._flush()
         except (OSError, JSONEncodeError) as error:
             raise self._break(error) from error
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 import time
 import uuid
 from importlib import resources
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,12 +17,13 @@ import typer
 
 from interlock.attach import Told
 from interlock.breaker import latch as latches
-from interlock.breaker.home import Home, HomeError, Now, Quiet, boot_id
+from interlock.breaker.home import Home, HomeError, Now, Quiet, boot_id, parse_limits
 from interlock.breaker.lock import FileLock
 from interlock.breaker.segment import lines, segments
 from interlock.core.errors import InterlockError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
+from interlock.journal.records import text
 from interlock.journal.recovery import Recovery
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
@@ -45,7 +48,16 @@ app = typer.Typer(
 
 HomeOption = Annotated[Path, typer.Option("--home", "-H", help="The home directory.", envvar="INTERLOCK_HOME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-OperatorOption = Annotated[str, typer.Option("--operator", help="Who does it; stands in the journal.")]
+
+
+def _plain(given: str | None) -> str | None:
+    """A text that any record can hold: an argument may be long, and need not be UTF-8."""
+    return None if given is None else text(given)
+
+
+OperatorOption = Annotated[
+    str, typer.Option("--operator", help="Who does it; stands in the journal.", callback=_plain)
+]
 
 
 def _now() -> Now:
@@ -80,7 +92,7 @@ def arm(
     limits: Annotated[Path | None, typer.Option("--limits", help="TOML file with the limits.")] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Use the commented example limits.")] = False,  # noqa: FBT002
     operator: OperatorOption = "",
-    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "armed",
+    reason: Annotated[str, typer.Option("--reason", help="Why.", callback=_plain)] = "armed",
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Make a home: latch (armed), page, lock, limits, journal. Nothing runs yet."""
@@ -92,6 +104,7 @@ def arm(
         fail(Exit.USAGE, f"{limits}: {error.strerror}", json=json)
     operator = operator or _user()
     try:
+        parse_limits(data, str(limits or "paper.toml"))
         Home(home).arm(data, home=str(uuid.uuid4()), operator=operator, reason=reason, now=_now())
         Kernel.attach(home, operator=operator, engine="interlock arm").close()
     except InterlockError as error:
@@ -105,7 +118,9 @@ def arm(
 @app.command()
 def halt(  # noqa: PLR0913
     home: HomeOption,
-    reason: Annotated[str, typer.Option("--reason", help="Why; stands in latch and journal.")] = "halted by operator",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why; stands in latch and journal.", callback=_plain)
+    ] = "halted by operator",
     operator: OperatorOption = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
     json: JsonOption = False,  # noqa: FBT002
@@ -220,8 +235,8 @@ def _held(path: Path) -> str | None:
 @app.command()
 def reset(
     home: HomeOption,
-    operator: Annotated[str, typer.Option("--operator", help="Who answers for it.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why it is safe now.")],
+    operator: Annotated[str, typer.Option("--operator", help="Who answers for it.", callback=_plain)],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe now.", callback=_plain)],
     epoch: Annotated[int, typer.Option("--epoch", help="The current epoch, as `interlock status` shows it.")],
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -285,7 +300,9 @@ def run(  # noqa: PLR0913 - one for each thing that can be chosen
     cancel_on_stop: Annotated[
         bool, typer.Option("--cancel-on-stop", help="Cancel working orders in an orderly stop.")
     ] = False,  # noqa: FBT002
-    session: Annotated[str | None, typer.Option("--session", help="A new label begins a new P&L session.")] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=_plain)
+    ] = None,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -324,4 +341,6 @@ def demo(
 
 def main() -> None:
     """The program."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be UTF-8, and printing it must not fail
     app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
 
 __all__ = ["err", "fail", "out", "say", "show"]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)  # ":100:" is a line number here
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def show(value: object) -> None:
     """One JSON object on standard output."""
-    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    try:
+        text = orjson.dumps(value, default=str).decode()
+    except TypeError:  # a path that is not UTF-8
+        text = json.dumps(value, default=str)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -41,6 +41,7 @@ __all__ = ["demo"]
 _INSTRUMENT: Final = "SIM"
 _START_US: Final = 1_767_225_600_000_000
 _REFRESH_S: Final = 0.1
+_GLANCE_S: Final = 0.01
 
 
 def demo(home: Path | None, *, ticks: int, seed: int, seconds: float, operator: str, json: bool) -> Exit:  # noqa: PLR0913
@@ -68,8 +69,8 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
     limits, _ = Home(home).read_limits()
     instrument, _ = limits.instruments[_INSTRUMENT]
     interval_us = max(1, int(seconds * 1_000_000 / ticks))
-    market = SimulatedMarket(
-        instrument, seed=seed, ticks=ticks, start_us=_START_US, interval_us=interval_us, mid=Decimal(100)
+    market = SimulatedMarket(  # it never closes: how long the other process takes to start is nobody's to say
+        instrument, seed=seed, ticks=None, start_us=_START_US, interval_us=interval_us, mid=Decimal(100)
     )
     clock = ReplayClock()
     primed = Primed(market)
@@ -77,12 +78,12 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
     if first is not None:
         clock.advance(first)
     strategy = load("every-tick", {_INSTRUMENT: instrument})
-    venue = PaperVenue(seed=seed, reject_rate="0.02", partial_rate="0.1")
+    venue = PaperVenue(seed=seed, reject_rate="0.02", partial_rate="0.1", instruments={_INSTRUMENT: instrument})
     with Kernel.attach(home, operator=operator, engine="interlock demo", durability="disk", clock=clock) as kernel:
         venue.connect(kernel)
         engine = Engine(kernel, feed=paced(primed, Decimal(1)), strategy=strategy, gateway=venue, timeline=clock)
-        note(f"Armed a home in {home}. Trading {_INSTRUMENT}: one order on each of {ticks} simulated ticks.")
-        killing = asyncio.create_task(_kill(engine, home, ticks // 3, note))
+        note(f"Armed a home in {home}. Trading {_INSTRUMENT}: one order on each of about {ticks} simulated ticks.")
+        killing = asyncio.create_task(_kill(engine, home, ticks, note))
         showing = asyncio.create_task(_show(engine, ticks)) if out.is_terminal and not json else None
         await engine.run()
         if showing is not None:
@@ -119,10 +120,10 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
     return Exit.FINE if fine else Exit(audit.exit_code or Exit.UNCONFIRMED)
 
 
-async def _kill(engine: Engine, home: Path, at_tick: int, note: object) -> bool:
-    """Trip the kill switch from another process once so many ticks have passed."""
-    while engine.report.ticks < at_tick:
-        await asyncio.sleep(0.01)
+async def _kill(engine: Engine, home: Path, ticks: int, note: object) -> bool:
+    """Trip the kill switch from another process after a third of the ticks; end the market when all have passed."""
+    while engine.report.ticks < ticks // 3 and engine.report.not_started is None:
+        await asyncio.sleep(_GLANCE_S)
     command = [sys.executable, "-m", "interlock.ops", "halt", "--home", str(home), "--reason", "demo: the kill switch"]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -131,6 +132,12 @@ async def _kill(engine: Engine, home: Path, at_tick: int, note: object) -> bool:
     line = (told or complaint).decode(errors="replace").strip().splitlines()
     if callable(note):
         note(f"`interlock halt` in another process ended with {process.returncode}: {line[0] if line else ''}")
+    blocked = engine.report.ticks_blocked + ticks // 3
+    while engine.report.ticks < ticks or engine.report.ticks_blocked < blocked:
+        if engine.report.not_started is not None or engine.kernel.mode is not Mode.HALTED:
+            break
+        await asyncio.sleep(_GLANCE_S)
+    engine.stop("the demo's market closes")
     return process.returncode == int(Exit.FINE)
 
 
@@ -142,7 +149,7 @@ async def _show(engine: Engine, ticks: int) -> None:
             table = Table.grid(padding=(0, 2))
             mode = engine.kernel.mode
             table.add_row("mode", f"[bold {'red' if mode is Mode.HALTED else 'green'}]{mode}")
-            done = 40 * report.ticks // ticks
+            done = min(40, 40 * report.ticks // ticks)
             table.add_row("ticks", f"{'█' * done}{'░' * (40 - done)} {report.ticks}/{ticks}")
             table.add_row("orders sent", str(report.orders_sent))
             table.add_row("ticks blocked", str(report.ticks_blocked))

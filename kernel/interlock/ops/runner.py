@@ -16,10 +16,12 @@ from interlock.adapters.csvfeed import CsvFeed, FeedError, RowError
 from interlock.adapters.paper import PaperVenue
 from interlock.adapters.replay import ReplayClock, paced
 from interlock.adapters.simulated import SimulatedMarket
-from interlock.adapters.strategies import load
+from interlock.adapters.strategies import BUILT_IN, load
 from interlock.breaker.home import Home, HomeError
+from interlock.breaker.segment import segments
 from interlock.core.errors import InterlockError
 from interlock.core.modes import Mode
+from interlock.core.reasons import HaltCode
 from interlock.engine import Engine
 from interlock.kernel import Kernel, SystemClock
 from interlock.ops.console import err, fail, say, show
@@ -28,7 +30,7 @@ from interlock.ops.exits import Exit
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from interlock.core.values import Quote, Trade
+    from interlock.core.values import HaltCause, Quote, Trade
     from interlock.engine import Feed
 
 __all__ = ["Plan", "run"]
@@ -71,14 +73,16 @@ def run(plan: Plan) -> Exit:
     try:
         return asyncio.run(_run(plan, feed, speed))
     except HomeError as error:
-        fail(Exit.HALTED, str(error), json=plan.json)
+        busy = error.code is HaltCode.EXTERNAL  # another engine has it: nothing is halted
+        fail(Exit.USAGE if busy else Exit.HALTED, str(error), json=plan.json)
     except InterlockError as error:
         fail(Exit.USAGE, str(error), json=plan.json)
 
 
 async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
     limits, _ = Home(plan.home).read_limits()
-    strategy = load(plan.strategy, {name: instrument for name, (instrument, _) in limits.instruments.items()})
+    instruments = {name: instrument for name, (instrument, _) in limits.instruments.items()}
+    strategy = load(plan.strategy, instruments)  # before the home is touched: a wrong name leaves no trace
     timeline = None if speed == "live" else ReplayClock()
     feed: Feed = source
     if timeline is not None:
@@ -95,7 +99,10 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
         clock=timeline or SystemClock(),
     )
     with kernel:
-        venue = PaperVenue(seed=plan.seed)
+        unique = f"R{kernel.journal_size[0]}"  # ids of orders and fills are never used twice on one home
+        if plan.strategy in BUILT_IN:
+            strategy = load(plan.strategy, instruments, prefix=unique)
+        venue = PaperVenue(seed=plan.seed, session=unique)
         venue.connect(kernel)
         engine = Engine(
             kernel,
@@ -122,13 +129,22 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watching
-        mode = kernel.mode
+        kernel.inspect()  # whoever halted us after the last tick is seen here at the latest
+        mode, cause, summary = kernel.mode, kernel.cause, engine.as_json()  # a closed kernel is always HALTED
+    size = _journal_size(plan.home, kernel)
     if plan.json:
-        show({**engine.as_json(), "mode": str(mode), "rows_skipped": source.skipped})
+        show({**summary, "journal": size, "rows_skipped": source.skipped})
     else:
-        tell(engine, source, mode)
+        tell(engine, source, mode, cause, size)
+    return _exit(engine, mode)
+
+
+def _exit(engine: Engine, mode: Mode) -> Exit:
     if mode is Mode.HALTED:
         return Exit.HALTED
+    if engine.report.not_started is not None:
+        err.print(f"interlock: the kernel did not start: {engine.report.not_started}", markup=False)
+        return Exit.USAGE
     if engine.report.feed_error is not None:
         err.print(f"interlock: the feed ended early: {engine.report.feed_error}", markup=False)
         return Exit.USAGE
@@ -221,12 +237,18 @@ async def _watch(engine: Engine, source: CsvFeed) -> None:
             await asyncio.sleep(_REFRESH_S)
 
 
-def tell(engine: Engine, source: CsvFeed, mode: Mode) -> None:
+def _journal_size(home: Path, kernel: Kernel) -> dict[str, int]:
+    """The whole journal: its records, and the bytes that they take."""
+    return {
+        "records": kernel.journal_size[0],
+        "bytes": sum(path.stat().st_size for path in segments(Home(home).journal)),
+    }
+
+
+def tell(engine: Engine, source: CsvFeed, mode: Mode, cause: HaltCause | None, size: dict[str, int]) -> None:
     """The run for people."""
     report = engine.report
-    records, size_bytes = engine.kernel.journal_size
     say(f"{mode}, epoch {engine.kernel.epoch}", "bold")
-    cause = engine.kernel.cause
     if cause is not None:
         say(f"halt cause     {cause.code}: {cause.reason} (by {cause.source})")
     say(f"ticks          {report.ticks}: {report.consulted} consulted, {report.ticks_blocked} blocked, {source.skipped} bad rows")
@@ -238,4 +260,4 @@ def tell(engine: Engine, source: CsvFeed, mode: Mode) -> None:
     for name, latency in (("consult", report.consult), ("submit", report.submit)):
         summary = latency.summary()
         say(f"{name} ns     p50 {summary['p50']}, p99 {summary['p99']}, max {summary['max']}")
-    say(f"journal        {records} records, {size_bytes} bytes written by this run")
+    say(f"journal        {size['records']} records, {size['bytes']} bytes")

@@ -33,7 +33,7 @@ Check = Callable[[Any], object]
 _HEAD = "seq:int kind ts:int mono:int"
 _KINDS = {
     "run": "run:uuid version home epoch:int boot:text? pid:int engine operator:text?"
-    " durability:durability limits:hash?",
+    " durability:durability limits:hash? remember:int",
     "arm": "epoch:int operator reason",
     "start": "epoch:int operator session:text?",
     "drain": "epoch:int reason",

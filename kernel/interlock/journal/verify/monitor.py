@@ -17,7 +17,7 @@ How the rules are kept:
 
 Memory: an open permit is forgotten once it has its outcome. Two things grow with the journal. The
 numbers of all permits, 8 bytes each, tell a second outcome from one without a permit. The ids of
-all orders, except those whose last permit was voided, are kept whole in a set, about 120 bytes each
+all orders, except those whose last permit was voided, are kept whole, about 150 bytes each
 for ids of 20 characters: a digest of 8 bytes would save two thirds and could be wrong, and a
 verifier that once in a while cries wolf is worse than one that needs 1.2 GB for ten million orders.
 """
@@ -66,7 +66,7 @@ class Monitor:
         self._run = Run(ended=True)
         self._open: dict[int, Permit] = {}
         self._numbers = array("Q")
-        self._orders: set[str] = set()
+        self._orders: dict[str, int] = {}
         self._sealed = 0
         self._recoveries: list[Recovery] = []
         self._depth = 0
@@ -117,7 +117,7 @@ class Monitor:
         if record["mono"] != 0:
             self._broken(SEQUENCE, "the mono of a run record is not 0")
         self._attached = (number, self._depth, self._mode, self._run)
-        self._attach(Run())
+        self._attach(Run(remember=record["remember"]))
 
     def _attach(self, run: Run) -> None:
         self._run = run
@@ -272,9 +272,11 @@ class Monitor:
         elif record["epoch"] != self._epoch:
             epoch = record["epoch"]
             self._broken(NO_EMIT_AFTER_HALT, f"permit of epoch {epoch}, but it is {self._epoch}")
-        if order in self._orders:
+        granted = len(self._numbers)
+        before = self._orders.get(order)
+        if before is not None and granted - before <= run.remember:
             self._broken(ONE_PERMIT_ONE_SEND, f"order {order!r:.80} is permitted again")
-        self._orders.add(order)
+        self._orders[order] = granted
         self._numbers.append(number)
         self._open[number] = (number, run.base + record["mono"], run, order)
         self.doubts[order] = number
@@ -295,7 +297,7 @@ class Monitor:
         permit = self._outcome(record)
         if permit is not None:
             self.doubts.pop(permit[3], None)
-            self._orders.discard(permit[3])
+            self._orders.pop(permit[3], None)
             self._own(record, permit)
 
     def _outcome(self, record: Record) -> Permit | None:

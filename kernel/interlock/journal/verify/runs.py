@@ -16,6 +16,7 @@ class Run:
     """One process that was attached, and its clock.
 
     Attributes:
+        remember: so many order ids at least it remembers, so that none of them is permitted again.
         base: what its rebases have moved its zero by, in nanoseconds.
         last: the time of its latest record, from its `run` record on.
         draining: whether the gate was closed by a `drain`.
@@ -23,6 +24,7 @@ class Run:
         halts: number and time of the halts that still decide something, both rising.
     """
 
+    remember: int = 0
     base: int = 0
     last: int = 0
     draining: bool = False

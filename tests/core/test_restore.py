@@ -1,0 +1,469 @@
+"""A core that is rebuilt from its journal owns and owes what the one that died did.
+
+`Live` is a core with a journal beside it, written with the records that the facade writes.
+A random history is played to it; then the process dies, and a new core is made of the
+records alone.
+"""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.builders import (
+    EURO,
+    MS,
+    NAME,
+    NOW_US,
+    OTHER,
+    SIDES,
+    D,
+    counted,
+    decide,
+    exposure,
+    fill,
+    halts,
+    limits,
+    market,
+    order,
+    quote,
+    running,
+    statuses,
+)
+
+from interlock.core.ledger import Status, Working
+from interlock.core.machine import Halted
+from interlock.core.modes import ARMED, Mode
+from interlock.core.preorder import Core
+from interlock.core.reasons import HaltCode
+from interlock.core.restore import restore
+from interlock.core.values import HaltCause, Order, Side, Verdict
+from interlock.journal import records
+
+ROOMY: dict[str, object] = {
+    "gate2__repeat_refuse_after": 10**5,
+    "gate2__repeat_trip_after": 10**6,
+    "gate2__message_burst": 10**6,
+    "loss__USD__max_session_loss": 10**9,
+    "loss__USD__max_drawdown": 10**9,
+    f"instruments__{NAME}__max_open_orders": 50,
+}
+
+
+class Live:
+    """A core and its journal."""
+
+    def __init__(self, *, trips: bool = False, settings: dict[str, object] | None = None) -> None:
+        """Begin RUNNING, with a quote of each instrument, and an empty journal."""
+        word = "trip" if trips else "record"
+        self.settings = {"anomaly__unknown_order": word} | ROOMY | (settings or {})
+        self.core = running(**self.settings)
+        self.records: list[dict[str, Any]] = []
+        self.handed: list[Working] = []
+        self.heard: set[Working] = set()
+        self.fills: list[Any] = []
+        self.count = itertools.count()
+
+    def write(self, kind: str, **members: object) -> None:
+        """Write a record, then what the core's notices ask for."""
+        self.records.append(records.head(len(self.records), kind, 0, 0) | members)
+
+    def heed(self) -> None:
+        """Write down the permits that a halt took back."""
+        for notice in self.core.notices:
+            if isinstance(notice, Halted):
+                self.write("halt", first=notice.first)
+                for working in notice.voided:
+                    self.write("void", permit=working.number, code="HALTED")
+        self.core.notices.clear()
+
+    def submit(self, wanted: Order) -> Working | Verdict:
+        """Hand an order over; a permit is written down."""
+        number = len(self.records)
+        decided = self.core.decide(wanted, ARMED, 0, number)
+        if isinstance(decided, Working):
+            self.records.append(records.permit(number, 0, 0, self.core.epoch, decided))
+            self.handed.append(decided)
+        return decided
+
+    def pick(self, number: int) -> Working | None:
+        """Return one of the orders that were granted."""
+        return self.handed[number % len(self.handed)] if self.handed else None
+
+    def act(self, kind: str, number: int, side: Side, tenths: int, *, flag: bool) -> None:
+        """Do one thing, and write it down."""
+        working = self.pick(number)
+        if kind == "submit":
+            make = market if number % 3 == 0 else order
+            name = (NAME, OTHER)[number % 5 == 0]
+            quantity = D(tenths) / 10 if name == NAME else D(tenths)
+            order_id = f"o{next(self.count)}"
+            wanted = make(order_id, instrument=name, side=side, quantity=quantity, reduce_only=flag)
+            self.submit(wanted)
+        elif kind == "halt":
+            if number == 0:
+                self.core.halt(HaltCause(code=HaltCode.OPERATOR, reason="stop", source="cli"))
+        elif working is not None:
+            self.with_order(kind, working, side, tenths, flag=flag)
+        self.heed()
+
+    def with_order(self, kind: str, working: Working, side: Side, tenths: int, *, flag: bool) -> None:
+        """Do one thing with an order that was granted."""
+        core, order_id = self.core, working.order.client_order_id
+        if kind == "begin":
+            core.begin(working, ARMED)
+        elif kind in {"end", "fail"} and working.number in core.in_flight:
+            (core.end if kind == "end" else core.fail)(working)
+            self.write("sent" if kind == "end" else "unknown", permit=working.number)
+        elif kind == "void" and core.void(working):
+            self.write("void", permit=working.number, code="CANCELLED")
+        elif working.status is Status.GRANTED:
+            return  # the venue cannot speak of what it was not sent
+        elif kind == "accept":
+            self.hear(order_id)
+            core.on_accept(order_id)
+            self.write("accept", id=order_id)
+        elif kind == "closed":
+            core.on_closed(order_id, "cancelled")
+            self.write("cancelled", id=order_id)
+        elif kind == "fill":
+            self.hear(order_id)
+            name = working.order.instrument
+            quantity = D(tenths) / 10 if name == NAME else D(tenths)
+            if flag:  # as it should be; else of any size, on any side
+                side = working.order.side
+                left = D(working.book.size_text(working.remaining))
+                quantity = min(quantity, left) or quantity
+            fill_id = f"f{next(self.count)}"
+            done = fill(order_id, fill_id, instrument=name, side=side, quantity=quantity,
+                        price=D(95 + tenths), fee=D("0.01"))  # fmt: skip
+            known = core.on_fill(done)
+            self.fills.append(done)
+            self.records.append(records.fill(len(self.records), 0, 0, done, known=bool(known)))
+
+    def hear(self, order_id: str) -> None:
+        """Remember that the venue spoke of an order."""
+        working = self.core.working.get(order_id)
+        if working is not None:
+            self.heard.add(working)
+
+    def expected(self) -> dict[str, Status]:
+        """Return where each working order stands once the process has died."""
+        return {
+            name: Status.UNKNOWN
+            if working.status is Status.GRANTED
+            or (working.status is Status.SENDING and working not in self.heard)
+            else Status.DONE
+            if working.status is Status.SENDING
+            else working.status
+            for name, working in self.core.working.items()
+        }
+
+    def restored(self, *, after: list[dict[str, Any]] | None = None) -> Core:
+        """Return a core that is made of the journal."""
+        core = Core(limits(**self.settings), 1, Mode.HALTED)
+        assert restore(core, self.records if after is None else after) == []
+        return core
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["submit"] * 4 + ["begin"] * 3
+            + ["end", "end", "fail", "void", "accept", "closed", "fill", "fill", "halt"]
+        ),
+        st.integers(0, 20), SIDES, st.integers(1, 15), st.booleans(),
+    ),
+    max_size=60,
+)  # fmt: skip
+
+
+def played(acts: list[Any], *, trips: bool) -> Live:
+    """Return a live core after a history."""
+    live = Live(trips=trips)
+    for *act, flag in acts:
+        live.act(*act, flag=flag)
+    return live
+
+
+@settings(max_examples=300, deadline=None)
+@given(acts=ACTS, trips=st.booleans())
+def test_restored_core_owns_and_owes_the_same(acts: list[Any], *, trips: bool) -> None:
+    """After any history a new core has the same positions, money, reservations, orders, statuses and ids."""
+    live = played(acts, trips=trips)
+    core = live.restored()
+    for name, book in live.core.books.items():
+        assert exposure(core.books[name]) == exposure(book)
+    assert statuses(core) == live.expected()
+    for name, working in live.core.working.items():
+        again = core.working[name]
+        for field in ("order", "number", "remaining", "price", "buys", "reduces", "size_text", "price_text"):
+            if field != "order":
+                assert getattr(again, field) == getattr(working, field)
+        assert again.order == working.order
+    assert core.ids.young | core.ids.old == live.core.ids.young | live.core.ids.old
+    assert counted(core)
+    assert (core.mode, core.gate_open, core.in_flight) == (Mode.HALTED, False, {})
+    assert core.notices == []
+    assert core.trips_on_anomaly is trips
+
+
+@settings(max_examples=150, deadline=None)
+@given(acts=ACTS, later=ACTS)
+def test_restored_core_goes_on_the_same(acts: list[Any], later: list[Any]) -> None:
+    """A restored core answers later orders and fills as the one that died would have done."""
+    live = played([act for act in acts if act[0] != "halt"], trips=False)
+    core = live.restored()
+    core.mode = Mode.IDLE
+    assert core.start(ARMED, 1, 0)
+    for name in core.books:
+        assert core.consult(quote(instrument=name), ARMED, 0, NOW_US)
+    for working in list(live.core.working.values()):  # it dies, and its sends with it
+        live.core.in_flight.clear()
+        working.status = live.expected()[working.order.client_order_id]
+    for kind, number, side, tenths, flag in later:
+        name = f"o{number}"
+        if kind == "submit":
+            wanted = order(name, side=side, quantity=D(tenths) / 10, reduce_only=flag)
+            ours, theirs = decide(core, wanted), decide(live.core, wanted)
+            reasons = [getattr(one, "reason", "granted") for one in (ours, theirs)]
+            assert reasons[0] == reasons[1]
+        elif kind == "fill":
+            done = fill(name, f"g{number}", side=side, quantity=D(tenths) / 10)
+            assert core.on_fill(done) is live.core.on_fill(done)
+        elif kind == "closed":
+            assert core.on_closed(name, "reject") is live.core.on_closed(name, "reject")
+        for book in live.core.books.values():
+            assert exposure(core.books[book.name]) == exposure(book)
+    assert {a.equity for a in core.accounts()} == {a.equity for a in live.core.accounts()}
+
+
+@settings(max_examples=100, deadline=None)
+@given(acts=ACTS)
+def test_fills_are_not_booked_twice_over_a_restart(acts: list[Any]) -> None:
+    """The venue may report each fill again after a restart, and none is booked twice."""
+    live = played(acts, trips=False)
+    core = live.restored()
+    before = {name: exposure(book) for name, book in core.books.items()}
+    for done in live.fills:
+        assert core.on_fill(done) is None
+    assert {name: exposure(book) for name, book in core.books.items()} == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(acts=ACTS, times=st.integers(2, 3))
+def test_restoring_again_changes_nothing(acts: list[Any], times: int) -> None:
+    """A second restart, with nothing new in the journal, comes to the same as the first."""
+    live = played(acts, trips=True)
+    first = live.restored()
+    for _ in range(times):
+        again = live.restored()
+        assert statuses(again) == statuses(first)
+        assert [exposure(book) for book in again.books.values()] == [
+            exposure(book) for book in first.books.values()
+        ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(acts=ACTS, cut=st.integers(0, 200))
+def test_torn_end_counts_as_if_it_stood_there(acts: list[Any], cut: int) -> None:
+    """Records that were carried over a crash as salvage restore to the same as where they were."""
+    live = played(acts, trips=False)
+    place = min(cut, len(live.records))
+    head, tail = live.records[:place], live.records[place:]
+    salvaged = [{"kind": "salvage", "record": record} for record in tail]
+    twice = [{"kind": "salvage", "record": record} for record in salvaged]
+    straight = live.restored()
+    for carried in (salvaged, twice):
+        core = live.restored(after=[*head, {"kind": "run"}, {"kind": "recover"}, *carried])
+        assert statuses(core) == statuses(straight)
+        assert [exposure(book) for book in core.books.values()] == [
+            exposure(book) for book in straight.books.values()
+        ]
+
+
+# ---------------------------------------------------------------------------
+# One by one
+
+
+def granted(live: Live, order_id: str = "o1", **changes: object) -> Working:
+    """Hand over an order that must be granted."""
+    working = live.submit(order(order_id, **changes))
+    assert isinstance(working, Working)
+    return working
+
+
+def test_permit_without_an_outcome_is_unknown() -> None:
+    """A permit of which nobody wrote how it ended counts as working, and its id is used."""
+    live = Live()
+    granted(live)
+    core = live.restored()
+    assert statuses(core) == {"o1": Status.UNKNOWN}
+    assert core.books[NAME].buying == 10
+    assert "o1" in core.ids
+
+
+@pytest.mark.parametrize("kind", ["accept", "fill"])
+def test_what_the_venue_settled_stays_settled(kind: str) -> None:
+    """An order that came back unknown, and of which the venue spoke, is known after the next restart too."""
+    live = Live()
+    granted(live)
+    live.core = live.restored()
+    if kind == "accept":
+        live.core.on_accept("o1")
+        live.write("accept", id="o1")
+    else:
+        done = fill("o1", "f1", quantity=D("0.4"))
+        live.core.on_fill(done)
+        live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    assert statuses(live.core) == {"o1": Status.DONE}
+    assert statuses(live.restored()) == {"o1": Status.DONE}
+
+
+def test_send_that_raised_after_the_venue_spoke_is_unknown() -> None:
+    """An unknown outcome is written after an accept that overtook it, and stands."""
+    live = Live()
+    working = granted(live)
+    live.act("begin", 0, Side.BUY, 1, flag=True)
+    live.act("accept", 0, Side.BUY, 1, flag=True)
+    live.act("fail", 0, Side.BUY, 1, flag=True)
+    assert working.status is Status.UNKNOWN
+    assert statuses(live.restored()) == {"o1": Status.UNKNOWN}
+
+
+def test_void_permit_frees_its_id() -> None:
+    """A permit that was withdrawn leaves no order, and its id may be granted again, and counts then."""
+    live = Live()
+    first = granted(live)
+    live.act("void", 0, Side.BUY, 1, flag=True)
+    assert live.restored().working == {}
+    again = granted(live)
+    assert again.number != first.number
+    core = live.restored()
+    assert core.working["o1"].number == again.number
+    assert core.books[NAME].open_orders == 1
+
+
+@pytest.mark.parametrize("missing", [NAME, OTHER])
+def test_unknown_instrument_is_a_hole(missing: str) -> None:
+    """An order or a fill of an instrument that the limits no longer know is told, and not passed over."""
+    live = Live()
+    granted(live)
+    done = fill("foreign", "f1", instrument=OTHER)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
+    core = Core(limits(f"instruments.{missing}"), 1, Mode.HALTED)
+    (hole,) = restore(core, live.records)
+    assert missing in hole
+    assert hole.startswith(f"record {0 if missing == NAME else 1}: ")
+
+
+def test_changed_grid_is_a_hole() -> None:
+    """An order that no longer fits the lot size is told, and not rounded."""
+    live = Live()
+    granted(live, quantity=D("0.1"))
+    core = Core(limits(**{f"instruments__{NAME}__lot_size": 1}), 1, Mode.HALTED)
+    (hole,) = restore(core, live.records)
+    assert "not known with this grid" in hole
+
+
+def test_fill_that_no_longer_fits_is_a_hole() -> None:
+    """A fill that no longer fits the lot size is told, and not passed over."""
+    live = Live()
+    done = fill("foreign", "f1", quantity=D("0.1"))
+    live.core.on_fill(done)
+    live.records.append(records.fill(0, 0, 0, done, known=False))
+    core = Core(limits(**{f"instruments__{NAME}__lot_size": 1}), 1, Mode.HALTED)
+    assert restore(core, live.records)
+
+
+def totals(live: Live) -> None:
+    """Write what a heartbeat writes of each account."""
+    for account in live.core.accounts():
+        live.write(
+            "mark",
+            currency=account.currency,
+            equity=account.text(account.equity),
+            opening=account.text(account.opening),
+            peak=account.text(account.peak),
+        )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    acts=ACTS,
+    prices=st.lists(st.integers(150, 250), min_size=1, max_size=5),
+    label=st.sampled_from([None, "monday"]),
+)
+def test_session_goes_on_over_a_restart(acts: list[Any], prices: list[int], label: str | None) -> None:
+    """Opening and peak of a session come back as the last heartbeat wrote them, and the label too."""
+    live = played(acts, trips=False)
+    if label is not None:
+        live.core.begin_session(label)
+        live.write("start", epoch=1, operator="ann", session=label)
+    for price in prices:
+        half = D(price) / 2
+        live.core.consult(quote(bid=half, ask=half), ARMED, 0, NOW_US)
+    totals(live)
+    core = live.restored()
+    assert core.session == live.core.session
+    for ours, theirs in zip(core.accounts(), live.core.accounts(), strict=True):
+        assert (ours.currency, ours.opening, ours.peak) == (theirs.currency, theirs.opening, theirs.peak)
+        assert ours.floor == theirs.floor
+
+
+def test_same_session_is_not_begun_again() -> None:
+    """A start under the label of the session that runs does not begin a new one, nor does one without."""
+    live = Live()
+    live.write("start", epoch=1, operator="ann", session="monday")
+    totals(live)
+    done = fill("foreign", "f1", price=D(150))
+    live.core.on_fill(done)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
+    for label in ("monday", None):
+        live.write("start", epoch=1, operator="ann", session=label)
+    core = live.restored()
+    assert core.session == "monday"
+    assert core.accounts()[0].opening == 0
+    live.write("reset", epoch=2)
+    account = live.restored().accounts()[0]
+    assert account.opening == account.peak == account.equity
+
+
+def test_restoring_halts_nothing_and_says_nothing() -> None:
+    """Anomalies of the past trip no breaker again, and later ones do."""
+    live = Live(trips=True)
+    done = fill("foreign", "f1")
+    live.records.append(records.fill(0, 0, 0, done, known=False))
+    live.write("accept", id="never")
+    live.write("cancelled", id="never", reason="")
+    core = Core(limits(**live.settings), 1, Mode.IDLE)
+    assert restore(core, live.records) == []
+    assert (core.mode, core.notices) == (Mode.IDLE, [])
+    core.on_accept("never")
+    assert core.mode is Mode.HALTED
+    assert len(halts(core)) == 1
+
+
+def test_records_that_own_nothing_are_passed_over() -> None:
+    """Kinds that say nothing about the ledger change nothing, whatever they hold."""
+    live = Live()
+    for kind in ("run", "arm", "drain", "stop", "halt", "refuse", "cancel", "cancel_end", "block",
+                 "beat", "anomaly", "breach", "recover", "rebase", "end", "seal", "later"):  # fmt: skip
+        live.write(kind)
+    core = live.restored()
+    fresh = Core(limits(**live.settings), 1, Mode.HALTED)
+    assert [exposure(book) for book in core.books.values()] == [exposure(book) for book in fresh.books.values()]
+
+
+def test_restored_price_is_no_reference() -> None:
+    """After a restart no order passes before a tick was seen: no price of the past is a reference."""
+    live = Live()
+    granted(live)
+    core = live.restored()
+    core.mode = Mode.IDLE
+    assert core.start(ARMED, 1, 7 * MS)
+    for name in (NAME, OTHER, EURO):
+        verdict = decide(core, order("new", instrument=name), 7 * MS)
+        assert isinstance(verdict, Verdict)
+        assert verdict.reason == "NO_REFERENCE"

@@ -1,0 +1,266 @@
+"""Recovery: every cut and every changed byte of a small journal, on the real files of a real home."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from interlock import Mode
+from interlock.breaker.home import Home
+from interlock.breaker.segment import segments
+from interlock.journal.recovery import Recovery
+from interlock.journal.verify import Status
+from tests.helpers import (
+    MS,
+    FakeClock,
+    RecordingVenue,
+    abandon,
+    arm,
+    attach,
+    cancel,
+    fill,
+    of_kind,
+    order,
+    running,
+    sound,
+    verified,
+)
+
+from .builder import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock import Kernel
+
+
+@pytest.fixture
+def ram(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory in memory, where there is one: thousands of homes are opened in it."""
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as place:
+        yield Path(place)
+
+
+def scripted(kernel: Kernel, clock: FakeClock) -> None:
+    """Sealed records of two orders, then a tail of some more."""
+    venue = RecordingVenue(lambda _: clock.advance())
+    kernel.submit(order("a"), venue.send)
+    kernel.submit(order("b", quantity="2"), venue.send)
+    kernel.on_fill(fill("a", "f1"))
+    kernel.heartbeat()
+    clock.advance()
+    kernel.submit(order("c"), venue.send)
+    kernel.on_accept("b", "v2")
+    kernel.submit(order("d"), venue.send)
+    kernel.cancel(cancel("b"), venue.cancel)
+    kernel.on_cancelled("b")
+    kernel.on_fill(fill("c", "f2"))
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home whose engine died with a tail behind its last seal."""
+    clock = FakeClock()
+    home = arm(tmp_path_factory.mktemp("crashed") / "home", clock=clock).path
+    kernel = running(home, clock)
+    scripted(kernel, clock)
+    kernel._journal.flush()
+    abandon(kernel)
+    (path,) = segments(home / "journal")
+    path.write_bytes(path.read_bytes().rstrip(b"\0"))
+    return home
+
+
+def copy(crashed: Path, place: Path, data: bytes) -> Path:
+    """Return a copy of the home with these bytes for a journal."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(crashed, place)
+    (path,) = segments(place / "journal")
+    path.write_bytes(data)
+    return place
+
+
+def whole(crashed: Path) -> bytes:
+    """Return the bytes of its journal."""
+    (path,) = segments(crashed / "journal")
+    return path.read_bytes()
+
+
+def sealed_prefix(data: bytes) -> bytes:
+    """Return the bytes up to and with the last line that is a seal."""
+    prefix = kept = b""
+    for line in data.splitlines(keepends=True):
+        prefix += line
+        if line.endswith(b"\n") and orjson.loads(line)["kind"] == "seal":
+            kept = prefix
+    return kept
+
+
+def test_every_cut_recovers(crashed: Path, ram: Path) -> None:
+    """Cut at any byte: the sealed prefix stays, all later bytes are kept aside, whole records return, it verifies."""
+    data = whole(crashed)
+    for length in range(len(data) + 1):
+        cut = data[:length]
+        home = copy(crashed, ram / "home", cut)
+        kept = sealed_prefix(cut)
+        tail = cut[len(kept) :]
+        with attach(home, FakeClock()) as kernel:
+            assert kernel.mode is Mode.IDLE, length
+            assert kernel.start()
+        after = whole(home)
+        assert after.startswith(kept)
+        sidecars = sorted((home / "journal").glob("*.torn-*"))
+        assert b"".join(path.read_bytes() for path in sidecars) == tail
+        records = [orjson.loads(line) for line in after.splitlines()]
+        salvaged = [orjson.dumps(one["record"]) for one in records if one["kind"] == "salvage"]
+        assert salvaged == tail.split(b"\n")[:-1]
+        report = sound(home, Status.IN_DOUBT)
+        permits = {permit["id"] for permit in of_kind(home, "permit")}
+        assert {doubt.order for doubt in report.in_doubt} <= permits
+
+
+def test_every_cut_recovers_twice(crashed: Path, ram: Path) -> None:
+    """A crash right after a recovery, cut anywhere in it, is recovered like any other."""
+    data = whole(crashed)
+    home = copy(crashed, ram / "home", data)
+    abandon(attach(home, FakeClock()))
+    second = whole(home).rstrip(b"\0")
+    kept = len(sealed_prefix(data))
+    for length in range(kept, len(second) + 1, 7):
+        place = copy(home, ram / "again", second[:length])
+        with attach(place, FakeClock()) as kernel:
+            assert kernel.mode is Mode.IDLE
+            if length == len(second):
+                assert {one.client_order_id for one in kernel.working_orders()} == {"d"}
+        sound(place, Status.IN_DOUBT)
+
+
+def test_every_changed_byte_is_survived(crashed: Path, ram: Path) -> None:
+    """With any byte changed the kernel comes up, HALTED if it was before the last seal, and no byte is lost."""
+    data = whole(crashed)
+    kept = len(sealed_prefix(data))
+    unsound = 0
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        home = copy(crashed, ram / "home", bytes(changed))
+        with attach(home, FakeClock()) as kernel:
+            if place < kept:
+                assert kernel.mode is Mode.HALTED, place
+                assert not kernel.start()
+            else:
+                assert kernel.mode is not Mode.RUNNING
+            halted = kernel.mode is Mode.HALTED
+        after = whole(home)
+        sidecars = b"".join(path.read_bytes() for path in sorted((home / "journal").glob("*.torn-*")))
+        assert bytes(changed).endswith(sidecars)
+        assert after.startswith(bytes(changed)[: len(data) - len(sidecars)])
+        if verified(home).status is Status.TAMPERED:
+            unsound += 1
+            assert halted, (place, verified(home).findings)
+    assert unsound < len(data)
+
+
+def test_recovery_of_what_is_whole_changes_nothing(crashed: Path, tmp_path: Path) -> None:
+    """A journal that ends in its seal is not touched, however often it is opened."""
+    data = sealed_prefix(whole(crashed))
+    home = copy(crashed, tmp_path / "home", data)
+    for _ in range(3):
+        before = whole(home)
+        attach(home, FakeClock()).close()
+        assert whole(home).startswith(before)
+    assert list((home / "journal").glob("*.torn-*")) == []
+    sound(home)
+
+
+def test_long_tail_is_recovered_whole(tmp_path: Path) -> None:
+    """A tail of more records than a batch holds when salvaged is sealed in one piece, and loses no order."""
+    home = arm(tmp_path / "home").path
+    kernel = running(home, FakeClock())
+    kernel.heartbeat()
+    venue = RecordingVenue()
+    for number in range(150):
+        kernel.submit(order(f"o{number}", price="100", quantity="0.1"), venue.send)
+    for number in range(700):
+        kernel.anomaly("X", f"{number} " + "x" * 400)
+    kernel._journal.flush()
+    abandon(kernel)
+    with attach(home) as again:
+        assert {one.client_order_id for one in again.working_orders()} == set(venue.seen)
+    kinds = [orjson.loads(line)["kind"] for line in whole(home).splitlines()]
+    first, last = kinds.index("salvage"), len(kinds) - kinds[::-1].index("salvage")
+    assert set(kinds[first:last]) == {"salvage"}
+    sound(home)
+
+
+def test_mono_goes_on_over_a_recovery(crashed: Path, tmp_path: Path) -> None:
+    """Each run counts its own time from zero, and never back."""
+    home = copy(crashed, tmp_path / "home", whole(crashed))
+    clock = FakeClock(mono_ns=5 * MS)
+    with attach(home, clock) as kernel:
+        clock.advance(3)
+        kernel.heartbeat()
+    sound(home, Status.IN_DOUBT)
+
+
+def test_seal_with_a_wrong_root_is_damage() -> None:
+    """A whole seal whose root is wrong does not count, and is told as damage."""
+    recovery = Recovery(visit=lambda _: None)
+    recovery.feed(orjson.dumps(record("run")) + b"\n")
+    recovery.feed(orjson.dumps(record("seal", seq=1, size=1)) + b"\n")
+    assert recovery.damaged
+    assert (recovery.sealed_bytes, recovery.tree.size, len(recovery.tail)) == (0, 0, 1)
+
+
+def test_record_that_cannot_be_played_is_damage() -> None:
+    """A whole line that the ledger can't take is told as damage, not raised."""
+
+    def visit(_: object) -> None:
+        raise KeyError("side")
+
+    recovery = Recovery(visit=visit)
+    recovery.feed(orjson.dumps(record("permit")) + b"\n")
+    assert recovery.damaged
+    assert recovery.tail == []
+
+
+@pytest.mark.parametrize("given", [{"kind": "sebl"}, {"kind": "end", "more": 1}, {"kind": "void"}], ids=str)
+def test_object_that_is_no_record_is_damage(given: dict[str, object]) -> None:
+    """A whole object in sequence of an unknown kind, or with other keys than its kind's, is told as damage."""
+    recovery = Recovery(visit=lambda _: None)
+    recovery.feed(orjson.dumps({**record("end"), **given}) + b"\n")
+    assert recovery.damaged
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"[]\n", b"null\n", b"\xff\n", b'{"v":1}\n', b"[" * 300 + b"]" * 300 + b"\n", b"[" * 5000, b"9" * 5000 + b"\n"],
+    ids=["empty", "list", "null", "binary", "no-seq", "deep", "deeper", "huge"],
+)
+def test_noise_is_torn(line: bytes) -> None:
+    """No bytes make recovery raise."""
+    recovery = Recovery(visit=lambda _: None)
+    recovery.feed(line)
+    assert recovery.torn
+    assert not recovery.damaged
+
+
+def test_home_keeps_every_torn_tail(tmp_path: Path) -> None:
+    """Tails of several crashes stand side by side, each in a file of its own."""
+    home = arm(tmp_path / "home").path
+    torn = []
+    for number in range(4):
+        kernel = attach(home)
+        kernel.close()
+        with Home(home).journal.joinpath("0" * 20 + ".jsonl").open("ab") as file:
+            file.write(b"torn %d" % number)
+        torn.append(b"torn %d" % number)
+    attach(home).close()
+    assert [path.read_bytes() for path in sorted((home / "journal").glob("*.torn-*"))] == torn
+    sound(home)
