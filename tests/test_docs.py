@@ -39,7 +39,7 @@ SPAN: Final = re.compile(r"`([^`\n]+)`")
 REFERENCE: Final = re.compile(r"(?P<path>[\w./-]+\.(?:py|tla|json))(?P<mark>::|#)(?P<name>[\w.:-]+)")
 LINK: Final = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 HEADING: Final = re.compile(r"^#+ +(.+)$", re.MULTILINE)
-LONGEST_LINE: Final = 130
+LONGEST_LINE: Final = 140
 """For text; a table's row may be as long as it has to be."""
 
 
@@ -83,7 +83,7 @@ def test_examples_run(name: str, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     path = os.pathsep.join((str(command_on_path(tmp_path)), os.environ["PATH"]))
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(KERNEL), "PYTHONWARNINGS": "error"}
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(KERNEL)}
     for number, (language, code) in enumerate(examples(ROOT / name), 1):
         script = tmp_path / f"example-{number}.{language}"
         script.write_text(code, encoding="utf-8")
@@ -268,6 +268,20 @@ def test_assurance_names_every_promise() -> None:
         "CancelsAlwaysPass OnePermitOneSend Deterministic QuietAfterBound"
     )
     assert set(promises.split()) - spans(read(ROOT / "docs" / "assurance.md")) == set()
+
+
+def test_mutants_break_what_their_section_names() -> None:
+    """A mutant that docs/assurance.md gives for a promise breaks a property that the same section names."""
+    modules = orjson.loads(read(ROOT / "specs" / "manifest.json"))["modules"].values()
+    violates = {mutant["name"]: set(mutant["violates"]) for module in modules for mutant in module["mutants"]}
+    named = 0
+    for section in re.split(r"^##+ ", read(ROOT / "docs" / "assurance.md"), flags=re.MULTILINE):
+        properties = set(re.findall(r"\.tla#(\w+)", section))
+        mutants = re.findall(r"manifest\.json#([\w-]+)", section)
+        if properties:
+            named += len(mutants)
+            assert [mutant for mutant in mutants if not violates[mutant] & properties] == [], section.splitlines()[0]
+    assert named
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import signal
+import threading
 from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -15,19 +16,25 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.helpers import LIMITS, NAME, UTC_US, FakeClock, arm, attach, halt_home, journal, of_kind, order, quote, sound
 
 from interlock import Cancel, HaltCause, HaltCode, Instrument, Kernel, Mode, Order, Permit, Quote, Reason
 from interlock.adapters.paper import PaperVenue
 from interlock.adapters.replay import ReplayClock
 from interlock.adapters.strategies import EveryTick
+from interlock.breaker import home as homes
+from interlock.breaker.home import Home
+from interlock.breaker.latch import read_latch
 from interlock.core.values import TimeInForce
 from interlock.engine import Engine, Latencies, Report
 from interlock.journal.verify import Status
-from tests.helpers import LIMITS, NAME, UTC_US, FakeClock, arm, attach, halt_home, journal, of_kind, order, quote, sound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from pathlib import Path
+
+    from interlock.breaker.home import Quiet
+    from interlock.breaker.latch import Latch
 
 XYZ = {NAME: Instrument(name=NAME, tick_size=Decimal("0.5"), lot_size=Decimal("0.1"), currency="USD")}
 ERRORS = 3
@@ -317,7 +324,9 @@ def test_strategy_that_recovers_in_time_does_not_halt(tmp_path: Path) -> None:
     """One error less than the limit, then a good tick, over and over: all recorded, never a halt."""
     home = tmp_path / "home"
 
-    ended = play(home, feed=Scripted([at(n) for n in range(1, 31)]), strategy=broken(lambda number: number % ERRORS != 0))
+    ended = play(
+        home, feed=Scripted([at(n) for n in range(1, 31)]), strategy=broken(lambda number: number % ERRORS != 0)
+    )
 
     assert (ended.mode, ended.cause, ended.report.drained) == (Mode.IDLE, None, True)
     assert (ended.report.errors, ended.report.orders_sent) == (20, 10)
@@ -490,7 +499,9 @@ def test_cancelled_feed_is_an_error_and_not_the_end(tmp_path: Path) -> None:
 # Gateways that misbehave
 
 
-@pytest.mark.parametrize("error", [ConnectionError("reset"), asyncio.CancelledError("writer")], ids=["error", "cancelled"])
+@pytest.mark.parametrize(
+    "error", [ConnectionError("reset"), asyncio.CancelledError("writer")], ids=["error", "cancelled"]
+)
 def test_send_that_raises_is_unknown_and_the_run_goes_on(tmp_path: Path, error: BaseException) -> None:
     """An order whose send raised or was cancelled is unknown: counted, recorded, kept as working, in doubt."""
     home = tmp_path / "home"
@@ -587,6 +598,45 @@ def test_halt_from_outside_is_seen_while_the_feed_is_silent(tmp_path: Path, cloc
     assert ended.cause is not None
     assert (ended.cause.code, ended.cause.reason, ended.cause.operator) == (HaltCode.OPERATOR, "pulled", "bob")
     assert ("bob", "pulled") in [(one["operator"], one["reason"]) for one in of_kind(home, "halt")]
+
+
+def test_halt_from_outside_is_named_although_its_disk_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a halt's record takes to reach the latch, the engine that saw the byte says who did it, and why."""
+    home = tmp_path / "home"
+    arm(home)
+    disk = threading.Event()
+    write = homes.write_latch
+
+    def slowly(path: Path, latch: Latch) -> None:
+        assert disk.wait(PATIENCE_S)
+        write(path, latch)
+
+    monkeypatch.setattr(homes, "write_latch", slowly)
+    loops: list[Engine] = []
+
+    async def drive(loop: Engine) -> None:
+        loops.append(loop)
+
+    async def blocked() -> list[Quote]:
+        halting.append(asyncio.create_task(asyncio.to_thread(halt_home, home, timeout_s=PATIENCE_S)))
+        await until(lambda: loops[0].kernel.mode is Mode.HALTED)
+        return [at(number) for number in range(2, 100)]  # which is time enough for nine heartbeats
+
+    async def written() -> list[Quote]:
+        disk.set()
+        await halting[0]
+        return [at(100)]
+
+    halting: list[asyncio.Task[Quiet]] = []
+    ended = play(home, feed=Scripted([at(1)], blocked, written), strategy=Wants(one_each), drive=drive)
+
+    assert (ended.report.orders_sent, ended.report.ticks_blocked) == (1, 99)
+    assert ended.cause is not None
+    assert (ended.cause.code, ended.cause.reason, ended.cause.operator) == (HaltCode.OPERATOR, "pulled", "bob")
+    assert [(one["operator"], one["reason"], one["first"]) for one in of_kind(home, "halt")] == [
+        ("bob", "pulled", True)
+    ]
+    assert read_latch(Home(home).latch)[0].operator == "bob"
 
 
 def test_halt_from_outside_beats_the_order_of_the_same_tick(tmp_path: Path) -> None:
@@ -874,7 +924,10 @@ def test_signal_on_a_halted_run_ends_it_halted(tmp_path: Path) -> None:
 # The histogram
 
 
-@given(st.lists(st.integers(0, 4_294_000_000) | st.integers(0, 1 << 21), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+@given(
+    st.lists(st.integers(0, 4_294_000_000) | st.integers(0, 1 << 21), min_size=1),
+    st.sampled_from([0.5, 0.9, 0.99, 1.0]),
+)
 def test_quantile_is_at_most_one_step_above_the_sorted_list(values: list[int], share: float) -> None:
     """A quantile is never below the true one, nor more than 64 ns (from a millisecond on: 1 ms) above it."""
     seen = Latencies()

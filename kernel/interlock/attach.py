@@ -181,7 +181,7 @@ def open_home(path: str | os.PathLike[str], who: str, *, mapped: bool = False) -
         against = _contradiction(latch, told, holes, recovery)
         if against is not None and (fault is None or fault[0] is HaltCode.EXTERNAL):
             fault = against  # which says more than that the page says halt
-        if latch is None:
+        if latch is None or latch.epoch < told.highest:  # an epoch is never used twice
             core.epoch = max(told.highest, 1)
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE

@@ -390,7 +390,7 @@ class Engine:
     async def _drain(self) -> None:
         """Let sends in flight end, then end the loop; one that takes too long is cancelled, and unknown."""
         deadline = time.monotonic() + self._drain_s
-        while self.kernel.in_flight() and time.monotonic() < deadline:
+        while self.kernel.in_flight() and time.monotonic() < deadline:  # noqa: ASYNC110 - the kernel has no event for it
             await asyncio.sleep(0.005)
         self.report.in_flight = self.kernel.in_flight()
         if self._loop_task is not None:

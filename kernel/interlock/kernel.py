@@ -732,6 +732,7 @@ class Kernel:
                 fault = LatchError(HaltCode.HOME_UNREADABLE, f"{at.home.path}: lock or journal replaced while in use")
         if fault is not None:
             self._stop_emission()
+            self._latch_durable = False  # not known any more
             if self._core.mode is not Mode.HALTED:
                 self._core.halt(self._cause(fault.code, str(fault), "home"))
         self._handle()
@@ -864,7 +865,7 @@ class Kernel:
     def _halted_latch(self, cause: HaltCause, latch: Latch | None) -> Latch:
         return Latch(
             state=latches.HALTED,
-            epoch=latch.epoch if latch else self._core.epoch,
+            epoch=max(latch.epoch if latch else 0, self._core.epoch),
             home=self._at.identity,
             code=str(cause.code),
             reason=records.text(cause.reason),
@@ -1001,6 +1002,8 @@ class Kernel:
         ts = (mono + self._utc_ns) // 1000
         code = verdict.reason
         instrument = getattr(tick, "instrument", None)
+        if instrument.__class__ is not str:  # anything may come in, and raise when it is compared
+            instrument = records.printed(instrument)
         block = self._block
         if block is not None and block[0] is code and block[1] == instrument:
             block[2] += 1  # type: ignore[operator] # a count

@@ -458,10 +458,35 @@ def test_halted_twice_over_a_restore(home: Path, tmp_path: Path) -> None:
         shutil.copy2(tmp_path / "latch.json", home / "latch.json")
         kernel.heartbeat()
         permits_nothing(kernel)
+        assert read_latch(home / "latch.json")[0].state == "HALTED"
         kernel.heartbeat()
         permits_nothing(kernel)
     with attach(home) as kernel:
         permits_nothing(kernel)
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_epoch_never_goes_back(home: Path, tmp_path: Path, attached: bool) -> None:  # noqa: FBT001
+    """After an old latch was restored, the reset names the journal's epoch, and the next one is new."""
+    shutil.copy2(home / "latch.json", tmp_path / "latch.json")
+    kernel = running(home)
+    kernel.halt("x")
+    kernel.reset(operator="bob", reason="ok", epoch=1)
+    kernel.start()
+    if attached:
+        shutil.copy2(tmp_path / "latch.json", home / "latch.json")
+        kernel.heartbeat()
+    kernel.close()
+    if not attached:
+        shutil.copy2(tmp_path / "latch.json", home / "latch.json")
+    with attach(home) as kernel:
+        assert kernel.epoch == 2
+        with pytest.raises(HomeError):
+            kernel.reset(operator="bob", reason="ok", epoch=1)
+        kernel.reset(operator="bob", reason="ok", epoch=2)
+        assert kernel.epoch == 3
+        assert kernel.start()
+    sound(home)
 
 
 # -- Disks ------------------------------------------------------------------------------------------

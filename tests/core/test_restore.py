@@ -425,9 +425,13 @@ def test_same_session_is_not_begun_again() -> None:
     core = live.restored()
     assert core.session == "monday"
     assert core.accounts()[0].opening == 0
+    done = fill("foreign", "f2", side=Side.SELL)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
+    account = live.restored().accounts()[0]
+    assert (account.text(account.opening), account.text(account.equity)) == ("0", "-50")
     live.write("reset", epoch=2)
     account = live.restored().accounts()[0]
-    assert account.opening == account.peak == account.equity
+    assert account.opening == account.peak == account.equity < 0
 
 
 def test_restoring_halts_nothing_and_says_nothing() -> None:

@@ -10,12 +10,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.helpers import arm, journal, of_kind, python
+from tests.ops.cli_helpers import PAPER, PATIENCE_S, PATIENT, Live, cli, environment, quick, rows, screen, ticks_file
 
 from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
 from interlock.version import __version__
-from tests.helpers import arm, journal, of_kind, python
-from tests.ops.cli_helpers import PAPER, PATIENCE_S, PATIENT, Live, cli, environment, quick, rows, screen, ticks_file
 
 if TYPE_CHECKING:
     import subprocess
@@ -170,7 +170,7 @@ def test_wrong_usage_ends_with_2_and_says_what(home: Path, ticks: Path, argument
 
 
 def test_refusals_are_json_too(tmp_path: Path) -> None:
-    """With --json a refusal is one object on standard output, with the message and the code, beside the line for people."""
+    """With --json a refusal is one object on standard output, with message and code, beside the line for people."""
     told = cli("run", "--home", tmp_path / "home", "--ticks", "absent.csv", "--json")
 
     assert told.json == {"error": "absent.csv: no such file", "exit": 2}
@@ -241,7 +241,7 @@ def test_wrong_limits_are_named_by_file_and_key(tmp_path: Path, ticks: Path, old
 
 
 def test_limits_without_orders_do_not_start(tmp_path: Path, ticks: Path) -> None:
-    """A home whose limits have no gate 2 takes no tick, and the run ends with 2 and the reason, not as if all were fine."""
+    """A home whose limits have no gate 2 takes no tick, and the run ends with 2 and the reason."""
     home = tmp_path / "home"
     arm(home, re.sub(r"\[gate2\].*?(?=\[anomaly\])", "", PAPER, flags=re.DOTALL))
 
@@ -315,7 +315,14 @@ def _foreign(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "damage"),
-    [("latch.json", _gone), ("latch.json", _garbled), ("latch.json", _foreign), ("page", _gone), ("page", _short), ("page", _foreign)],
+    [
+        ("latch.json", _gone),
+        ("latch.json", _garbled),
+        ("latch.json", _foreign),
+        ("page", _gone),
+        ("page", _short),
+        ("page", _foreign),
+    ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_damaged_home_is_halted_until_it_is_reset(home: Path, ticks: Path, file: str, damage: object) -> None:
@@ -388,8 +395,11 @@ def send(permit):
 
 with Kernel.attach(sys.argv[1], operator="ann", engine="stuck engine", durability=sys.argv[2]) as kernel:
     assert kernel.start()
-    assert kernel.consult(Quote(instrument="SIM", ts_us=time.time_ns() // 1000, bid=Decimal(100), ask=Decimal("100.02")))
-    verdict = kernel.submit(Order(client_order_id="STUCK-1", instrument="SIM", side=Side.BUY, quantity=Decimal(1), price=Decimal(100)), send)
+    now = time.time_ns() // 1000
+    price = Decimal(100)
+    assert kernel.consult(Quote(instrument="SIM", ts_us=now, bid=price, ask=price))
+    order = Order(client_order_id="STUCK-1", instrument="SIM", side=Side.BUY, quantity=Decimal(1), price=price)
+    verdict = kernel.submit(order, send)
     print(verdict.outcome, kernel.mode, flush=True)
 """
 """An engine that stays inside a send until it reads a line."""
@@ -427,8 +437,10 @@ def test_halt_is_unconfirmed_while_an_engine_is_inside_a_send(live_home: Path, s
     verified(live_home)
 
 
-def test_killed_between_permit_and_outcome_is_in_doubt(live_home: Path, ticks: Path, stuck: subprocess.Popen[str]) -> None:
-    """An engine that died inside a send leaves its order in doubt: 5, with the order's name, also after the next run."""
+def test_killed_between_permit_and_outcome_is_in_doubt(
+    live_home: Path, ticks: Path, stuck: subprocess.Popen[str]
+) -> None:
+    """An engine that died inside a send leaves its order in doubt: 5, with its name, also after the next run."""
     stuck.kill()
     stuck.wait()
 
@@ -486,7 +498,7 @@ def test_torn_tail_is_not_verified(home: Path) -> None:
 
 
 def test_bad_row_ends_the_run_where_it_stands(home: Path, tmp_path: Path) -> None:
-    """By default a row that is no tick ends the run with 2: file, line, field and what was expected; before it all ran."""
+    """By default a row that is no tick ends the run with 2: file, line, field, expectation; all before it ran."""
     lines = rows(10)
     lines[5] = lines[5].replace("100.02", "nan")
     file = ticks_file(tmp_path / "bad.csv", lines)
@@ -589,7 +601,8 @@ class Once:
         self.lot = instruments["SIM"].lot_size
 
     def on_tick(self, tick):
-        yield Order(client_order_id=f"mine-{tick.ts_us}", instrument="SIM", side=Side.BUY, quantity=self.lot, price=tick.bid)
+        order_id = f"mine-{tick.ts_us}"
+        yield Order(client_order_id=order_id, instrument="SIM", side=Side.BUY, quantity=self.lot, price=tick.bid)
         self.on_tick = lambda tick: ()
 
 class Deaf:
@@ -684,7 +697,7 @@ def test_signal_ends_a_live_run_in_order(live_home: Path, tmp_path: Path, number
 
 
 def test_second_signal_halts_a_live_run(live_home: Path, tmp_path: Path) -> None:
-    """A second signal before the first one's stop is through halts: 3, the latch set, the order of the moment refused."""
+    """A second signal before the first one's stop is through halts: 3, the latch set, no order lost count of."""
     release, hold = os.pipe()
     with Live(live_home, tmp_path, hold=release) as live:
         os.close(release)
@@ -712,7 +725,9 @@ def test_halt_stops_a_live_run(live_home: Path, tmp_path: Path) -> None:
         live.tick(2)
         live.asked(1)
         live.asked(2)
-        halted = cli("halt", "--home", live_home, "--operator", "bob", "--reason", "pulled", "--timeout", "60", "--json")
+        halted = cli(
+            "halt", "--home", live_home, "--operator", "bob", "--reason", "pulled", "--timeout", "60", "--json"
+        )
         live.tick(3)
         ended = live.end()
 
@@ -736,7 +751,7 @@ def test_halt_stops_a_live_run(live_home: Path, tmp_path: Path) -> None:
 
 
 def test_two_runs_on_one_home(live_home: Path, ticks: Path, tmp_path: Path) -> None:
-    """While a run has the home a second one is refused with 2 and told which process has it; the first is not disturbed."""
+    """A second run on a home is refused with 2 and told which process has it; the first is not disturbed."""
     with Live(live_home, tmp_path) as live:
         live.tick(2)
         live.asked(1)
@@ -766,7 +781,14 @@ def test_demo_shows_a_kill_switch_at_work(tmp_path: Path) -> None:
     told = cli("demo", "--home", home, "--seconds", "2", "--ticks", "60")
 
     assert told.code == 0, told.out + told.err
-    story = ["Armed a home", "HALTED. Confirmed", "orders were sent before the halt", "gate 2 now: HALTED", "After a restart: HALTED", "VERIFIED"]
+    story = [
+        "Armed a home",
+        "HALTED. Confirmed",
+        "orders were sent before the halt, ",
+        "gate 2 now: HALTED",
+        "After a restart: HALTED",
+        "VERIFIED",
+    ]
     places = [told.out.index(part) for part in story]
     assert places == sorted(places)
     assert cli("status", "--home", home).code == 3

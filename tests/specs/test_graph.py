@@ -106,6 +106,17 @@ def test_one_order_is_tied_too(small: Graph[tlc.State]) -> None:
     assert not found, f"\n{found}"
 
 
+@pytest.mark.long
+def test_three_orders_and_epochs_are_tied_too(tmp_path: Path) -> None:
+    """With three orders and three epochs, as in Kernel3.cfg, the graphs are equal as well."""
+    large = specified(tmp_path, KERNEL.with_name("Kernel3.cfg").read_text())
+    found = difference(
+        large, kernel_model.graph(orders=("a", "b", "c"), max_epoch=3, limit=100_000)
+    )
+    assert not found, f"\n{found}"
+    assert (len(large.states), len(large.edges)) == (21_858, 155_342)
+
+
 # ---------------------------------------------------------------------------
 # Seeded bugs
 

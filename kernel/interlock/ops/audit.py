@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn
 
@@ -23,15 +23,13 @@ def check(directory: Path, *, progress: bool) -> Report:
     bar = Progress("verifying", BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=err, transient=True)
     with bar if progress and err.is_terminal else _Silent() as shown:
         task = shown.add_task("verifying", total=total)
-        return verify(
-            ((path.name, chunks(path)) for path in paths), lambda done: shown.update(task, completed=done)
-        )
+        return verify(((path.name, chunks(path)) for path in paths), lambda done: shown.update(task, completed=done))
 
 
 class _Silent:
     """A progress bar that nobody sees."""
 
-    def __enter__(self) -> _Silent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,7 +55,8 @@ def audit(directory: Path, *, json: bool) -> int:
 def tell(report: Report) -> None:
     """The report for people."""
     say(report.verdict, "bold")
-    say(f"{report.records} records, {report.sealed} sealed, {report.tail_records} unsealed, {report.torn_bytes} torn bytes")
+    tail = f"{report.tail_records} unsealed, {report.torn_bytes} torn bytes"
+    say(f"{report.records} records, {report.sealed} sealed, {tail}")
     if report.root:
         say(f"root {report.root}")
     for finding in report.findings:

@@ -55,9 +55,7 @@ def _plain(given: str | None) -> str | None:
     return None if given is None else text(given)
 
 
-OperatorOption = Annotated[
-    str, typer.Option("--operator", help="Who does it; stands in the journal.", callback=_plain)
-]
+OperatorOption = Annotated[str, typer.Option("--operator", help="Who does it; stands in the journal.", callback=_plain)]
 
 
 def _now() -> Now:
@@ -116,7 +114,7 @@ def arm(
 
 
 @app.command()
-def halt(  # noqa: PLR0913
+def halt(
     home: HomeOption,
     reason: Annotated[
         str, typer.Option("--reason", help="Why; stands in latch and journal.", callback=_plain)
@@ -244,9 +242,7 @@ def reset(
     target = Home(home)
     try:
         target.require()
-        made = target.reset(
-            epoch=epoch, known_epoch=_told(target).epoch, operator=operator, reason=reason, now=_now()
-        )
+        made = target.reset(epoch=epoch, known_epoch=_told(target).epoch, operator=operator, reason=reason, now=_now())
     except InterlockError as error:
         fail(Exit.USAGE, str(error), json=json)
     _journal_it(home, operator)
@@ -275,7 +271,7 @@ def verify(
 
 
 @app.command()
-def run(  # noqa: PLR0913 - one for each thing that can be chosen
+def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     home: HomeOption,
     ticks: Annotated[
         list[str], typer.Option("--ticks", help="CSV or CSV.gz with a header, '-' for standard input; may be repeated.")
@@ -297,9 +293,9 @@ def run(  # noqa: PLR0913 - one for each thing that can be chosen
     ] = None,
     instrument: Annotated[str | None, typer.Option("--instrument", help="For files without a symbol column.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the paper venue.")] = 1,
-    cancel_on_stop: Annotated[
+    cancel_on_stop: Annotated[  # noqa: FBT002
         bool, typer.Option("--cancel-on-stop", help="Cancel working orders in an orderly stop.")
-    ] = False,  # noqa: FBT002
+    ] = False,
     session: Annotated[
         str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=_plain)
     ] = None,
@@ -329,7 +325,9 @@ def run(  # noqa: PLR0913 - one for each thing that can be chosen
 
 @app.command()
 def demo(
-    home: Annotated[Path | None, typer.Option("--home", "-H", help="Where to make the demo home; else temporary.")] = None,
+    home: Annotated[
+        Path | None, typer.Option("--home", "-H", help="Where to make the demo home; else temporary.")
+    ] = None,
     ticks: Annotated[int, typer.Option("--ticks", min=20, help="How many simulated ticks.")] = 200,
     seed: Annotated[int, typer.Option("--seed", help="Of market and venue.")] = 7,
     seconds: Annotated[float, typer.Option("--seconds", min=0.5, help="How long it should take, about.")] = 6.0,

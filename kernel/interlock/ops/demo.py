@@ -44,7 +44,7 @@ _REFRESH_S: Final = 0.1
 _GLANCE_S: Final = 0.01
 
 
-def demo(home: Path | None, *, ticks: int, seed: int, seconds: float, operator: str, json: bool) -> Exit:  # noqa: PLR0913
+def demo(home: Path | None, *, ticks: int, seed: int, seconds: float, operator: str, json: bool) -> Exit:
     """Run the demo; ends 0 if everything that must not happen did not happen."""
     with contextlib.ExitStack() as stack:
         if home is None:
@@ -58,7 +58,7 @@ def demo(home: Path | None, *, ticks: int, seed: int, seconds: float, operator: 
             fail(Exit.USAGE, str(error), json=json)
 
 
-async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: str, json: bool) -> Exit:  # noqa: PLR0913
+async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: str, json: bool) -> Exit:
     told: list[str] = []
 
     def note(text: str) -> None:
@@ -101,7 +101,7 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
         )
         reached: list[Permit] = []
         verdict = kernel.submit(order, reached.append)
-        note(f"{report.orders_sent} orders were sent before the halt; {report.ticks_blocked} ticks after it were blocked.")
+        note(f"{report.orders_sent} orders were sent before the halt, {report.ticks_blocked} ticks blocked after it.")
         note(f"An order handed straight to gate 2 now: {verdict.reason}.")
         summary = engine.as_json()
     with Kernel.attach(home, operator=operator, engine="interlock demo, restarted") as restarted:
@@ -122,7 +122,7 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
 
 async def _kill(engine: Engine, home: Path, ticks: int, note: object) -> bool:
     """Trip the kill switch from another process after a third of the ticks; end the market when all have passed."""
-    while engine.report.ticks < ticks // 3 and engine.report.not_started is None:
+    while engine.report.ticks < ticks // 3 and engine.report.not_started is None:  # noqa: ASYNC110 - just looking
         await asyncio.sleep(_GLANCE_S)
     command = [sys.executable, "-m", "interlock.ops", "halt", "--home", str(home), "--reason", "demo: the kill switch"]
     process = await asyncio.create_subprocess_exec(

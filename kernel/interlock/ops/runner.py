@@ -15,7 +15,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from interlock.adapters.csvfeed import CsvFeed, FeedError, RowError
 from interlock.adapters.paper import PaperVenue
 from interlock.adapters.replay import ReplayClock, paced
-from interlock.adapters.simulated import SimulatedMarket
 from interlock.adapters.strategies import BUILT_IN, load
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.segment import segments
@@ -30,6 +29,7 @@ from interlock.ops.exits import Exit
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from interlock.adapters.simulated import SimulatedMarket
     from interlock.core.values import HaltCause, Quote, Trade
     from interlock.engine import Feed
 
@@ -227,7 +227,12 @@ def _feed(plan: Plan) -> CsvFeed:
 
 async def _watch(engine: Engine, source: CsvFeed) -> None:
     """A progress bar while the run lasts."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as progress:
         task: TaskID = progress.add_task("running", total=source.total_bytes or None)
         while True:
@@ -251,7 +256,8 @@ def tell(engine: Engine, source: CsvFeed, mode: Mode, cause: HaltCause | None, s
     say(f"{mode}, epoch {engine.kernel.epoch}", "bold")
     if cause is not None:
         say(f"halt cause     {cause.code}: {cause.reason} (by {cause.source})")
-    say(f"ticks          {report.ticks}: {report.consulted} consulted, {report.ticks_blocked} blocked, {source.skipped} bad rows")
+    blocked = f"{report.ticks_blocked} blocked, {source.skipped} bad rows"
+    say(f"ticks          {report.ticks}: {report.consulted} consulted, {blocked}")
     for reason, number in sorted(report.blocked_by_reason.items()):
         say(f"  blocked      {number} {reason}")
     say(f"orders         {report.orders_sent} sent, {report.orders_unknown} unknown, {report.orders_refused} refused")

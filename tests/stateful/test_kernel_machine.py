@@ -1,0 +1,233 @@
+"""The machine over the right kernel, and over kernels with a seeded bug, each of which it must catch."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from interlock import Cancel, HaltReport, HomeError, Kernel, Mode, Order, Outcome, Permit, Reason
+from interlock.breaker.home import Home, Now
+from interlock.core.ledger import Status, Working
+from interlock.core.modes import ARMED
+from interlock.core.preorder import Core
+from interlock.core.values import Verdict, grant
+from interlock.journal import records
+
+from .machine import KernelMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+
+
+class TestKernel(KernelMachine.TestCase):  # type: ignore[name-defined,misc]
+    """Whatever is done to the real kernel, the oracle finds nothing."""
+
+    settings = settings(max_examples=60, stateful_step_count=40, suppress_health_check=CHECKS)
+
+
+@pytest.mark.long
+class TestKernelLong(KernelMachine.TestCase):  # type: ignore[name-defined,misc]
+    """The same, for minutes and with longer lives."""
+
+    settings = settings(max_examples=1_000, stateful_step_count=120, suppress_health_check=CHECKS)
+
+
+# -- Seeded bugs -----------------------------------------------------------------------------------
+
+
+class NoLastLook(Kernel):
+    """Sends what gate 2 let through, without another look at the latch."""
+
+    def _begin(self, working: Working) -> Permit | None:
+        working.begun_ns = self._mono()
+        working.thread = 0
+        self._core.begin(working, ARMED)
+        self._core.in_flight[working.number] = working
+        return grant(working.order, working.number, self._core.epoch)
+
+
+class NoLookAtTheByte(Kernel):
+    """Looks at its own mode before a send, and not at the byte that others can zero."""
+
+    def _begin(self, working: Working) -> Permit | None:
+        working.begun_ns = self._mono()
+        working.thread = 0
+        if not self._core.begin(working, ARMED):
+            return None
+        return grant(working.order, working.number, self._core.epoch)
+
+
+class JournalAfterSend(Kernel):
+    """Writes the permit's record when its outcome is known."""
+
+    def _decide(self, order: Order) -> Working | Verdict:
+        real = self._journal.write
+        mine: Any = self._journal.note
+        journal: Any = self._journal
+
+        class Late:
+            """The journal, whose writes wait."""
+
+            def __getattr__(self, name: str) -> object:
+                return mine if name == "write" else getattr(journal, name)
+
+        self._journal = Late()  # type: ignore[assignment]
+        try:
+            return super()._decide(order)
+        finally:
+            self._journal = journal
+            del real
+
+
+class SendsWhatWasQueued(Kernel):
+    """An order that is refused because of a halt is sent all the same: it was queued before."""
+
+    def submit(self, order: Order, send: Callable[[Permit], object]) -> Verdict:
+        verdict = super().submit(order, send)
+        if verdict.reason is Reason.HALTED and self._permits:
+            send(grant(order, 0, self._core.epoch))
+        return verdict
+
+
+class ResetsAnyEpoch(Kernel):
+    """Takes any epoch for a reset."""
+
+    def reset(self, *, operator: str, reason: str, epoch: int) -> None:
+        del epoch
+        super().reset(operator=operator, reason=reason, epoch=self._core.epoch)
+
+
+class StartsAfterReset(Kernel):
+    """A reset starts."""
+
+    def reset(self, *, operator: str, reason: str, epoch: int) -> None:
+        super().reset(operator=operator, reason=reason, epoch=epoch)
+        self.start()
+
+
+class RearmsOnRestart(Kernel):
+    """Comes up armed, whatever there was."""
+
+    @classmethod
+    def attach(cls, home: Any, **given: Any) -> Any:  # noqa: ANN401 - attach's own
+        place = Home(home)
+        latch, _, _ = place.latch_state()
+        if latch is not None and latch.state == "HALTED":
+            now = Now(ts_us=0, mono_ns=0)
+            place.reset(epoch=latch.epoch, known_epoch=latch.epoch, operator="x", reason="restart", now=now)
+        return super().attach(home, **given)
+
+
+class ForgetsReservations(Kernel):
+    """Counts only fills against the position limit."""
+
+    class _Core(Core):
+        __slots__ = ()
+
+        def regrant(self, working: Working) -> None:
+            buying, selling = working.book.buying, working.book.selling
+            super().regrant(working)
+            working.book.buying, working.book.selling = buying, selling
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._core.__class__ = self._Core
+
+
+class CancelsOnlyWhileArmed(Kernel):
+    """Refuses cancels while HALTED."""
+
+    def cancel(self, cancel: Cancel, send: Any) -> Any:  # noqa: ANN401 - cancel's own
+        if self.mode is Mode.HALTED:
+            return None
+        return super().cancel(cancel, send)
+
+
+class NeverInspects(Kernel):
+    """Does not look whether the files are still there."""
+
+    def _inspect(self) -> None:
+        self._handle()
+
+
+class AcksAtOnce(Kernel):
+    """Confirms a halt without looking at what is in flight."""
+
+    def halt(self, reason: str, **given: Any) -> HaltReport:
+        report = super().halt(reason, **given)
+        return HaltReport(
+            confirmed=True, durable=report.durable, recorded=report.recorded, cause=report.cause, in_flight=()
+        )
+
+
+class KeepsPermitsGood(Kernel):
+    """Does not withdraw a permit after its send."""
+
+    def _ended(self, working: Working, permit: Permit, result: object) -> None:
+        super()._ended(working, grant(working.order, 0, 0), result)
+        del permit
+
+
+class ForgetsTheUnknown(Kernel):
+    """Takes an order whose send raised for one that never left."""
+
+    def _failed(self, working: Working, permit: Permit, error: BaseException) -> None:
+        super()._failed(working, permit, error)
+        with self._lock:
+            self._core.working.pop(working.order.client_order_id)
+            working.status = Status.GRANTED
+            self._core._void(working)
+
+
+class GoesBackInTime(Kernel):
+    """Writes the records of a heartbeat with the time at which it began a second earlier."""
+
+    def _head(self, kind: str, mono: int | None = None) -> dict[str, object]:
+        head = super()._head(kind, mono)
+        if kind == "beat":
+            return records.head(self._journal.next(), kind, 1, 0)
+        return head
+
+
+BUGS = [
+    NoLastLook,
+    NoLookAtTheByte,
+    JournalAfterSend,
+    SendsWhatWasQueued,
+    ResetsAnyEpoch,
+    StartsAfterReset,
+    RearmsOnRestart,
+    ForgetsReservations,
+    CancelsOnlyWhileArmed,
+    NeverInspects,
+    AcksAtOnce,
+    KeepsPermitsGood,
+    ForgetsTheUnknown,
+    GoesBackInTime,
+]
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_seeded_bug_is_caught(bug: type[Kernel]) -> None:
+    """The machine fails on a kernel with this defect."""
+
+    class Buggy(KernelMachine):
+        kernel_class = bug
+
+    with pytest.raises((AssertionError, HomeError, BaseExceptionGroup)):
+        run_state_machine_as_test(
+            Buggy,
+            settings=settings(
+                max_examples=150,
+                stateful_step_count=40,
+                phases=[Phase.generate],
+                suppress_health_check=CHECKS,
+                report_multiple_bugs=False,
+            ),
+        )
