@@ -208,9 +208,9 @@ def running(path: Path, clock: FakeClock | None = None, **given: Any) -> Kernel:
 
 def abandon(kernel: Kernel) -> None:
     """Do to a kernel what the death of its process does: its descriptors are closed, nothing is written."""
-    kernel._at.segment.close()
-    kernel._at.running.close()
-    kernel._at.writer.close()
+    kernel._sentinel.segment.close()
+    kernel._sentinel.running.close()
+    kernel._sentinel.writer.close()
     kernel._closed = True
 
 
@@ -219,7 +219,7 @@ def abandon(kernel: Kernel) -> None:
 
 def quote(kernel: Kernel, bid: str = "99.5", ask: str = "100.5", age_ms: int = 0) -> Quote:
     """A quote of just now on the kernel's clock."""
-    ts_us = (kernel._mono() + kernel._utc_ns) // 1000 - age_ms * 1000
+    ts_us = (kernel._mono() + kernel._recorder.utc_ns) // 1000 - age_ms * 1000
     return Quote(instrument=NAME, ts_us=ts_us, bid=Decimal(bid), ask=Decimal(ask))
 
 

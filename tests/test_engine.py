@@ -136,6 +136,7 @@ class Ended:
     cause: HaltCause | None
     working: tuple[str, ...]
     json: dict[str, Any]
+    on_sigterm: object
 
 
 Driver = "Callable[[Engine], Awaitable[None]]"
@@ -197,6 +198,7 @@ def play(  # noqa: PLR0913
                 cause=kernel.cause,
                 working=tuple(one.client_order_id for one in kernel.working_orders()),
                 json=loop.as_json(),
+                on_sigterm=signal.getsignal(signal.SIGTERM),
             )
 
     ended = asyncio.run(main())
@@ -486,6 +488,19 @@ def test_feed_of_nothing_but_rubbish_halts(tmp_path: Path) -> None:
 
     assert (ended.report.errors, ended.mode) == (10, Mode.HALTED)
     assert ended.report.blocked_by_reason == {"CHECK_RAISED": ERRORS - 1, "HALTED": 11 - ERRORS}
+
+
+def test_gateway_that_cannot_look_at_the_market_halts(tmp_path: Path) -> None:
+    """A venue that raises at the sight of good ticks is a row of errors, although the strategy makes none."""
+
+    class Blind(Failing):
+        def on_tick(self, tick: Quote) -> None:
+            raise ArithmeticError(tick.ts_us)
+
+    ended = play(tmp_path / "home", feed=Scripted([at(n) for n in range(1, 9)]), gateway=Blind())
+
+    assert (ended.report.errors, ended.mode) == (8, Mode.HALTED)
+    assert ended.report.orders_sent == ERRORS - 1
 
 
 def test_cancelled_feed_is_an_error_and_not_the_end(tmp_path: Path) -> None:
@@ -871,12 +886,12 @@ def test_one_signal_stops_in_order(tmp_path: Path, number: signal.Signals) -> No
         await until(lambda: of_kind(home, "drain"))
         gate.out.set()
 
-    before = signal.getsignal(number)
+    before = signal.getsignal(signal.SIGTERM)
     ended = play(home, feed=Scripted([at(1), at(2)]), strategy=Wants(one_each), gateway=Gate, drive=drive)
 
     assert (ended.mode, ended.report.drained, ended.report.orders_sent) == (Mode.IDLE, True, 1)
     assert [one["reason"] for one in of_kind(home, "drain")] == [number.name]
-    assert signal.getsignal(number) is before
+    assert ended.on_sigterm is before
 
 
 def test_second_signal_halts(tmp_path: Path) -> None:

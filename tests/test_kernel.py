@@ -104,9 +104,9 @@ class GatedSegment(Segment):
 
 def gated(kernel: Kernel) -> GatedSegment:
     """Put a gated segment on the same file under the kernel's journal."""
-    segment = GatedSegment(kernel._at.segment.path)
-    kernel._at.segment.close()
-    kernel._at.segment = segment
+    segment = GatedSegment(kernel._sentinel.segment.path)
+    kernel._sentinel.segment.close()
+    kernel._sentinel.segment = segment
     kernel._journal._sink = segment
     return segment
 
@@ -158,8 +158,8 @@ def test_journal_that_cannot_be_written_refuses_and_halts(home: Path) -> None:
     with running(home, durability="disk") as kernel:
         kernel.heartbeat()
         before = journal(home)
-        descriptor = kernel._at.segment._descriptor
-        read_only = os.open(kernel._at.segment.path, os.O_RDONLY)
+        descriptor = kernel._sentinel.segment._descriptor
+        read_only = os.open(kernel._sentinel.segment.path, os.O_RDONLY)
         kept = os.dup(descriptor)
         os.dup2(read_only, descriptor)  # every write fails with EBADF from here on
         venue = RecordingVenue()
@@ -644,8 +644,8 @@ def test_cancels_always_pass(home: Path, mode: Mode, broken: bool) -> None:  # n
     elif mode is Mode.HALTED:
         kernel.halt("x")
     if broken:
-        read_only = os.open(kernel._at.segment.path, os.O_RDONLY)
-        os.dup2(read_only, kernel._at.segment._descriptor)
+        read_only = os.open(kernel._sentinel.segment.path, os.O_RDONLY)
+        os.dup2(read_only, kernel._sentinel.segment._descriptor)
         os.close(read_only)
     venue = RecordingVenue()
     assert kernel.cancel(cancel("a"), venue.cancel) == "gone a"
@@ -936,7 +936,7 @@ def test_byte_before_record_still_names_who_halted(home: Path) -> None:
     """An order between the killer's byte and its record does not cost the evidence who halted."""
     with running(home) as kernel:
         venue = RecordingVenue()
-        kernel._at.page.halt()  # type: ignore[union-attr] # the killer's first act
+        kernel._sentinel.page.halt()  # type: ignore[union-attr] # the killer's first act
         assert kernel.submit(order("a"), venue.send).reason is Reason.HALTED
         halt_home(home)  # its second
         kernel.heartbeat()
@@ -952,7 +952,7 @@ def test_byte_before_record_still_names_who_halted(home: Path) -> None:
 def test_byte_alone_is_latched_by_the_next_heartbeat_but_one(home: Path) -> None:
     """If whoever zeroed the byte never writes the record, the kernel does."""
     with running(home) as kernel:
-        kernel._at.page.halt()  # type: ignore[union-attr]
+        kernel._sentinel.page.halt()  # type: ignore[union-attr]
         kernel.heartbeat()
         kernel.heartbeat()
         latch = Home(home).latch_state()[0]

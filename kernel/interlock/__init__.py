@@ -6,6 +6,7 @@ its permit; once it is HALTED, no permit exists. See ``docs/embedding.md``.
 
 from __future__ import annotations
 
+from interlock.breaker.home import HomeError
 from interlock.core.errors import InterlockError, LimitsError, MisuseError, PermitError
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode, Reason
@@ -25,7 +26,6 @@ from interlock.core.values import (
     Trade,
     Verdict,
 )
-from interlock.breaker.home import HomeError
 from interlock.kernel import Clock, HaltReport, InFlight, Kernel, StopReport, SystemClock
 from interlock.version import __version__
 

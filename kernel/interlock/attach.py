@@ -18,6 +18,7 @@ from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
 from interlock.breaker.segment import MappedSegment, Segment, cut, lines, segment_name, segments, set_aside, trim
+from interlock.breaker.sentinel import Sentinel
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode
@@ -93,43 +94,31 @@ class Attachment:
     """An opened home.
 
     Attributes:
-        home: its paths.
-        identity: its UUID.
+        sentinel: the hold on its files.
         limits_sha256: of the limits file.
         errors_in_a_row: of the limits.
         remember: how many order ids are remembered at least.
         core: restored, IDLE or HALTED.
         journal: ready to be appended to.
-        segment: the file that it appends to.
-        page: mapped, or None if there is no valid one.
-        running: the lock held shared from start to quiet.
-        writer: the lock held exclusively while attached.
-        latch: the record, or None.
-        latch_stat: of the file that it was read from.
         fault: why it came up HALTED although no HALTED record says so, or None.
         told: what the journal's last words were.
         salvage: what recovery set aside, or None.
     """
 
-    home: Home
-    identity: str
+    sentinel: Sentinel
     limits_sha256: str
     errors_in_a_row: int
     remember: int
     core: Core
     journal: Journal
-    segment: Segment | MappedSegment
-    page: Page | None
-    running: FileLock
-    writer: FileLock
-    latch: Latch | None
-    latch_stat: os.stat_result | None
     fault: tuple[HaltCode, str] | None
     told: Told
     salvage: Salvage | None
 
 
-def open_home(path: str | os.PathLike[str], who: str, *, mapped: bool = False) -> Attachment:
+def open_home(  # noqa: C901 - one step after the other, each with its own way out
+    path: str | os.PathLike[str], who: str, *, mapped: bool = False
+) -> Attachment:
     """Open a home for one engine.
 
     Args:
@@ -152,7 +141,7 @@ def open_home(path: str | os.PathLike[str], who: str, *, mapped: bool = False) -
     try:
         if not writer.exclusive(_BUSY_S):
             message = f"{home.path}: in use by {writer.holder()}"
-            raise HomeError(HaltCode.EXTERNAL, message)
+            raise HomeError(HaltCode.EXTERNAL, message)  # noqa: TRY301 - the lock is closed below
         writer.note(who)
         latch, latch_stat, page, fault = _witnesses(home)
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
@@ -185,20 +174,23 @@ def open_home(path: str | os.PathLike[str], who: str, *, mapped: bool = False) -
             core.epoch = max(told.highest, 1)
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
+        segment = MappedSegment(last) if mapped else Segment(last)
         return Attachment(
-            home=home,
-            identity=latch.home if latch else home.identity(),
+            sentinel=Sentinel(
+                home=home,
+                identity=latch.home if latch else home.identity(),
+                page=page,
+                latch=latch,
+                latch_stat=latch_stat,
+                running=FileLock(home.lock),
+                writer=writer,
+                segment=segment,
+            ),
             limits_sha256=digest,
             errors_in_a_row=limits.errors_in_a_row,
             remember=limits.gate2.remember_ids if limits.gate2 else 0,
             core=core,
-            journal=Journal(segment := MappedSegment(last) if mapped else Segment(last), recovery.tree),
-            segment=segment,
-            page=page,
-            running=FileLock(home.lock),
-            writer=writer,
-            latch=latch,
-            latch_stat=latch_stat,
+            journal=Journal(segment, recovery.tree),
             fault=fault,
             told=told,
             salvage=salvage,
@@ -228,10 +220,10 @@ def _witnesses(
         page = Page(home.page, latch.home if latch else home.identity())
     except LatchError as error:
         fault = fault or (error.code, str(error))
-    if fault is None and latch is not None and page is not None:
-        if latch.state == latches.ARMED and page.map[0] != ARMED:
-            fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
-    if page is not None and (fault is not None or latch is None or latch.state != latches.ARMED):
+    armed = latch is not None and latch.state == latches.ARMED
+    if fault is None and armed and page is not None and page.map[0] != ARMED:
+        fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
+    if page is not None and (fault is not None or not armed):
         page.halt()
     return latch, found, page, fault
 

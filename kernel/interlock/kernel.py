@@ -28,24 +28,34 @@ import time
 import uuid
 import weakref
 from collections import deque
-from datetime import UTC, datetime
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, assert_never
 
 import attrs
 
 from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
 from interlock.breaker.home import HomeError, Now, boot_id
-from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
+from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
 from interlock.core.ledger import Status
-from interlock.core.machine import Anomaly, Breach, Halted
+from interlock.core.machine import Anomaly, Breach, Halted, refusal
 from interlock.core.modes import ARMED, Mode
-from interlock.core.preorder import refusal
 from interlock.core.reasons import HaltCode, Reason
-from interlock.core.values import PASS, Cancel, Fill, HaltCause, Order, Outcome, Permit, Quote, Trade, Verdict, grant, withdraw
+from interlock.core.values import (
+    PASS,
+    Cancel,
+    Fill,
+    HaltCause,
+    Order,
+    Outcome,
+    Permit,
+    Quote,
+    Trade,
+    Verdict,
+    grant,
+    withdraw,
+)
 from interlock.journal import records
-from interlock.journal.writer import JournalError
+from interlock.journal.recorder import Recorder
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -53,19 +63,18 @@ if TYPE_CHECKING:
     from mmap import mmap
     from types import TracebackType
 
+    from interlock.breaker.latch import Latch
     from interlock.core.ledger import Working
 
 __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClock"]
 
 T = TypeVar("T")
+_YES: Final = True
 _ACCEPTED: Final = Reason.ACCEPTED
 _SENT: Final = Outcome.SENT
-_RUNNING: Final = Mode.RUNNING
 _DEAD_PAGE: Final = b"\x00"
 """What stands for the page when there is none: always halt."""
 
-_REBASE_NS: Final = 1 << 52
-_CLOCK_STEP_US: Final = 1_000_000
 _TOTALS_EVERY_NS: Final = 10_000_000_000
 
 
@@ -130,41 +139,42 @@ class StopReport:
 class Kernel:
     """A kernel attached to one home; see the module, and `attach`."""
 
-    def __init__(self, attachment: Attachment, *, operator: str, engine: str, durability: str, clock: Clock, run: str) -> None:
+    def __init__(
+        self, attachment: Attachment, *, operator: str, engine: str, durability: str, clock: Clock, run: str
+    ) -> None:
         """Use `attach`."""
+        sentinel = attachment.sentinel
         self._at = attachment
+        self._sentinel = sentinel
         self._core = attachment.core
         self._journal = attachment.journal
-        self._page: mmap | bytes = attachment.page.map if attachment.page else _DEAD_PAGE
+        self._page: mmap | bytes = sentinel.page.map if sentinel.page else _DEAD_PAGE
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()
         self._mono = clock.mono_ns
         self._clock = clock
-        self._zero_ns = clock.mono_ns()
-        self._utc_ns = clock.utc_us() * 1000 - self._zero_ns
         self._disk = durability == "disk"
-        self._durable = attachment.journal.seq
+        self._recorder = Recorder(
+            attachment.journal,
+            mono_ns=clock.mono_ns,
+            utc_us=clock.utc_us,
+            run=run,
+            version=__version__,
+            disk=self._disk,
+        )
         self._operator = records.text(operator)
         self._run = run
         self._pending: deque[HaltCause] = deque()
         self._holds_running = False
         self._closed = False
-        self._latch_durable = attachment.latch is not None and attachment.latch.state == latches.HALTED
-        self._block: list[object] | None = None
-        self._ticks = 0
-        self._blocked = 0
-        self._permits = 0
-        self._refusals = 0
-        self._beaten = (0, 0, 0, 0)
-        self._totalled_ns = self._zero_ns
-        self._marked: dict[str, tuple[int, int, int]] = {}
+        self._totalled_ns = self._recorder.zero_ns
         self._pid = os.getpid()
         _ATTACHED.add(self)
         self._begin_run(engine, durability)
 
     @classmethod
-    def attach(  # noqa: PLR0913
+    def attach(
         cls,
         home: str | os.PathLike[str],
         *,
@@ -196,6 +206,7 @@ class Kernel:
         if durability not in {"disk", "process"}:
             message = f"durability is disk or process, not {durability!r}"
             raise ValueError(message)
+        run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
         who = f"{engine}, pid {os.getpid()}, operator {operator}"
         attachment = open_home(home, who, mapped=durability == "process")
         return cls(
@@ -204,7 +215,7 @@ class Kernel:
             engine=engine,
             durability=durability,
             clock=clock or SystemClock(),
-            run=run or str(uuid.uuid4()),
+            run=run,
         )
 
     # -- What it is ------------------------------------------------------------------------------
@@ -280,19 +291,19 @@ class Kernel:
         with self._lock:
             if not (self._holds_running or self._closed):
                 # Before the look at the latch: so nobody can halt, find all quiet, and reset between the two.
-                if not self._at.running.shared():
+                if not self._sentinel.running.shared():
                     return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
                 self._holds_running = True
             self._inspect()
             if self._core.mode is Mode.HALTED:
                 self._settle()
                 return refusal(Reason.HALTED)
-            latch = self._at.latch
+            latch = self._sentinel.latch
             verdict = self._core.start(self._page[0], latch.epoch if latch else 0, self._mono(), session)
-            if verdict and not self._write(
-                {**self._head("start"), "epoch": self._core.epoch, "operator": self._operator, "session": session}
-            ):
-                verdict = refusal(Reason.JOURNAL_FAILED)
+            if verdict:
+                said = self._recorder.write("start", epoch=self._core.epoch, operator=self._operator, session=session)
+                if said is None:
+                    verdict = refusal(Reason.JOURNAL_FAILED)
             self._handle()
             self._settle()
             if self._core.mode is Mode.RUNNING:
@@ -304,7 +315,8 @@ class Kernel:
         with self._lock:
             if self._core.mode is Mode.RUNNING and self._core.gate_open and self._page[0] == ARMED:
                 self._core.close_gate()
-                self._write({**self._head("drain"), "epoch": self._core.epoch, "reason": records.text(reason)})
+                self._recorder.write("drain", epoch=self._core.epoch, reason=records.text(reason))
+                self._handle()
 
     def stop(self, reason: str = "stop", timeout_s: float = 5.0) -> StopReport:
         """RUNNING to IDLE: close the gate, let what is in flight end, seal.
@@ -320,9 +332,9 @@ class Kernel:
             with self._lock:
                 verdict = self._core.stop(self._page[0])
                 if verdict:  # written before a halt that was asked for meanwhile
-                    self._flush_block()
-                    self._note({**self._head("stop"), "epoch": self._core.epoch})
-                    self._seal()
+                    self._recorder.unblock()
+                    self._recorder.note("stop", epoch=self._core.epoch)
+                    self._recorder.settle()
                 self._handle()
                 self._settle()
                 mode = self._core.mode
@@ -332,7 +344,7 @@ class Kernel:
                 return StopReport(stopped=bool(verdict), reason=verdict.reason, in_flight=self.in_flight())
             self._quiet.wait(max(0.0, min(deadline - time.monotonic(), 0.05)))
 
-    def halt(  # noqa: PLR0913
+    def halt(
         self,
         reason: str,
         *,
@@ -353,7 +365,7 @@ class Kernel:
             operator: who, if not the run's operator.
             timeout_s: how long to wait for the confirmation. Emission does not wait for it.
         """
-        self._stop_emission()
+        self._sentinel.stop()
         cause = HaltCause(
             code=code,
             reason=reason,
@@ -379,7 +391,7 @@ class Kernel:
         in_flight = self.in_flight()
         return HaltReport(
             confirmed=not in_flight and self._core.mode is Mode.HALTED and not self._closed,
-            durable=self._latch_durable,
+            durable=self._sentinel.durable,
             recorded=recorded,
             cause=self._core.cause or cause,
             in_flight=in_flight,
@@ -399,16 +411,16 @@ class Kernel:
         with self._lock:
             self._handle()
             if self._core.mode is not Mode.HALTED or self._core.in_flight or self._closed:
-                message = f"{self._at.home.path}: not halted and quiet, so there is nothing to reset"
+                message = f"{self._sentinel.home.path}: not halted and quiet, so there is nothing to reset"
                 raise HomeError(HaltCode.EXTERNAL, message)
             if self._journal.broken is not None:
                 raise HomeError(HaltCode.JOURNAL_FAILED, self._journal.broken)
-            self._at.home.reset(
+            self._sentinel.home.reset(
                 epoch=epoch,
                 known_epoch=self._core.epoch,
                 operator=operator,
                 reason=reason,
-                now=Now(ts_us=self._clock.utc_us(), mono_ns=self._mono()),
+                now=self._now(),
             )
             self._inspect()
 
@@ -420,13 +432,14 @@ class Kernel:
         lock.acquire()
         try:
             mono = self._mono()
-            self._ticks += 1
+            recorder = self._recorder
+            recorder.ticks += 1
             core = self._core
-            verdict = core.consult(tick, self._page[0], mono, (mono + self._utc_ns) // 1000)
+            verdict = core.consult(tick, self._page[0], mono, (mono + recorder.utc_ns) // 1000)
             if verdict is not PASS:
-                self._blocked_tick(verdict, tick, mono)
-            elif self._block is not None:
-                self._flush_block()
+                recorder.block(verdict, tick, mono)
+            elif recorder.blocking:
+                recorder.unblock()
             if core.notices:
                 self._handle()
             return verdict
@@ -473,9 +486,9 @@ class Kernel:
             self._failed(working, permit, error)
             if not isinstance(error, Exception):
                 raise
-            return Verdict(True, _ACCEPTED, None, None, working.number, Outcome.UNKNOWN, None, error)
+            return _accepted(working, Outcome.UNKNOWN, error=error)
         self._ended(working, permit, result)
-        return Verdict(True, _ACCEPTED, None, None, working.number, _SENT, result)
+        return Verdict(_YES, _ACCEPTED, None, None, working.number, _SENT, result)
 
     async def submit_async(self, order: Order, send: Callable[[Permit], Awaitable[object]]) -> Verdict:
         """As `submit`, for asyncio: the wait for the disk and the send are awaited."""
@@ -500,28 +513,24 @@ class Kernel:
             self._failed(working, permit, error)
             if not isinstance(error, Exception):
                 raise
-            return Verdict(True, _ACCEPTED, None, None, working.number, Outcome.UNKNOWN, None, error)
+            return _accepted(working, Outcome.UNKNOWN, error=error)
         self._ended(working, permit, result)
-        return Verdict(True, _ACCEPTED, None, None, working.number, _SENT, result)
+        return Verdict(_YES, _ACCEPTED, None, None, working.number, _SENT, result)
 
     def _decide(self, order: Order) -> Working | Verdict:
         """Under the lock: gate 2, and the permit's record."""
         core = self._core
-        journal = self._journal
         mono = self._mono()
         decided = core.decide(order, self._page[0], mono, 0)
         if isinstance(decided, Verdict):
-            return self._refused(order, decided, mono)
-        number = decided.number = journal.next()  # not before: a refusal leaves what was deferred unmade
-        try:
-            journal.write(
-                records.permit(number, (mono + self._utc_ns) // 1000, mono - self._zero_ns, core.epoch, decided)
-            )
-        except JournalError as error:
+            self._recorder.refuse(order, decided, core.epoch, core.mode, mono)
+            if core.notices:
+                self._handle()
+            return decided
+        if not self._recorder.permit(decided, core.epoch, mono):
             core.void(decided)
-            self._journal_failed(error)
-            return refusal(Reason.JOURNAL_FAILED, value=str(error))
-        self._permits += 1
+            self._handle()
+            return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
         return decided
 
     def _begin(self, working: Working) -> Permit | None:
@@ -542,21 +551,19 @@ class Kernel:
 
     def _withdraw(self, working: Working, code: str) -> None:
         if self._core.void(working):
-            self._note({**self._head("void"), "permit": working.number, "code": code})
+            self._recorder.note("void", permit=working.number, code=code)
 
     def _ended(self, working: Working, permit: Permit, result: object) -> None:
         lock = self._lock
         lock.acquire()
         try:
-            withdraw(permit)
-            core = self._core
-            core.end(working)
-            mono = self._mono()
-            zero = self._zero_ns
-            said = result if result is None else records.printed(result)
-            ts = (mono + self._utc_ns) // 1000
-            self._journal.defer(records.sent, ts, mono - zero, working.number, working.begun_ns - zero, said)
-            if not core.gate_open:
+            redeemed = withdraw(permit)
+            self._core.end(working)
+            self._recorder.sent(working, result)
+            if not redeemed:
+                said = f"the send of permit {working.number} returned without its order"
+                self._recorder.note("anomaly", code="NOT_REDEEMED", detail=said)
+            if not self._core.gate_open:
                 self._settle()
         finally:
             lock.release()
@@ -565,35 +572,9 @@ class Kernel:
         with self._lock:
             withdraw(permit)
             self._core.fail(working)
-            self._write(
-                {
-                    **self._head("unknown"),
-                    "permit": working.number,
-                    "begun": working.begun_ns - self._zero_ns,
-                    "error": records.text(f"{type(error).__name__}: {error}"),
-                }
-            )
-            self._settle()
-
-    def _refused(self, order: Order, verdict: Verdict, mono: int) -> Verdict:
-        self._refusals += 1
-        journal = self._journal
-        core = self._core
-        order_is_frozen = order.__class__ is Order  # what could still change is recorded as it is now
-        (journal.defer if order_is_frozen else self._note_now)(
-            records.refuse,
-            (mono + self._utc_ns) // 1000,
-            mono - self._zero_ns,
-            core.epoch,
-            core.mode,
-            order,
-            verdict.reason,
-            verdict.limit,
-            verdict.value,
-        )
-        if self._core.notices:
+            self._recorder.unknown(working, error)
             self._handle()
-        return verdict
+            self._settle()
 
     # -- What passes in every mode ---------------------------------------------------------------
 
@@ -623,42 +604,34 @@ class Kernel:
         self._cancelled(number, None)
         return result
 
-    def _cancelling(self, cancel: Cancel) -> int:
+    def _cancelling(self, cancel: Cancel) -> int | None:
         with self._lock:
-            mono = self._mono()
-            self._core.cancel(cancel, mono)
-            number = self._journal.next()
-            self._write(
-                {
-                    **self._head("cancel"),
-                    "id": records.name(cancel.client_order_id),
-                    "instrument": records.name(cancel.instrument),
-                }
-            )
+            self._core.cancel(cancel, self._mono())
+            order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
+            number = self._recorder.write("cancel", id=order_id, instrument=instrument)
             self._handle()
             return number
 
-    def _cancelled(self, number: int, error: BaseException | None) -> None:
-        with self._lock:
-            said = None if error is None else records.text(f"{type(error).__name__}: {error}")
-            self._note({**self._head("cancel_end"), "cancel": number, "error": said})
+    def _cancelled(self, number: int | None, error: BaseException | None) -> None:
+        if number is not None:
+            with self._lock:
+                said = None if error is None else records.failure(error)
+                self._recorder.note("cancel_end", cancel=number, error=said)
 
     def on_accept(self, order_id: str, venue_id: str | None = None) -> None:
         """The venue has the order. Resolves an order whose send had an unknown outcome."""
         with self._lock:
             self._core.on_accept(order_id)
             said = None if venue_id is None else records.text(venue_id)
-            self._note({**self._head("accept"), "id": records.name(order_id), "venue_id": said})
+            self._recorder.note("accept", id=records.name(order_id), venue_id=said)
             self._handle()
 
     def on_fill(self, fill: Fill) -> None:
         """The venue executed (a part of) the order. A fill id that was seen before changes nothing."""
         with self._lock:
-            mono = self._mono()
             known = self._core.on_fill(fill)
-            if known is not None and self._journal.broken is None:
-                at = (self._journal.next(), (mono + self._utc_ns) // 1000, mono - self._zero_ns)
-                self._write(records.fill(*at, fill, known=known))
+            if known is not None:
+                self._recorder.fill(fill, known=known)
             self._handle()
 
     def on_cancelled(self, order_id: str, reason: str = "") -> None:
@@ -672,14 +645,14 @@ class Kernel:
     def _on_closed(self, kind: str, order_id: str, reason: str) -> None:
         with self._lock:
             self._core.on_closed(order_id, kind)
-            self._note({**self._head(kind), "id": records.name(order_id), "reason": records.text(reason)})
+            self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
             self._handle()
 
     def anomaly(self, code: str, detail: str) -> None:
         """Record something that should not happen; whether to halt is the caller's to say."""
         with self._lock:
-            said = {"code": records.name(code), "detail": records.text(detail)}
-            self._write({**self._head("anomaly"), **said})
+            self._recorder.write("anomaly", code=records.name(code), detail=records.text(detail))
+            self._handle()
 
     # -- Heartbeat -------------------------------------------------------------------------------
 
@@ -698,13 +671,15 @@ class Kernel:
             if quick:
                 return
             self._inspect()
-            self._anchor(mono)
-            self._flush_block()
+            core = self._core
+            idle = not core.in_flight and all(w.status is not Status.GRANTED for w in core.working.values())
+            self._recorder.anchor(idle=idle)
+            self._recorder.unblock()
             if mono - self._totalled_ns >= _TOTALS_EVERY_NS:
-                self._totals()
+                self._recorder.totals(core.accounts())
                 self._totalled_ns = mono
+            self._recorder.settle()
             self._handle()
-            self._seal()
 
     def inspect(self) -> None:
         """The part of `heartbeat` that looks at the home, for a loop whose time is not the wall's."""
@@ -715,26 +690,25 @@ class Kernel:
         """Under the lock: are the files what they were? See halts and resets made by others."""
         if self._closed:
             return
-        at = self._at
-        was = self._core.mode
-        fault: LatchError | None = None
-        try:
-            if at.page is None:
-                raise LatchError(HaltCode.LATCH_ABSENT, f"{at.home.page}: there was no page when we attached")
-            at.page.check()
-            latch, found = self._changed_latch()
-        except LatchError as error:
-            fault = error
-        else:
-            if latch is not None:
-                fault = self._new_latch(latch, found)
-            if fault is None and not (at.running.same() and at.writer.same() and at.segment.same()):
-                fault = LatchError(HaltCode.HOME_UNREADABLE, f"{at.home.path}: lock or journal replaced while in use")
-        if fault is not None:
-            self._stop_emission()
-            self._latch_durable = False  # not known any more
-            if self._core.mode is not Mode.HALTED:
-                self._core.halt(self._cause(fault.code, str(fault), "home"))
+        core = self._core
+        was = core.mode
+        seen = self._sentinel.look(core.epoch, may_adopt=was is not Mode.RUNNING)
+        if isinstance(seen, Fault):
+            if was is not Mode.HALTED:
+                core.halt(self._cause(seen.code, seen.message, "home"))
+        elif isinstance(seen, Latched):
+            if seen.news and was is Mode.HALTED:  # whoever set the byte that we saw; or one more halt
+                cause = cause_of(seen.latch)
+                if unnamed(core.cause):
+                    core.cause = cause
+                self._record_halt(cause, self._mono(), first=False)
+        elif isinstance(seen, Rearmed):
+            if was is not Mode.HALTED:  # halted and reset between two looks
+                reason = "halted and reset by another process"
+                self._record_halt(self._cause(HaltCode.EXTERNAL, reason, "latch"), self._mono(), first=True)
+            self._record_reset(seen.latch, prior=core.epoch)
+            self._at.fault = None
+            core.adopt(ARMED, seen.latch.epoch)
         self._handle()
         if was is Mode.HALTED:
             self._make_durable()
@@ -742,58 +716,18 @@ class Kernel:
     def _make_durable(self) -> None:
         """Try again what a full disk prevented, or what was left to whoever set the byte."""
         core = self._core
-        if core.mode is Mode.HALTED and not self._latch_durable and core.cause is not None:
-            core.cause = self._latch_halt(core.cause)
-
-    def _changed_latch(self) -> tuple[Latch | None, os.stat_result | None]:
-        """The latch, if its file is not the one that was read last."""
-        at = self._at
-        try:
-            found = os.stat(at.home.latch, follow_symlinks=False)
-        except OSError as error:
-            raise LatchError(HaltCode.LATCH_ABSENT, f"{at.home.latch}: gone: {error.strerror}") from error
-        seen = at.latch_stat
-        if seen is not None and _identity(seen) == _identity(found):
-            return None, found
-        return read_latch(at.home.latch, at.identity or None)
-
-    def _new_latch(self, latch: Latch, found: os.stat_result | None) -> LatchError | None:
-        """Someone wrote the latch: take it as a halt, a reset, or a fraud."""
-        at = self._at
-        core = self._core
-        if latch.state == latches.HALTED:
-            said = latch != at.latch
-            at.latch, at.latch_stat = latch, found
-            self._latch_durable = True
-            if at.page is not None:
-                at.page.halt()
-            if said and core.mode is Mode.HALTED:  # whoever set the byte that we saw; or one more halt
-                cause = _cause_of(latch)
-                if _unnamed(core.cause):
-                    core.cause = cause
-                self._write_halt(cause, self._mono(), first=False)
-            return None
-        mirrored = at.page is not None and at.page.map[0] == ARMED
-        if latch.epoch > core.epoch and core.mode is not Mode.RUNNING and mirrored:
-            if core.mode is not Mode.HALTED:  # halted and reset between two looks
-                reason = "halted and reset by another process"
-                self._write_halt(self._cause(HaltCode.EXTERNAL, reason, "latch"), self._mono(), first=True)
-            self._record_reset(latch)
-            at.latch, at.latch_stat = latch, found
-            at.fault = None
-            self._latch_durable = False
-            core.adopt(ARMED, latch.epoch)
-            return None
-        return LatchError(HaltCode.LATCH_REPLACED, f"{at.home.latch}: armed in epoch {latch.epoch} by nobody we know")
+        if core.mode is Mode.HALTED and not self._sentinel.durable and core.cause is not None:
+            core.cause = self._sentinel.make_durable(core.cause, core.epoch, self._now())
 
     # -- Under the lock: what was noticed, to latch and journal -----------------------------------
 
     def _handle(self) -> None:
-        """Write down what the core noticed and what other threads asked for."""
+        """Latch and write down what the core noticed, what other threads asked for, and a broken journal."""
         core = self._core
         while self._pending:
             self._asked(self._pending.popleft())
         if self._journal.broken is not None and core.mode is not Mode.HALTED:
+            self._sentinel.stop()
             core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
         if self._page[0] != ARMED and core.mode is not Mode.HALTED:
             core.observe(self._page[0])
@@ -803,119 +737,50 @@ class Kernel:
                 if isinstance(notice, Halted):
                     self._halted(notice)
                 elif isinstance(notice, Breach):
-                    self._note({**self._head("breach"), **attrs.asdict(notice)})
+                    self._recorder.note("breach", **attrs.asdict(notice))
                 elif isinstance(notice, Anomaly):
-                    said = {"code": notice.code, "detail": records.text(notice.detail)}
-                    self._write({**self._head("anomaly"), **said})
+                    self._recorder.write("anomaly", code=notice.code, detail=records.text(notice.detail))
+                else:
+                    assert_never(notice)
+            if self._journal.broken is not None and core.mode is not Mode.HALTED:
+                self._sentinel.stop()
+                core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
 
     def _asked(self, cause: HaltCause) -> None:
         """A halt of another thread; if the core has just seen its byte, then this is the cause of that."""
         core = self._core
         for place, notice in enumerate(core.notices):
-            if isinstance(notice, Halted) and notice.first and _unnamed(notice.cause):
+            if isinstance(notice, Halted) and notice.first and unnamed(notice.cause):
                 core.notices[place] = attrs.evolve(notice, cause=cause)
                 return
         core.halt(cause)
 
     def _halted(self, notice: Halted) -> None:
         """The core halted: byte, latch, journal, in this order."""
-        self._stop_emission()
+        self._sentinel.stop()
         at_ns = self._mono()
-        cause = self._latch_halt(notice.cause, may_wait=True)
-        if notice.first or _unnamed(self._core.cause):
-            self._core.cause = cause
-        self._flush_block()
-        self._write_halt(cause, at_ns, first=notice.first)
+        core = self._core
+        cause = notice.cause if notice.cause.ts_us else attrs.evolve(notice.cause, ts_us=self._clock.utc_us())
+        cause = self._sentinel.make_durable(cause, core.epoch, self._now(), may_wait=True)
+        if notice.first or unnamed(core.cause):
+            core.cause = cause
+        self._recorder.unblock()
+        self._record_halt(cause, at_ns, first=notice.first)
         for working in notice.voided:
-            self._note({**self._head("void"), "permit": working.number, "code": "HALTED"})
-        self._seal()
+            self._recorder.note("void", permit=working.number, code="HALTED")
+        self._recorder.settle()
         self._settle()
 
-    def _latch_halt(self, cause: HaltCause, *, may_wait: bool = False) -> HaltCause:
-        """Make the halt durable; or learn from the latch who made it so already.
+    def _record_halt(self, cause: HaltCause, at_ns: int, *, first: bool) -> None:
+        core = self._core
+        self._recorder.halt(cause, at_ns, epoch=core.epoch, first=first, in_flight=list(core.in_flight))
 
-        Whoever sets only the byte is about to write the record, which says more than we could: so that
-        is left to the next heartbeat, if it ``may_wait``.
-        """
-        at = self._at
-        latch: Latch | None = None
-        try:
-            latch, found = read_latch(at.home.latch, at.identity or None)
-        except LatchError as error:
-            if cause.code is HaltCode.EXTERNAL:
-                cause = attrs.evolve(cause, code=error.code, reason=str(error), source="home")
-            if error.code is not HaltCode.LATCH_ABSENT or not at.identity:
-                return cause  # what is wrong with the file is evidence, and it is a halt: leave it
-        if latch is None or latch.state == latches.ARMED:
-            if may_wait and latch is not None and _unnamed(cause):
-                self._latch_durable = False
-                return cause
-            try:
-                write_latch(at.home.latch, self._halted_latch(cause, latch))
-                latch, found = read_latch(at.home.latch, at.identity or None)
-            except (OSError, LatchError):
-                self._latch_durable = False  # halted by the page; the next heartbeat tries again
-                return cause
-        at.latch, at.latch_stat = latch, found
-        self._latch_durable = True
-        if _unnamed(cause):
-            return _cause_of(latch)
-        return cause
+    def _record_reset(self, latch: Latch, *, prior: int) -> None:
+        who = latch.operator or ""
+        self._recorder.write("reset", epoch=latch.epoch, prior=prior, operator=who, reason=latch.reason)
 
-    def _halted_latch(self, cause: HaltCause, latch: Latch | None) -> Latch:
-        return Latch(
-            state=latches.HALTED,
-            epoch=max(latch.epoch if latch else 0, self._core.epoch),
-            home=self._at.identity,
-            code=str(cause.code),
-            reason=records.text(cause.reason),
-            source=cause.source,
-            operator=cause.operator,
-            ts_us=self._clock.utc_us(),
-            boot=boot_id(),
-            mono_ns=self._mono(),
-        )
-
-    def _write_halt(self, cause: HaltCause, at_ns: int, *, first: bool) -> None:
-        journal = self._journal
-        if journal.broken is not None:
-            return
-        mono = self._mono()
-        ts = cause.ts_us or (at_ns + self._utc_ns) // 1000
-        utc = datetime.fromtimestamp(ts // 1_000_000, UTC)
-        try:
-            journal.write(
-                records.halt(
-                    journal.next(),
-                    (mono + self._utc_ns) // 1000,
-                    mono - self._zero_ns,
-                    run=self._run,
-                    utc=f"{utc:%Y-%m-%dT%H:%M:%S}.{ts % 1_000_000:06d}Z",
-                    version=__version__,
-                    epoch=self._core.epoch,
-                    code=str(cause.code),
-                    reason=cause.reason,
-                    source=cause.source,
-                    operator=cause.operator,
-                    at=at_ns - self._zero_ns,
-                    first=first,
-                    in_flight=list(self._core.in_flight),
-                )
-            )
-        except JournalError as error:
-            self._journal_failed(error)
-
-    def _journal_failed(self, error: JournalError) -> None:
-        """The journal is broken: halt, and never try again."""
-        self._stop_emission()
-        if self._core.mode is not Mode.HALTED:
-            self._core.halt(self._cause(HaltCode.JOURNAL_FAILED, str(error), "journal"))
-            self._handle()
-
-    def _stop_emission(self) -> None:
-        """The one act that stops: no lock, no disk."""
-        if self._at.page is not None:
-            self._at.page.halt()
+    def _now(self) -> Now:
+        return Now(ts_us=self._clock.utc_us(), mono_ns=self._mono())
 
     def _cause(self, code: HaltCode, reason: str, source: str) -> HaltCause:
         now = self._clock.utc_us()
@@ -928,242 +793,94 @@ class Kernel:
             return
         self._quiet.set()
         if self._holds_running and core.mode is not Mode.RUNNING:
-            self._at.running.release()
+            self._sentinel.running.release()
             self._holds_running = False
         if self._closed:
-            self._at.running.close()
-            self._at.writer.close()
-
-    # -- Under the lock: records -------------------------------------------------------------------
-
-    def _head(self, kind: str, mono: int | None = None) -> dict[str, object]:
-        """What a record begins with. Its time is read here, so that it never goes back from record to record."""
-        if mono is None:
-            mono = self._mono()
-        return records.head(self._journal.next(), kind, (mono + self._utc_ns) // 1000, mono - self._zero_ns)
-
-    def _write(self, record: dict[str, object]) -> bool:
-        if self._journal.broken is not None:
-            return False
-        try:
-            self._journal.write(record)
-        except JournalError as error:
-            self._journal_failed(error)
-            return False
-        return True
-
-    def _note(self, record: dict[str, object]) -> None:
-        if self._journal.broken is None:
-            try:
-                self._journal.note(record)
-            except JournalError as error:
-                self._journal_failed(error)
-
-    def _note_now(self, make: Callable[..., dict[str, object]], *arguments: object) -> None:
-        self._note(make(self._journal.next(), *arguments))
-
-    def _seal(self) -> None:
-        journal = self._journal
-        mono = self._mono()
-        if journal.broken is None:
-            try:
-                journal.seal((mono + self._utc_ns) // 1000, mono - self._zero_ns)
-                if self._disk:
-                    journal.sync()
-                    self._durable = journal.seq
-            except JournalError as error:
-                self._journal_failed(error)
+            self._sentinel.leave()
 
     def _commit(self, number: int) -> None:
         """Without the lock: wait until the record is on the disk, together with all who wait."""
+        recorder = self._recorder
         with self._commit_lock:
-            if self._durable > number:
+            if recorder.durable > number:
                 return
             with self._lock:
-                if self._journal.broken is not None:
-                    return
-                mono = self._mono()
-                try:
-                    self._journal.seal((mono + self._utc_ns) // 1000, mono - self._zero_ns)
-                except JournalError as error:
-                    self._journal_failed(error)
-                    return
-                upto = self._journal.seq
-            try:
-                self._journal.sync()
-                self._durable = upto
-            except JournalError as error:
-                with self._lock:
-                    self._journal_failed(error)
-
-    def _blocked_tick(self, verdict: Verdict, tick: Quote | Trade, mono: int) -> None:
-        """Gate 1 refused: one record for a row of equal refusals."""
-        self._blocked += 1
-        ts = (mono + self._utc_ns) // 1000
-        code = verdict.reason
-        instrument = getattr(tick, "instrument", None)
-        if instrument.__class__ is not str:  # anything may come in, and raise when it is compared
-            instrument = records.printed(instrument)
-        block = self._block
-        if block is not None and block[0] is code and block[1] == instrument:
-            block[2] += 1  # type: ignore[operator] # a count
-            block[4] = ts
-            return
-        self._flush_block()
-        self._block = [code, instrument, 1, ts, ts]
-
-    def _flush_block(self) -> None:
-        block = self._block
-        if block is None:
-            return
-        self._block = None
-        code, instrument, count, first, last = block
-        self._note(
-            {
-                **self._head("block"),
-                "code": code,
-                "instrument": records.printed(instrument),
-                "count": count,
-                "first_ts": first,
-                "last_ts": last,
-            }
-        )
-
-    def _totals(self) -> None:
-        """Running totals and equity, if they changed since they were written."""
-        consulted = self._ticks - self._blocked
-        totals = (self._ticks, self._blocked, self._permits, self._refusals)
-        if totals != self._beaten:
-            self._beaten = totals
-            self._note(
-                {
-                    **self._head("beat"),
-                    "ticks": self._ticks,
-                    "consulted": consulted,
-                    "blocked": self._blocked,
-                    "permits": self._permits,
-                    "refusals": self._refusals,
-                }
-            )
-        for account in self._core.accounts():
-            now = (account.equity, account.opening, account.peak)
-            if now != self._marked.get(account.currency, (0, 0, 0)):
-                self._marked[account.currency] = now
-                equity, opening, peak = (account.text(amount) for amount in now)
-                said = {"currency": account.currency, "equity": equity, "opening": opening, "peak": peak}
-                self._note({**self._head("mark"), **said})
-
-    def _anchor(self, mono: int) -> None:
-        """Tie monotonic time to UTC again; a step of the clock is an anomaly."""
-        core = self._core
-        utc_ns = self._clock.utc_us() * 1000 - mono
-        step_us = (utc_ns - self._utc_ns) // 1000
-        self._utc_ns = utc_ns
-        if abs(step_us) > _CLOCK_STEP_US:
-            self._note({**self._head("anomaly"), "code": "CLOCK_STEP", "detail": f"UTC moved by {step_us} us"})
-        open_permits = core.in_flight or any(working.status is Status.GRANTED for working in core.working.values())
-        if mono - self._zero_ns > _REBASE_NS and not open_permits:
-            mono = self._mono()
-            shift = mono - self._zero_ns
-            self._zero_ns = mono
-            self._note({**self._head("rebase", mono), "shift": shift})
+                sealed = recorder.seal()
+            if sealed is not None:
+                recorder.sync(sealed)
+        if self._journal.broken is not None:
+            with self._lock:
+                self._handle()
 
     # -- Opening and closing -------------------------------------------------------------------------
 
     def _begin_run(self, engine: str, durability: str) -> None:
         """Say that we are here; carry over what a crash left; bring the journal up to the latch."""
         at = self._at
+        recorder = self._recorder
         with self._lock:
-            mono = self._zero_ns
-            self._write(
-                {
-                    **self._head("run", mono),
-                    "run": self._run,
-                    "version": __version__,
-                    "home": at.identity,
-                    "epoch": self._core.epoch,
-                    "boot": boot_id(),
-                    "pid": os.getpid(),
-                    "engine": records.text(engine),
-                    "operator": records.text(self._operator),
-                    "durability": durability,
-                    "limits": at.limits_sha256,
-                    "remember": at.remember,
-                }
+            recorder.begin(
+                run=self._run,
+                version=__version__,
+                home=at.sentinel.identity,
+                epoch=self._core.epoch,
+                boot=boot_id(),
+                pid=os.getpid(),
+                engine=records.text(engine),
+                operator=self._operator,
+                durability=durability,
+                limits=at.limits_sha256,
+                remember=at.remember,
             )
-            self._carry_over()
+            lost = at.salvage
+            if lost is not None:
+                recorder.recover(
+                    sealed=lost.sealed,
+                    root=lost.root,
+                    torn_file=lost.torn_file,
+                    torn=lost.torn,
+                    salvaged=lost.records,
+                )
             self._agree()
-            self._totals()
-            self._seal()
+            recorder.totals(self._core.accounts())
+            recorder.settle()
+            self._handle()
             self._quiet.set()
-
-    def _carry_over(self) -> None:
-        salvage = self._at.salvage
-        if salvage is None:
-            return
-        self._journal.holding = True  # a recovery is sealed whole, or a crash now would lose the rest of it
-        self._write(
-            {
-                **self._head("recover"),
-                "sealed": salvage.sealed,
-                "root": salvage.root,
-                "torn_file": salvage.torn_file,
-                "torn_bytes": len(salvage.torn),
-                "torn_sha256": sha256(salvage.torn).hexdigest(),
-                "salvaged": len(salvage.records),
-            }
-        )
-        for record in salvage.records:
-            self._note({**self._head("salvage"), "record": record})
-        self._journal.holding = False
 
     def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
         at = self._at
-        latch = at.latch
+        core = self._core
+        latch = at.sentinel.latch
+        zero = self._recorder.zero_ns  # such a halt was made before this run began
         if at.told.records == 0 and latch is not None:
-            said = {"epoch": 1, "operator": latch.operator or "", "reason": latch.reason}
-            self._note({**self._head("arm"), **said})
+            self._recorder.note("arm", epoch=1, operator=latch.operator or "", reason=latch.reason)
         halted = at.told.halted
-        armed = at.fault is None and latch is not None and latch.state == latches.ARMED
         prior = max(at.told.epoch, 1)
         if latch is not None and latch.epoch > prior:
-            core = self._core
             core.epoch, epoch = prior, core.epoch
             if not halted:
-                self._past_halt(HaltCause(code=HaltCode.EXTERNAL, reason="halted and reset while detached", source="latch"))
+                reason = "halted and reset while detached"
+                self._record_halt(HaltCause(code=HaltCode.EXTERNAL, reason=reason, source="latch"), zero, first=True)
             core.epoch = epoch
             self._record_reset(latch, prior=prior)
             for account in core.accounts():
                 account.begin_session()
             halted = False
-        if armed:
+        if at.fault is None and latch is not None and latch.state == latches.ARMED:
             return
-        self._stop_emission()
+        self._sentinel.stop()
         if at.fault is not None:
             cause = self._cause(at.fault[0], at.fault[1], "home")
         elif latch is not None:
-            cause = _cause_of(latch)
+            cause = cause_of(latch)
         else:
             cause = self._cause(HaltCode.LATCH_ABSENT, "there is no latch", "home")
-        self._core.cause = cause
+        core.cause = cause
         if not halted or at.fault is not None:
-            self._past_halt(cause, first=not halted)
+            self._record_halt(cause, zero, first=not halted)
         if at.fault is not None:
-            self._latch_halt(cause)
-
-    def _past_halt(self, cause: HaltCause, *, first: bool = True) -> None:
-        """Record a halt that was made before this run began."""
-        self._write_halt(cause, self._zero_ns, first=first)
-
-    def _record_reset(self, latch: Latch, prior: int | None = None) -> None:
-        said = {
-            "epoch": latch.epoch,
-            "prior": self._core.epoch if prior is None else prior,
-            "operator": latch.operator or "",
-            "reason": latch.reason,
-        }
-        self._write({**self._head("reset"), **said})
+            self._sentinel.make_durable(cause, core.epoch, self._now())
 
     def close(self) -> None:
         """Detach: stop if RUNNING (halt, if that can't drain), seal, let go of every file."""
@@ -1174,14 +891,14 @@ class Kernel:
         with self._lock:
             self._handle()
             self._make_durable()
-            self._flush_block()
-            self._totals()
-            self._note({**self._head("end"), "code": str(self._core.mode)})
-            self._seal()
+            self._recorder.unblock()
+            self._recorder.totals(self._core.accounts())
+            self._recorder.note("end", code=str(self._core.mode))
+            self._recorder.settle()
             self._closed = True
             self._page = _DEAD_PAGE
             self._retire("detached")
-            self._at.segment.close()
+            self._sentinel.segment.close()
             self._settle()  # a send that is still in flight keeps both locks until it has ended
 
     def _retire(self, why: str) -> None:
@@ -1212,30 +929,12 @@ class Kernel:
         self._pending.clear()
         self._holds_running = False
         self._retire("a forked child")
-        self._at.segment.abandon()
-        self._at.running.close()
-        self._at.writer.close()
+        self._sentinel.segment.abandon()
+        self._sentinel.leave()
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns
-
-
-def _unnamed(cause: HaltCause | None) -> bool:
-    """Whether it says no more than that the latch was seen not armed."""
-    return cause is not None and cause.code is HaltCode.EXTERNAL and cause.source == "latch"
-
-
-def _cause_of(latch: Latch) -> HaltCause:
-    code = HaltCode(latch.code) if latch.code in set(HaltCode) else HaltCode.EXTERNAL
-    return HaltCause(
-        code=code,
-        reason=latch.reason,
-        source=latch.source,
-        operator=latch.operator,
-        ts_us=latch.ts_us,
-        epoch=latch.epoch,
-    )
+def _accepted(working: Working, outcome: Outcome, error: BaseException) -> Verdict:
+    return Verdict(accepted=True, reason=_ACCEPTED, permit=working.number, outcome=outcome, error=error)
 
 
 _ATTACHED: Final[weakref.WeakSet[Kernel]] = weakref.WeakSet()

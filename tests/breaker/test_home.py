@@ -590,7 +590,7 @@ from tests.helpers import *
 home = sys.argv[1]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 kernel = running(home, durability="disk")
-size = kernel._at.segment.path.stat().st_size
+size = kernel._sentinel.segment.path.stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + int(sys.argv[2]), resource.RLIM_INFINITY))
 venue = RecordingVenue()
 number = 0
@@ -737,7 +737,7 @@ def test_start_is_refused_while_a_killer_waits(home: Path) -> None:
 def test_crash_at_any_heartbeat_keeps_a_halt(home: Path) -> None:
     """A halt that only reached the page byte survives the death of killer and engine."""
     kernel = running(home)
-    kernel._at.page.halt()  # type: ignore[union-attr] # a killer that dies right here
+    kernel._sentinel.page.halt()  # type: ignore[union-attr] # a killer that dies right here
     kernel.submit(order("a"), RecordingVenue().send)
     abandon(kernel)
     with attach(home) as again:

@@ -12,6 +12,15 @@ from interlock import HomeError
 from interlock.breaker.lock import FileLock
 from tests.helpers import arm, attach, halt_home, python, reset_home, running
 
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a lock file."""
+    (tmp_path / "lock").touch()
+    return tmp_path / "lock"
+
+
 HOLD = """
 import sys
 from pathlib import Path
@@ -23,9 +32,8 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("how", ["shared", "exclusive"])
-def test_lock_goes_with_its_killed_holder(tmp_path: Path, how: str) -> None:
+def test_lock_goes_with_its_killed_holder(path: Path, how: str) -> None:
     """A lock held by another process excludes, and is free once that is killed."""
-    path = tmp_path / "lock"
     with python(HOLD, path, how) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "True\n"
@@ -39,9 +47,9 @@ def test_lock_goes_with_its_killed_holder(tmp_path: Path, how: str) -> None:
         lock.close()
 
 
-def test_two_descriptions_exclude_each_other_in_one_process(tmp_path: Path) -> None:
+def test_two_descriptions_exclude_each_other_in_one_process(path: Path) -> None:
     """Each lock is on a description of its own, so threads exclude each other like processes do."""
-    one, other = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    one, other = FileLock(path), FileLock(path)
     assert one.shared()
     assert other.shared()
     assert not one.exclusive()
@@ -54,9 +62,8 @@ def test_two_descriptions_exclude_each_other_in_one_process(tmp_path: Path) -> N
     other.close()
 
 
-def test_lock_knows_its_file(tmp_path: Path) -> None:
+def test_lock_knows_its_file(path: Path) -> None:
     """A lock tells whether its file is still the one at its path."""
-    path = tmp_path / "lock"
     lock = FileLock(path)
     assert lock.same()
     path.unlink()
@@ -73,15 +80,22 @@ def test_symlink_is_no_lock(tmp_path: Path) -> None:
         FileLock(tmp_path / "lock")
 
 
-def test_note_is_read_by_the_refused(tmp_path: Path) -> None:
+def test_lock_is_never_made_anew(tmp_path: Path) -> None:
+    """A lock that is gone is an error: a fresh file would tell nothing about who held the old one."""
+    with pytest.raises(FileNotFoundError):
+        FileLock(tmp_path / "lock")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_note_is_read_by_the_refused(path: Path) -> None:
     """Who holds a lock stands in it, also in bytes that are no text."""
-    lock = FileLock(tmp_path / "lock")
+    lock = FileLock(path)
     assert lock.holder() == "another process"
     lock.note("ann \udcff")
     assert lock.holder() == "ann \\udcff"
     lock.note("b")
     assert lock.holder() == "b"
-    (tmp_path / "lock").write_bytes(b"\xff")
+    path.write_bytes(b"\xff")
     assert lock.holder() == "\ufffd"
     lock.close()
 

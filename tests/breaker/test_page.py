@@ -79,7 +79,7 @@ def test_only_one_value_permits(tmp_path: Path, value: int) -> None:
     """Of the 256 values of the byte all but one refuse, while RUNNING and at attach."""
     home = arm(tmp_path / "home")
     kernel = running(home.path)
-    kernel._at.page.map[0] = value  # type: ignore[union-attr]
+    kernel._sentinel.page.map[0] = value  # type: ignore[union-attr]
     venue = RecordingVenue()
     assert kernel.mode is Mode.HALTED
     assert kernel.submit(order("a"), venue.send).reason is Reason.HALTED

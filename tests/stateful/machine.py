@@ -72,6 +72,9 @@ wild = st.fixed_dictionaries(
 )
 
 
+likely = st.sampled_from([True, True, False])
+
+
 @attrs.define
 class Live:
     """An order that the venue has, or may have."""
@@ -225,6 +228,24 @@ class KernelMachine(RuleBasedStateMachine):
             reduce_only=bool(given.get("reduce_only", False)),
         )
 
+    def prepare(self, *, wanted: bool) -> None:
+        """Bring the kernel to RUNNING with a reference, by the acts of an operator: else most lives are spent halted."""
+        if not wanted or (self.world.may_send and not self.lost and self.world.reference is not None):
+            return
+        if self.tainted or self.lost:
+            self.restart()
+        if self.engine.mode is Mode.HALTED:
+            self.reset(0, outside=False)
+        if self.engine.mode is Mode.HALTED:  # what was lost is there again, but this process had it lost
+            self.restart()
+        self.start()
+        self.tick("99.5", "1", 0)
+        assert self.world.may_send
+        if self.world.reference is None:  # an earlier tick came from the future
+            self.clock.advance(200)
+            self.tick("99.5", "1", 0)
+        assert self.world.reference is not None
+
     def submitted(self, order: Order, verdict: Verdict) -> None:
         """What must be true of every verdict."""
         if self.broken is not None:
@@ -234,27 +255,30 @@ class KernelMachine(RuleBasedStateMachine):
         if not verdict:
             assert verdict.outcome in {None, Outcome.VOID}
 
-    @rule(given=plain)
-    def submit(self, given: dict[str, object]) -> None:
+    @rule(given=plain, ready=likely)
+    def submit(self, given: dict[str, object], ready: bool) -> None:  # noqa: FBT001
         """A sensible order passes exactly when the oracle says so."""
+        self.prepare(wanted=ready)
         order = self.order(given)
         wanted = self.world.may_send and self.world.within(order)
         verdict = self.engine.submit(order, self.send())
         self.submitted(order, verdict)
         assert bool(verdict) is wanted, (verdict, wanted)
 
-    @rule(given=wild, fresh=st.booleans())
-    def submit_wild(self, given: dict[str, object], fresh: bool) -> None:  # noqa: FBT001
+    @rule(given=wild, fresh=st.booleans(), ready=likely)
+    def submit_wild(self, given: dict[str, object], fresh: bool, ready: bool) -> None:  # noqa: FBT001
         """Any order at all, perhaps with an id that was used."""
+        self.prepare(wanted=ready)
         order = self.order(given, fresh=fresh)
         if order.client_order_id in self.world.ids:
             assert not self.engine.submit(order, self.send())
             return
         self.submitted(order, self.engine.submit(order, self.send()))
 
-    @rule(given=plain, sent=st.booleans())
-    def submit_raising(self, given: dict[str, object], sent: bool) -> None:  # noqa: FBT001
+    @rule(given=plain, sent=st.booleans(), ready=likely)
+    def submit_raising(self, given: dict[str, object], sent: bool, ready: bool) -> None:  # noqa: FBT001
         """A send that raises, before or after the venue got the order."""
+        self.prepare(wanted=ready)
 
         def fails(permit: Permit) -> None:
             if sent:
@@ -275,9 +299,10 @@ class KernelMachine(RuleBasedStateMachine):
             assert verdict.outcome is Outcome.UNKNOWN
             self.world.doubtful.add(order.client_order_id)
 
-    @rule(given=plain)
-    def submit_and_keep(self, given: dict[str, object]) -> None:
+    @rule(given=plain, ready=likely)
+    def submit_and_keep(self, given: dict[str, object], ready: bool) -> None:  # noqa: FBT001
         """A send that keeps its permit finds it worthless afterwards."""
+        self.prepare(wanted=ready)
         kept: list[Permit] = []
         order = self.order(given)
         verdict = self.engine.submit(order, kept.append)
@@ -289,9 +314,10 @@ class KernelMachine(RuleBasedStateMachine):
             kept[0].redeem()
             raise AssertionError("OnePermitOneSend: a kept permit was good after its send")
 
-    @rule(given=plain)
-    def submit_while_halting(self, given: dict[str, object]) -> None:
+    @rule(given=plain, ready=likely)
+    def submit_while_halting(self, given: dict[str, object], ready: bool) -> None:  # noqa: FBT001
         """Another thread halts while an order is inside its send: unconfirmed, naming it; then confirmed."""
+        self.prepare(wanted=ready)
         reports: list[HaltReport] = []
 
         def inside(_: Order) -> None:
@@ -309,9 +335,10 @@ class KernelMachine(RuleBasedStateMachine):
             assert self.engine.halt("once more").confirmed
 
     @precondition(lambda self: self.durability == "disk")
-    @rule(given=plain, byte_only=st.booleans())
-    def submit_halted_during_sync(self, given: dict[str, object], byte_only: bool) -> None:  # noqa: FBT001
+    @rule(given=plain, byte_only=st.booleans(), ready=likely)
+    def submit_halted_during_sync(self, given: dict[str, object], byte_only: bool, ready: bool) -> None:  # noqa: FBT001
         """Another process halts while an order waits for the disk: it must not be sent."""
+        self.prepare(wanted=ready)
         journal = self.engine._journal
         real = journal._sink
         once: list[bool] = []
@@ -324,8 +351,8 @@ class KernelMachine(RuleBasedStateMachine):
                 if not once:
                     once.append(True)
                     self.world.may_send = False
-                    if byte_only and self.engine._at.page is not None:
-                        self.engine._at.page.map[0] = 0
+                    if byte_only and self.engine._sentinel.page is not None:
+                        self.engine._sentinel.page.map[0] = 0
                     else:
                         halt_home(self.home)
                 real.sync()
@@ -339,9 +366,10 @@ class KernelMachine(RuleBasedStateMachine):
         self.submitted(order, verdict)
         assert not verdict
 
-    @rule(givens=st.lists(plain, min_size=1, max_size=4), threads=st.integers(1, 3))
-    def submit_against_halts(self, givens: list[dict[str, object]], threads: int) -> None:
+    @rule(givens=st.lists(plain, min_size=1, max_size=4), threads=st.integers(1, 3), ready=likely)
+    def submit_against_halts(self, givens: list[dict[str, object]], threads: int, ready: bool) -> None:  # noqa: FBT001
         """Threads halt while orders are submitted: after the last of them nothing is sent."""
+        self.prepare(wanted=ready)
         barrier = threading.Barrier(threads + 1)
 
         def halter() -> None:
@@ -507,6 +535,10 @@ class KernelMachine(RuleBasedStateMachine):
         """A file of the home is deleted or replaced."""
         name = {"latch": "latch.json", "page": "page", "lock": "lock"}[what.split()[0]]
         path = self.home / name
+        if what == "latch deleted" and not (self.home / "page").exists():
+            return  # then nothing says any more whose home it is, and it is halted for good
+        if what == "page deleted" and not (self.home / "latch.json").exists():
+            return
         if what.endswith("deleted"):
             path.unlink(missing_ok=True)
         elif what.endswith("old"):
@@ -535,7 +567,7 @@ class KernelMachine(RuleBasedStateMachine):
     def crash(self, torn: bytes, copy: bool) -> None:  # noqa: FBT001
         """The process dies, perhaps in the midst of a write, perhaps on to a machine that has a copy of the files."""
         halted = self._expect_halted()
-        segment = self.engine._at.segment.path
+        segment = self.engine._sentinel.segment.path
         abandon(self.engine)
         self.world.doubtful |= self.world.live.keys()
         if torn:
@@ -548,7 +580,15 @@ class KernelMachine(RuleBasedStateMachine):
         self._up(halted=halted)
 
     def _up(self, *, halted: bool) -> None:
-        self.attach()
+        try:
+            self.attach()
+        except HomeError:
+            assert not (self.home / "lock").exists()
+            halt_home(self.home)  # what an operator does about a lock that is gone
+            reset_home(self.home, self.world.epoch, known_epoch=self.world.epoch)
+            self.world.epoch += 1
+            self.attach()
+            halted = False
         assert self.engine.mode is not Mode.RUNNING, "HaltIsLatching: a restart started"
         if halted:
             assert self.engine.mode is Mode.HALTED, "HaltIsLatching: a restart left HALTED"

@@ -16,6 +16,7 @@ from interlock.core.modes import ARMED
 from interlock.core.preorder import Core
 from interlock.core.values import Verdict, grant
 from interlock.journal import records
+from interlock.journal.recorder import Recorder
 
 from .machine import KernelMachine
 
@@ -77,11 +78,11 @@ class JournalAfterSend(Kernel):
             def __getattr__(self, name: str) -> object:
                 return mine if name == "write" else getattr(journal, name)
 
-        self._journal = Late()  # type: ignore[assignment]
+        self._recorder.journal = Late()  # type: ignore[assignment]
         try:
             return super()._decide(order)
         finally:
-            self._journal = journal
+            self._recorder.journal = journal
             del real
 
 
@@ -90,7 +91,7 @@ class SendsWhatWasQueued(Kernel):
 
     def submit(self, order: Order, send: Callable[[Permit], object]) -> Verdict:
         verdict = super().submit(order, send)
-        if verdict.reason is Reason.HALTED and self._permits:
+        if verdict.reason is Reason.HALTED and self._recorder.permits:
             send(grant(order, 0, self._core.epoch))
         return verdict
 
@@ -188,11 +189,17 @@ class ForgetsTheUnknown(Kernel):
 class GoesBackInTime(Kernel):
     """Writes the records of a heartbeat with the time at which it began a second earlier."""
 
-    def _head(self, kind: str, mono: int | None = None) -> dict[str, object]:
-        head = super()._head(kind, mono)
-        if kind == "beat":
-            return records.head(self._journal.next(), kind, 1, 0)
-        return head
+    class _Recorder(Recorder):
+        __slots__ = ()
+
+        def _head(self, kind: str, mono: int) -> dict[str, object]:
+            if kind == "beat":
+                return records.head(self.journal.next(), kind, 1, 0)
+            return super()._head(kind, mono)
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._recorder.__class__ = self._Recorder
 
 
 BUGS = [

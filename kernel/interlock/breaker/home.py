@@ -57,11 +57,14 @@ class Quiet:
     """What a halt from outside reached.
 
     Attributes:
-        durable: whether the latch record is on disk (the page byte is set in any case).
+        stopped: whether the page byte was set, so that no engine begins a send any more. If not, an engine
+            sees the halt at its next heartbeat at the latest, if ``durable``, and not at all, if not.
+        durable: whether the latch on disk is known not to be armed.
         confirmed: whether every engine attached to the home is known to have stopped sending.
         message: what went wrong or is still awaited, for people.
     """
 
+    stopped: bool
     durable: bool
     confirmed: bool
     message: str
@@ -136,13 +139,13 @@ class Home:
                 made.journal.mkdir(mode=0o700)
                 Segment(made.journal / segment_name(0)).close()  # so that a journal that is gone can be told
                 write_durably(made.limits, limits)
-                FileLock(made.lock).close()
-                FileLock(made.writer_lock).close()
+                made.lock.touch(mode=0o600, exist_ok=False)
+                made.writer_lock.touch(mode=0o600, exist_ok=False)
                 Page.make(made.page, home)
                 write_latch(made.latch, _armed(1, home, _ARM, operator, reason, now))
                 Page(made.page, home).arm()
                 sync_directory(made.journal)
-                os.rename(building, self.path)
+                building.rename(self.path)
             except BaseException:
                 shutil.rmtree(building, ignore_errors=True)
                 raise
@@ -209,18 +212,22 @@ class Home:
         if not os.path.lexists(self.page):  # without its journal it must stop all the more
             self.require()
         problems: list[str] = []
-        latch: Latch | None = None
-        try:
-            latch, _ = read_latch(self.latch)
-        except LatchError as error:
-            problems.append(str(error))  # which is a halt as well
+        stopped = False
         try:
             page = Page(self.page, self._page_says())  # whatever the latch says: engines look at the page
             page.halt()
             page.map.close()
+            stopped = True
         except LatchError as error:
             problems.append(str(error))
-        durable = latch is None or latch.state == latches.HALTED
+        latch: Latch | None = None
+        durable = True
+        try:
+            latch, _ = read_latch(self.latch)
+            durable = latch.state == latches.HALTED
+        except LatchError as error:
+            problems.append(str(error))  # which is a halt as well, unless others can read it
+            durable = error.code is not HaltCode.HOME_UNREADABLE
         if latch is not None and latch.state == latches.ARMED:
             try:
                 write_latch(self.latch, cause(latch))
@@ -230,7 +237,7 @@ class Home:
         elif not os.path.lexists(self.latch):
             durable = False  # absent is halted; but someone may put an old one back
         confirmed = self._quiet(timeout_s, problems)
-        return Quiet(durable=durable, confirmed=confirmed, message="; ".join(problems))
+        return Quiet(stopped=stopped, durable=durable, confirmed=confirmed, message="; ".join(problems))
 
     def _quiet(self, timeout_s: float, problems: list[str]) -> bool:
         try:
@@ -276,17 +283,14 @@ class Home:
             latch, _ = read_latch(self.latch)
         except LatchError as error:
             fault = error
-        try:
-            lock = FileLock(self.lock)
-        except OSError as error:
-            message = f"{self.lock}: cannot be opened, so nobody can tell who is still sending: {error.strerror}"
-            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+        lock = self._lock_for_reset()
         try:
             if not lock.exclusive():
                 message = f"{self.path}: {self.holder()} is not quiet; stop it before a reset"
                 raise HomeError(HaltCode.EXTERNAL, message)
             current = max(latch.epoch if latch else 0, known_epoch)
-            if latch is not None and latch.state != latches.HALTED and self.latch_state()[2] == ARMED and latch.epoch >= known_epoch:
+            armed = latch is not None and latch.state == latches.ARMED and latch.epoch >= known_epoch
+            if latch is not None and armed and self.latch_state()[2] == ARMED:
                 message = f"{self.path}: not halted (epoch {latch.epoch}), so there is nothing to reset"
                 raise HomeError(HaltCode.EXTERNAL, message)
             if epoch != current:
@@ -299,7 +303,33 @@ class Home:
         finally:
             lock.close()
 
-    def _rearm(  # noqa: PLR0913, PLR0917 - one step of `reset`, with what that was told
+    def _lock_for_reset(self) -> FileLock:
+        """The lock; one that is gone is made anew, but only while no engine is attached that may hold the old one."""
+        try:
+            return FileLock(self.lock)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            message = f"{self.lock}: cannot be opened, so nobody can tell who is still sending: {error.strerror}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+        try:
+            writer = FileLock(self.writer_lock)
+        except OSError as error:
+            message = f"{self.writer_lock}: cannot be opened, so nobody can tell who is attached: {error.strerror}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+        try:
+            if not writer.exclusive():
+                message = f"{self.lock} is gone while {writer.holder()} is attached; end that first"
+                raise HomeError(HaltCode.EXTERNAL, message)
+            self.lock.touch(mode=0o600)
+            return FileLock(self.lock)
+        except OSError as error:
+            message = f"{self.lock}: cannot be made: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+        finally:
+            writer.close()
+
+    def _rearm(
         self, epoch: int, latch: Latch | None, fault: LatchError | None, operator: str, reason: str, now: Now
     ) -> Latch:
         home = latch.home if latch else self.identity()
@@ -319,7 +349,7 @@ class Home:
         return armed
 
 
-def _armed(  # noqa: PLR0913, PLR0917
+def _armed(
     epoch: int, home: str, code: str, operator: str, reason: str, now: Now
 ) -> Latch:
     return Latch(
@@ -340,7 +370,7 @@ def _set_aside(path: Path) -> None:
     number = 0
     while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
-    os.rename(path, aside)
+    path.rename(aside)
 
 
 def parse_limits(data: bytes, where: str) -> Limits:

@@ -88,7 +88,7 @@ def decode(data: bytes, where: object) -> Latch:
     try:
         body = loads(data)
         if not isinstance(body, dict):
-            raise TypeError
+            raise TypeError  # noqa: TRY301 - one way out for all that is no record
         version = body.pop("v")
         told = body.pop("sum")
     except (JSONDecodeError, TypeError, KeyError) as error:
@@ -166,7 +166,7 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.rename(temporary, path)
+        temporary.rename(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

@@ -26,13 +26,13 @@ class FileLock:
     __slots__ = ("_descriptor", "_path")
 
     def __init__(self, path: Path) -> None:
-        """Open or make the lock file.
+        """Open the lock file. It is made with the home and never later: a lock on a fresh file tells nothing.
 
         Raises:
-            OSError: it can't be.
+            OSError: it isn't there, or can't be opened.
         """
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def shared(self) -> bool:
         """Take it shared, if nobody holds it exclusively now."""
@@ -70,7 +70,7 @@ class FileLock:
     def same(self) -> bool:
         """Whether the file at the path is still the one that is open."""
         try:
-            found = os.stat(self._path, follow_symlinks=False)
+            found = self._path.lstat()
         except OSError:
             return False
         mine = os.fstat(self._descriptor)

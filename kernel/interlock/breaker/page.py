@@ -93,7 +93,7 @@ class Page:
             LatchError: it is gone or another.
         """
         try:
-            found = os.stat(self._path, follow_symlinks=False)
+            found = self._path.lstat()
         except OSError as error:
             message = f"{self._path}: gone: {error.strerror}"
             raise LatchError(HaltCode.PAGE_REPLACED, message) from error

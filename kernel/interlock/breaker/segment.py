@@ -56,7 +56,7 @@ class Segment:
     def same(self) -> bool:
         """Whether the file at the path is still this one."""
         try:
-            found = os.stat(self.path, follow_symlinks=False)
+            found = self.path.lstat()
         except OSError:
             return False
         mine = os.fstat(self._descriptor)
@@ -135,7 +135,7 @@ class MappedSegment:
     def same(self) -> bool:
         """Whether the file at the path is still this one, and nobody cut it."""
         try:
-            found = os.stat(self.path, follow_symlinks=False)
+            found = self.path.lstat()
         except OSError:
             return False
         mine = os.fstat(self._descriptor)
@@ -208,7 +208,7 @@ def _sidecar(path: Path) -> Path:
 
 def set_aside(path: Path) -> None:
     """Take a whole segment out of the journal, under the name of a sidecar."""
-    os.rename(path, _sidecar(path))
+    path.rename(_sidecar(path))
     sync_directory(path.parent)
 
 

@@ -62,13 +62,13 @@ class TokenBucket:
         if passed > 0:
             self._since_ns = mono_ns
             level = self._level + passed * self._per_second
-            self._level = self._full if level > self._full else level
+            self._level = min(level, self._full)
         return self._level >= _NS
 
     def take(self) -> None:
         """Take one token, into debt if need be, but no deeper than one burst."""
         level = self._level - _NS
-        self._level = level if level > -self._full else -self._full
+        self._level = max(-self._full, level)
 
     @property
     def tokens(self) -> int:

@@ -1,9 +1,9 @@
 """What is owned and what is owed: positions, working orders, profit and loss, in exact integers.
 
-Scales. A price is an integer in steps of ``10**-price_digits`` (the tick size's decimals and two
-more, so that a mid-point fill fits), a quantity in steps of ``10**-size_digits`` (the lot size's decimals), and money in
-steps of ``10**-money_digits`` of its currency. Nothing is ever rounded: a number that does not fit its scale
-is refused where it comes in.
+Scales. A price is an integer in steps of ``10**-price_digits`` (the tick size's decimals and two more, so
+that a mid-point fill fits), a quantity in steps of ``10**-size_digits`` (the lot size's decimals), and money
+in steps of ``10**-digits`` of its account. Nothing is ever rounded: a number that does not fit its scale is
+refused where it comes in.
 
 Worst case. A limit counts working orders as if they were filled. So an order is *reserved* when its
 permit is granted, in the same step, and what is left of the reservation is given back when the

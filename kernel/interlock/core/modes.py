@@ -69,7 +69,7 @@ class _Model:
     state: str
 
 
-def freeze(
+def freeze(  # noqa: C901, PLR0912 - one plain check after another
     table: Iterable[tuple[Trigger, Mode, Mode]],
 ) -> Mapping[tuple[Mode, Trigger], Mode]:
     """Check a table of transitions and make it immutable.

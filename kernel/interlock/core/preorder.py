@@ -91,7 +91,7 @@ class Core(Presignal):
             working.buys,
             working.remaining,
             working.price,
-            order.time_in_force._value_,  # noqa: SLF001 - an enum's own hash is Python code
+            order.time_in_force._value_,
             working.reduces,
         )
         count = self.repeats.count(key, mono_ns, limits.repeat_refuse_after)
@@ -174,7 +174,7 @@ def _exposure(book: Book, working: Working, age_ns: int, max_age_ns: int) -> Ver
     # A sell below the market may fill at the market: the larger of the two is what it may turn over,
     # on either side of zero.
     limit2, market2 = abs(price2), abs(middle2)
-    notional2 = size * (limit2 if limit2 > market2 else market2) * book.money_factor
+    notional2 = size * (max(market2, limit2)) * book.money_factor
     if notional2 > book.max_notional2:
         account = book.account
         return refusal(Reason.MAX_NOTIONAL, account.text(book.max_notional2 // 2), account.text(notional2 // 2))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 import attrs
 
@@ -272,7 +272,7 @@ class Permit:
     number: int
     epoch: int
 
-    def __new__(cls) -> Permit:
+    def __new__(cls) -> Self:
         """Refuse: see `grant`."""
         msg = "a permit is made by the kernel only"
         raise PermitError(msg)
@@ -314,6 +314,10 @@ def grant(order: Order, number: int, epoch: int) -> Permit:
     return permit
 
 
-def withdraw(permit: Permit) -> None:
-    """Make a permit worth nothing: its send is over, or never began."""
-    permit._once.clear()  # noqa: SLF001 - the one place that may
+def withdraw(permit: Permit) -> bool:
+    """Make a permit worth nothing: its send is over, or never began. True if it had been redeemed."""
+    once = permit._once  # noqa: SLF001 - the one place that may
+    if once:
+        once.clear()
+        return False
+    return True

@@ -78,6 +78,11 @@ def text(value: object) -> str:
     return printed(value, _LONGEST_TEXT) or ""
 
 
+def failure(error: BaseException) -> str:
+    """What was raised."""
+    return text(f"{type(error).__name__}: {printed(error, _LONGEST_TEXT)}")
+
+
 def head(seq: int, kind: str, ts: int, mono: int) -> Record:
     """What every record begins with."""
     return {"v": 1, "seq": seq, "kind": kind, "ts": ts, "mono": mono}
@@ -136,7 +141,7 @@ def refuse(  # noqa: PLR0913, PLR0917
     }
 
 
-def sent(seq: int, ts: int, mono: int, number: int, begun: int, result: object) -> Record:  # noqa: PLR0913, PLR0917
+def sent(seq: int, ts: int, mono: int, number: int, begun: int, result: object) -> Record:
     """The send returned."""
     return {
         "v": 1,

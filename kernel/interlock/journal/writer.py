@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from orjson import OPT_STRICT_INTEGER, JSONEncodeError, dumps
 
 from interlock.core.errors import InterlockError
-from interlock.journal.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from interlock.journal.tree import Tree
 
 __all__ = ["BATCH", "Journal", "JournalError", "Sink"]
 

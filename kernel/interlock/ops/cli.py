@@ -158,15 +158,18 @@ def _journal_it(home: Path, operator: str) -> None:
 
 
 def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> None:
-    sure = quiet.confirmed and quiet.durable
+    sure = quiet.stopped and quiet.confirmed and quiet.durable
+    state = "HALTED" if quiet.stopped or quiet.durable else "NOT HALTED"
     if json:
-        show({"home": str(home), "state": "HALTED", **attrs.asdict(quiet)})
+        show({"home": str(home), "state": state, **attrs.asdict(quiet)})
     else:
-        say(f"{home}: HALTED. {'Confirmed: nobody is sending.' if quiet.confirmed else 'UNCONFIRMED.'}", "bold")
+        say(f"{home}: {state}. {'Confirmed: nobody is sending.' if sure else 'UNCONFIRMED.'}", "bold")
         if quiet.message:
             say(quiet.message)
-        if not quiet.durable:
+        if quiet.stopped and not quiet.durable:
             say("The latch is not on disk: emission is stopped by the page alone.")
+        if quiet.durable and not quiet.stopped:
+            say("The page could not be set: an engine that runs sees the halt at its next heartbeat, not before.")
     raise typer.Exit(int(Exit.FINE if sure else Exit.UNCONFIRMED))
 
 

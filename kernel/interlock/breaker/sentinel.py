@@ -1,0 +1,229 @@
+"""The sentinel: stands at a home on behalf of one engine, stops it, and sees who else did.
+
+`Sentinel.stop` is the one act that stops emission: it sets a byte, and waits for nothing. Everything else here
+comes after that, or looks: whether latch, page, locks and journal are still the files that were opened, and
+what someone else may have written into the latch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from interlock.breaker import latch as latches
+from interlock.breaker.home import boot_id
+from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
+from interlock.core.modes import ARMED
+from interlock.core.reasons import HaltCode
+from interlock.core.values import HaltCause
+
+if TYPE_CHECKING:
+    import os
+
+    from interlock.breaker.home import Home, Now
+    from interlock.breaker.lock import FileLock
+    from interlock.breaker.page import Page
+    from interlock.breaker.segment import MappedSegment, Segment
+
+__all__ = ["Fault", "Latched", "Rearmed", "Seen", "Sentinel", "cause_of", "unnamed"]
+
+_LONGEST_REASON: Final = 500
+
+
+@attrs.frozen
+class Fault:
+    """The home is not as it was: a halt."""
+
+    code: HaltCode
+    message: str
+
+
+@attrs.frozen
+class Latched:
+    """Someone wrote a halt into the latch; ``news`` if it is not what was read there before."""
+
+    latch: Latch
+    news: bool
+
+
+@attrs.frozen
+class Rearmed:
+    """Someone reset the home into a newer epoch."""
+
+    latch: Latch
+
+
+Seen = Fault | Latched | Rearmed | None
+
+
+@attrs.define(kw_only=True)
+class Sentinel:
+    """One engine's hold on its home.
+
+    Attributes:
+        home: its paths.
+        identity: its UUID.
+        page: mapped, or None if there was no valid one: then nothing is ever permitted.
+        latch: the record as it was read last, or None.
+        latch_stat: of its file.
+        running: the lock to be held shared from start to quiet.
+        writer: the lock held exclusively while attached.
+        segment: the journal's open end.
+        durable: whether the latch on disk is known to say HALTED.
+    """
+
+    home: Home
+    identity: str
+    page: Page | None
+    latch: Latch | None
+    latch_stat: os.stat_result | None
+    running: FileLock
+    writer: FileLock
+    segment: Segment | MappedSegment
+    durable: bool = attrs.field(init=False)
+
+    @durable.default
+    def _durable(self) -> bool:
+        return self.latch is not None and self.latch.state == latches.HALTED
+
+    def stop(self) -> None:
+        """Stop emission in every process attached to the home: no lock, no disk."""
+        if self.page is not None:
+            self.page.halt()
+
+    # -- Looking ---------------------------------------------------------------------------------
+
+    def look(self, epoch: int, *, may_adopt: bool) -> Seen:
+        """See whether everything is as it was.
+
+        Args:
+            epoch: the engine's.
+            may_adopt: whether a reset by someone else would be lawful now: the engine isn't RUNNING.
+
+        Returns:
+            None if so. A fault, and a latch that was halted, have stopped emission by then.
+        """
+        seen = self._look(epoch, may_adopt=may_adopt)
+        if isinstance(seen, Fault | Latched):
+            self.stop()
+        if isinstance(seen, Fault):
+            self.durable = False  # not known any more
+        return seen
+
+    def _look(self, epoch: int, *, may_adopt: bool) -> Seen:
+        if self.page is None:
+            return Fault(HaltCode.LATCH_ABSENT, f"{self.home.page}: there was no page when we attached")
+        seen: Seen = None
+        try:
+            self.page.check()
+            latch, found = self._changed()
+        except LatchError as error:
+            return Fault(error.code, str(error))
+        if latch is not None:
+            seen = self._weigh(latch, epoch, may_adopt=may_adopt)
+            if isinstance(seen, Fault):
+                return seen
+            self.latch, self.latch_stat = latch, found
+            self.durable = isinstance(seen, Latched)
+        if not (self.running.same() and self.writer.same() and self.segment.same()):
+            return Fault(HaltCode.HOME_UNREADABLE, f"{self.home.path}: lock or journal replaced while in use")
+        return seen
+
+    def _changed(self) -> tuple[Latch | None, os.stat_result]:
+        """The latch, if its file is not the one that was read last."""
+        path = self.home.latch
+        try:
+            found = path.lstat()
+        except OSError as error:
+            message = f"{path}: gone: {error.strerror}"
+            raise LatchError(HaltCode.LATCH_ABSENT, message) from error
+        if self.latch_stat is not None and _identity(self.latch_stat) == _identity(found):
+            return None, found
+        return read_latch(path, self.identity or None)
+
+    def _weigh(self, latch: Latch, epoch: int, *, may_adopt: bool) -> Fault | Latched | Rearmed:
+        """Someone wrote the latch: a halt, a reset, or a fraud."""
+        if latch.state == latches.HALTED:
+            return Latched(latch, latch != self.latch)
+        mirrored = self.page is not None and self.page.map[0] == ARMED
+        if latch.epoch > epoch and may_adopt and mirrored:
+            return Rearmed(latch)
+        return Fault(HaltCode.LATCH_REPLACED, f"{self.home.latch}: armed in epoch {latch.epoch} by nobody we know")
+
+    # -- Making a halt last ------------------------------------------------------------------------
+
+    def make_durable(self, cause: HaltCause, epoch: int, now: Now, *, may_wait: bool = False) -> HaltCause:
+        """Write the latch, if it does not say HALTED already; `durable` says whether it does then.
+
+        Whoever sets only the byte is about to write the record, which says more than we could: so that
+        is left to the next heartbeat, if it ``may_wait``.
+
+        Returns:
+            The cause; if it was someone else's doing, as that one wrote it into the latch.
+        """
+        path = self.home.latch
+        latch: Latch | None = None
+        try:
+            latch, found = read_latch(path, self.identity or None)
+        except LatchError as error:
+            if cause.code is HaltCode.EXTERNAL:
+                cause = attrs.evolve(cause, code=error.code, reason=str(error), source="home")
+            if error.code is not HaltCode.LATCH_ABSENT or not self.identity:
+                return cause  # what is wrong with the file is evidence, and it is a halt: leave it
+        if latch is None or latch.state == latches.ARMED:
+            if may_wait and latch is not None and unnamed(cause):
+                self.durable = False
+                return cause
+            try:
+                write_latch(path, self._halted(cause, max(latch.epoch if latch else 0, epoch), now))
+                latch, found = read_latch(path, self.identity or None)
+            except (OSError, LatchError):
+                self.durable = False  # halted by the page; the next heartbeat tries again
+                return cause
+        self.latch, self.latch_stat = latch, found
+        self.durable = True
+        return cause_of(latch) if unnamed(cause) else cause
+
+    def _halted(self, cause: HaltCause, epoch: int, now: Now) -> Latch:
+        return Latch(
+            state=latches.HALTED,
+            epoch=epoch,
+            home=self.identity,
+            code=str(cause.code),
+            reason=cause.reason[:_LONGEST_REASON],
+            source=cause.source,
+            operator=cause.operator,
+            ts_us=now.ts_us,
+            boot=boot_id(),
+            mono_ns=now.mono_ns,
+        )
+
+    # -- Letting go --------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Close both locks."""
+        self.running.close()
+        self.writer.close()
+
+
+def unnamed(cause: HaltCause | None) -> bool:
+    """Whether it says no more than that the latch was seen not armed."""
+    return cause is not None and cause.code is HaltCode.EXTERNAL and cause.source == "latch"
+
+
+def cause_of(latch: Latch) -> HaltCause:
+    """The cause that a latch record tells."""
+    code = HaltCode(latch.code) if latch.code in set(HaltCode) else HaltCode.EXTERNAL
+    return HaltCause(
+        code=code,
+        reason=latch.reason,
+        source=latch.source,
+        operator=latch.operator,
+        ts_us=latch.ts_us,
+        epoch=latch.epoch,
+    )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns

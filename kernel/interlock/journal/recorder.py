@@ -1,0 +1,320 @@
+"""The recorder: what a kernel says in its journal, with times and numbers.
+
+It puts times on records, counts what would flood the journal if every one were written (ticks that gate 1
+refused, running totals), and carries over what recovery salvaged. It raises nothing: a journal that broke
+says so in ``journal.broken``, and whoever records has to look there and halt.
+
+Records are made under the kernel's lock, and each takes its time when it is made, so ``mono`` never goes
+back from one to the next.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from interlock.core.values import Order
+from interlock.journal import records
+from interlock.journal.writer import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from interlock.core.ledger import Account, Working
+    from interlock.core.values import Fill, HaltCause, Quote, Trade, Verdict
+    from interlock.journal.writer import Journal
+
+__all__ = ["Recorder"]
+
+_REBASE_NS: Final = 1 << 52
+_CLOCK_STEP_US: Final = 1_000_000
+_NOTHING: Final = (0, 0, 0)
+
+Record = dict[str, object]
+
+
+class Recorder:
+    """Records for one run.
+
+    Args:
+        journal: where they go.
+        mono_ns: reads the monotonic clock.
+        utc_us: reads the time, UTC.
+        run: the run's UUID.
+        version: the kernel's.
+        disk: whether what is sealed is also made durable on disk.
+
+    Attributes:
+        ticks, blocked, permits, refusals: running totals.
+        utc_ns: what to add to monotonic time to get UTC.
+        durable: every record with a smaller number is on the disk.
+        halts: how many halt records this run wrote.
+    """
+
+    __slots__ = (
+        "_beaten",
+        "_block",
+        "_disk",
+        "_marked",
+        "_mono",
+        "_run",
+        "_utc",
+        "_version",
+        "blocked",
+        "durable",
+        "journal",
+        "permits",
+        "refusals",
+        "ticks",
+        "utc_ns",
+        "zero_ns",
+    )
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        mono_ns: Callable[[], int],
+        utc_us: Callable[[], int],
+        run: str,
+        version: str,
+        disk: bool,
+    ) -> None:
+        self.journal = journal
+        self._mono = mono_ns
+        self._utc = utc_us
+        self._run = run
+        self._version = version
+        self._disk = disk
+        self.zero_ns = mono_ns()
+        self.utc_ns = utc_us() * 1000 - self.zero_ns
+        self.durable = journal.seq
+        self.ticks = self.blocked = self.permits = self.refusals = 0
+        self._beaten = (0, 0, 0, 0)
+        self._marked: dict[str, tuple[int, int, int]] = {}
+        self._block: tuple[str, str | None, int, int, int] | None = None
+
+    # -- Making and writing ----------------------------------------------------------------------
+
+    def _head(self, kind: str, mono: int) -> Record:
+        return records.head(self.journal.next(), kind, (mono + self.utc_ns) // 1000, mono - self.zero_ns)
+
+    def write(self, kind: str, **members: object) -> int | None:
+        """Write a record now. Returns its number, or None if the journal is broken."""
+        record = {**self._head(kind, self._mono()), **members}
+        number = self.journal.seq
+        try:
+            self.journal.write(record)
+        except JournalError:
+            return None
+        return number
+
+    def begin(self, **members: object) -> None:
+        """Write the ``run`` record, which stands at the run's zero."""
+        try:
+            self.journal.write({**self._head("run", self.zero_ns), **members})
+        except JournalError:
+            return
+
+    def note(self, kind: str, **members: object) -> None:
+        """Append a record that may wait for the next write."""
+        record = {**self._head(kind, self._mono()), **members}
+        try:
+            self.journal.note(record)
+        except JournalError:
+            return
+
+    def seal(self) -> int | None:
+        """End the batch. Returns how many records are sealed then, or None if the journal is broken."""
+        mono = self._mono()
+        try:
+            self.journal.seal((mono + self.utc_ns) // 1000, mono - self.zero_ns)
+        except JournalError:
+            return None
+        return self.journal.seq
+
+    def sync(self, upto: int) -> None:
+        """Wait for the disk: the first ``upto`` records are durable then."""
+        try:
+            self.journal.sync()
+            self.durable = upto
+        except JournalError:
+            return
+
+    def settle(self) -> None:
+        """End the batch, and wait for the disk if so configured."""
+        sealed = self.seal()
+        if self._disk and sealed is not None:
+            self.sync(sealed)
+
+    # -- On the way of an order --------------------------------------------------------------------
+
+    def permit(self, working: Working, epoch: int, mono: int) -> bool:
+        """Number a granted order and write its permit; False if the journal is broken."""
+        journal = self.journal
+        number = working.number = journal.next()
+        self.permits += 1
+        try:
+            journal.write(records.permit(number, (mono + self.utc_ns) // 1000, mono - self.zero_ns, epoch, working))
+        except JournalError:
+            return False
+        return True
+
+    def sent(self, working: Working, result: object) -> None:
+        """A send returned."""
+        mono = self._mono()
+        zero = self.zero_ns
+        said = result if result is None else records.printed(result)
+        ts = (mono + self.utc_ns) // 1000
+        self.journal.defer(records.sent, ts, mono - zero, working.number, working.begun_ns - zero, said)
+
+    def unknown(self, working: Working, error: BaseException) -> None:
+        """A send raised."""
+        begun = working.begun_ns - self.zero_ns
+        self.write("unknown", permit=working.number, begun=begun, error=records.failure(error))
+
+    def refuse(self, order: Order, verdict: Verdict, epoch: int, mode: str, mono: int) -> None:
+        """Gate 2 refused. An order is frozen, and its record may wait; anything else is recorded as it is now."""
+        self.refusals += 1
+        journal = self.journal
+        journal.defer(
+            records.refuse,
+            (mono + self.utc_ns) // 1000,
+            mono - self.zero_ns,
+            epoch,
+            mode,
+            order,
+            verdict.reason,
+            verdict.limit,
+            verdict.value,
+        )
+        if order.__class__ is not Order:
+            journal.next()
+
+    # -- The kill switch -------------------------------------------------------------------------
+
+    def halt(self, cause: HaltCause, at_ns: int, *, epoch: int, first: bool, in_flight: Sequence[int]) -> None:
+        """The kernel is HALTED; ``at_ns`` is the monotonic time at which emission had stopped."""
+        ts = cause.ts_us or (at_ns + self.utc_ns) // 1000
+        utc = datetime.fromtimestamp(ts // 1_000_000, UTC)
+        self.write(
+            "halt",
+            marker=records.MARKER,
+            run=self._run,
+            utc=f"{utc:%Y-%m-%dT%H:%M:%S}.{ts % 1_000_000:06d}Z",
+            version=self._version,
+            epoch=epoch,
+            code=str(cause.code),
+            reason=records.text(cause.reason),
+            source=records.text(cause.source),
+            operator=None if cause.operator is None else records.text(cause.operator),
+            at=at_ns - self.zero_ns,
+            first=first,
+            in_flight=list(in_flight),
+        )
+
+    # -- What the venue says -----------------------------------------------------------------------
+
+    def fill(self, fill: Fill, *, known: bool) -> None:
+        """The venue executed."""
+        self.write(
+            "fill",
+            id=records.name(fill.client_order_id),
+            fill=records.name(fill.fill_id),
+            instrument=records.name(fill.instrument),
+            side=fill.side._value_,
+            quantity=f"{fill.quantity:f}",
+            price=f"{fill.price:f}",
+            fee=f"{fill.fee:f}",
+            known=known,
+        )
+
+    # -- What is counted -------------------------------------------------------------------------
+
+    def block(self, verdict: Verdict, tick: Quote | Trade, mono: int) -> None:
+        """Gate 1 refused a tick: one record for a row of equal refusals."""
+        self.blocked += 1
+        ts = (mono + self.utc_ns) // 1000
+        code = verdict.reason
+        instrument = getattr(tick, "instrument", None)
+        if instrument.__class__ is not str:  # anything may come in, and raise when it is compared
+            instrument = records.printed(instrument)
+        block = self._block
+        if block is not None and block[0] is code and block[1] == instrument:
+            self._block = (code, instrument, block[2] + 1, block[3], ts)
+            return
+        self.unblock()
+        self._block = (code, instrument, 1, ts, ts)
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a row of refused ticks is open."""
+        return self._block is not None
+
+    def unblock(self) -> None:
+        """Write down the row of refused ticks, if there is one."""
+        if self._block is None:
+            return
+        code, instrument, count, first, last = self._block
+        self._block = None
+        said = records.printed(instrument)
+        self.note("block", code=str(code), instrument=said, count=count, first_ts=first, last_ts=last)
+
+    def totals(self, accounts: Iterable[Account]) -> None:
+        """Running totals and equity, where they changed since they were written."""
+        totals = (self.ticks, self.blocked, self.permits, self.refusals)
+        if totals != self._beaten:
+            self._beaten = totals
+            self.note(
+                "beat",
+                ticks=self.ticks,
+                consulted=self.ticks - self.blocked,
+                blocked=self.blocked,
+                permits=self.permits,
+                refusals=self.refusals,
+            )
+        for account in accounts:
+            now = (account.equity, account.opening, account.peak)
+            if now != self._marked.get(account.currency, _NOTHING):
+                self._marked[account.currency] = now
+                equity, opening, peak = (account.text(amount) for amount in now)
+                self.note("mark", currency=account.currency, equity=equity, opening=opening, peak=peak)
+
+    def anchor(self, *, idle: bool) -> None:
+        """Tie monotonic time to UTC again; a step of the clock is an anomaly.
+
+        Args:
+            idle: whether no permit is open, so that the run's zero may be moved.
+        """
+        mono = self._mono()
+        utc_ns = self._utc() * 1000 - mono
+        step_us = (utc_ns - self.utc_ns) // 1000
+        self.utc_ns = utc_ns
+        if abs(step_us) > _CLOCK_STEP_US:
+            self.note("anomaly", code="CLOCK_STEP", detail=f"UTC moved by {step_us} us")
+        if idle and mono - self.zero_ns > _REBASE_NS:  # integers in a journal stay below 2^53
+            self.journal.next()  # what was deferred still counts from the old zero
+            zero = self._mono()
+            shift, self.zero_ns = zero - self.zero_ns, zero
+            self.note("rebase", shift=shift)
+
+    # -- After a crash ---------------------------------------------------------------------------
+
+    def recover(
+        self, *, sealed: int, root: str, torn_file: str, torn: bytes, salvaged: Sequence[Record]
+    ) -> None:
+        """What recovery set aside, and every whole record in it. It is sealed whole: no seal stands in between."""
+        self.journal.holding = True
+        self.write(
+            "recover",
+            sealed=sealed,
+            root=root,
+            torn_file=torn_file,
+            torn_bytes=len(torn),
+            torn_sha256=sha256(torn).hexdigest(),
+            salvaged=len(salvaged),
+        )
+        for record in salvaged:
+            self.note("salvage", record=record)
+        self.journal.holding = False
