@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _BUSY_S = 0.25  # someone may just be looking (`interlock status`)
 
-__all__ = ["Attachment", "Salvage", "Told", "open_home"]
+__all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
 
 
 @attrs.frozen(kw_only=True)
@@ -167,7 +167,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         if not opened:
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{home.journal}: the journal is gone")
         holes = restorer.finish()
-        against = _contradiction(latch, told, holes, recovery)
+        against = contradiction(latch, told, holes, recovery)
         if against is not None and (fault is None or fault[0] is HaltCode.EXTERNAL):
             fault = against  # which says more than that the page says halt
         if latch is None or latch.epoch < told.highest:  # an epoch is never used twice
@@ -228,9 +228,7 @@ def _witnesses(
     return latch, found, page, fault
 
 
-def _contradiction(
-    latch: Latch | None, told: Told, holes: list[str], recovery: Recovery
-) -> tuple[HaltCode, str] | None:
+def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: Recovery) -> tuple[HaltCode, str] | None:
     """What the journal has against an armed latch."""
     if recovery.damaged:
         return HaltCode.JOURNAL_FAILED, "the journal is damaged before its end; see `interlock verify`"

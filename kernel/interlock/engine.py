@@ -399,6 +399,7 @@ class Engine:
     async def _finish(self) -> None:
         """Gate closed, working orders cancelled if so configured, sealed, IDLE."""
         if self.kernel.mode is not Mode.RUNNING:
+            self.kernel.inspect()  # whoever halted may have written down who and why only after the last look
             return
         self.kernel.drain("end of feed")
         if self._cancel_on_stop:

@@ -1088,9 +1088,6 @@ def test_new_session_forgets_the_loss() -> None:
     assert account.opening == account.peak == account.equity
 
 
-@pytest.mark.xfail(
-    strict=True, reason="marks of any instrument of the currency confirm a breach; see the report"
-)
 def test_one_bad_mark_is_not_confirmed_by_other_instruments() -> None:
     """One bad mark of an instrument is not confirmed by good marks of instruments that own nothing."""
     core = running(loss__USD__max_session_loss=20)

@@ -355,7 +355,36 @@ def test_unknown_instrument_is_a_hole(missing: str) -> None:
     core = Core(limits(f"instruments.{missing}"), 1, Mode.HALTED)
     (hole,) = restore(core, live.records)
     assert missing in hole
-    assert hole.startswith(f"record {0 if missing == NAME else 1}: ")
+
+
+def test_strange_instrument_that_is_flat_and_over_is_no_hole() -> None:
+    """An instrument that was taken out of the limits halts nothing once nothing of it is held or open."""
+    live = Live()
+    for number, side in enumerate((Side.BUY, Side.SELL)):
+        done = fill("foreign", f"f{number}", instrument=OTHER, side=side)
+        live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
+    assert restore(Core(limits(f"instruments.{OTHER}"), 1, Mode.HALTED), live.records) == []
+
+
+def test_restored_position_is_worth_what_its_last_mark_said() -> None:
+    """After a restart equity is what was marked last, so that a new session does not begin with an old profit."""
+    live = Live()
+    done = fill("foreign", "f1")
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
+    told = {"currency": "USD", "equity": "19.5", "opening": "0", "peak": "20"}
+    live.records.append(records.head(len(live.records), "mark", 0, 0) | told)
+    core = Core(limits(), 1, Mode.HALTED)
+    assert restore(core, live.records) == []
+    (account,) = (one for one in core.accounts() if one.currency == "USD")
+    assert (account.text(account.equity), account.text(account.peak)) == ("19.5", "20")
+    core.begin_session("next day")
+    assert account.text(account.opening) == "19.5"
+    book = core.books[NAME]
+    before = account.equity
+    book.mark_bid = book.mark_ask = book.mark_bid + 1
+    book.revalue()
+    assert account.equity != before
+    assert account.equity == sum(each.worth for each in core.books.values() if each.account is account)
 
 
 def test_changed_grid_is_a_hole() -> None:

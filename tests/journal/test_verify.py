@@ -337,6 +337,15 @@ def test_a_seal_must_have_its_own_size(size: int) -> None:
     assert (rules_of(report), report.sealed) == (["Seals"], 4)
 
 
+@pytest.mark.parametrize("torn", [b"", b'{"v":1,"seq":'])
+def test_room_set_aside_is_no_part_of_the_journal(torn: bytes) -> None:
+    """Zeros behind the last record are neither records nor torn bytes, however many there are."""
+    lines = [*whole_life().lines, torn + bytes(1 << 22)]
+    report = check(*lines)
+    assert report.torn_bytes == len(torn)
+    assert report.status is (Status.VERIFIED_TO_N if torn else check(*lines[:-1]).status)
+
+
 # --- the tree ---
 
 

@@ -215,7 +215,7 @@ def test_limits_that_allow_for_the_skew_let_the_trades_pass(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["btcusdt_20240808_quotes.csv.gz", "eurusd_20140502.csv.gz"])
 def test_every_good_tick_may_be_traded_on(home: Path, name: str) -> None:
-    """With an order on each tick that is shown, all are sent; observing on the same home afterwards sends none."""
+    """With an order on each tick that is shown, each of them is sent, and the journal has as many sends."""
     passed, blocked = judge(rows(name))
 
     said = run(home, name, strategy="every-tick")
@@ -223,8 +223,6 @@ def test_every_good_tick_may_be_traded_on(home: Path, name: str) -> None:
     assert said["blocked_by_reason"] == dict(blocked)
     assert (said["consulted"], said["orders_sent"]) == (len(passed), len(passed))
     assert (said["orders_refused"], said["orders_unknown"]) == (0, 0)
-    again = run(home, "btcusdt_20240808_quotes.csv.gz", strategy="observe")
-    assert (again["consulted"], again["orders_sent"]) == (FILES["btcusdt_20240808_quotes.csv.gz"], 0)
 
 
 def test_kill_switch_in_the_midst_of_payrolls(home: Path) -> None:

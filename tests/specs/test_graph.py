@@ -107,6 +107,7 @@ def test_one_order_is_tied_too(small: Graph[tlc.State]) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_three_orders_and_epochs_are_tied_too(tmp_path: Path) -> None:
     """With three orders and three epochs, as in Kernel3.cfg, the graphs are equal as well."""
     large = specified(tmp_path, KERNEL.with_name("Kernel3.cfg").read_text())

@@ -349,9 +349,7 @@ class Home:
         return armed
 
 
-def _armed(
-    epoch: int, home: str, code: str, operator: str, reason: str, now: Now
-) -> Latch:
+def _armed(epoch: int, home: str, code: str, operator: str, reason: str, now: Now) -> Latch:
     return Latch(
         state=latches.ARMED,
         epoch=epoch,

@@ -169,6 +169,7 @@ class Account:
 
     __slots__ = (
         "breached",
+        "breached_by",
         "confirm_marks",
         "currency",
         "digits",
@@ -189,6 +190,7 @@ class Account:
         self.opening = 0
         self.peak = 0
         self.breached: Reason | None = None
+        self.breached_by = ""
         self.marks = 0
         self.limits_set = limits is not None
         self.confirm_marks = limits.confirm_marks if limits else 0
@@ -203,10 +205,13 @@ class Account:
         self.breached = None
         self.marks = 0
 
-    def restore(self, *, equity: Decimal, opening: Decimal, peak: Decimal) -> None:
-        """Take opening and peak from a journal; the distance to today's equity is kept if they do not fit."""
-        del equity
-        was_opening, was_peak = scaled(opening, self.digits), scaled(peak, self.digits)
+    def scaled(self, amount: Decimal) -> int | None:
+        """An amount in this account's integers; None if it does not fit exactly."""
+        return scaled(amount, self.digits)
+
+    def restore(self, *, opening: Decimal, peak: Decimal) -> None:
+        """Take opening and peak from a journal, if they fit."""
+        was_opening, was_peak = self.scaled(opening), self.scaled(peak)
         if was_opening is not None and was_peak is not None:
             self.opening, self.peak = was_opening, was_peak
             self.floor = self.opening - self.max_loss

@@ -162,9 +162,7 @@ class Machine:
         self.books: dict[str, Book] = {}
         digits: dict[str, int] = {}
         for instrument, _ in limits.instruments.values():
-            digits[instrument.currency] = max(
-                digits.get(instrument.currency, 0), Book.money_digits(instrument)
-            )
+            digits[instrument.currency] = max(digits.get(instrument.currency, 0), Book.money_digits(instrument))
         for name, (instrument, bounds) in limits.instruments.items():  # one book each
             currency = instrument.currency
             account = self._accounts.get(currency)
@@ -298,8 +296,13 @@ class Machine:
 
     # -- Losses ----------------------------------------------------------------------------------
 
-    def assess(self, account: Account, *, distinct: bool) -> None:
-        """Enter, leave or confirm a breach; only a distinct mark counts as a confirmation."""
+    def assess(self, book: Book, *, distinct: bool) -> None:
+        """Enter, leave or confirm a breach.
+
+        Only a distinct mark of the instrument that entered it confirms: what other instruments do says
+        nothing about whether that one mark was true.
+        """
+        account = book.account
         before = account.breached
         now = account.breached = account.assess()
         if now is None:
@@ -308,8 +311,9 @@ class Machine:
                 self.notices.append(breach_of(account, before, "cleared"))
             return
         if before is None:
+            account.breached_by = book.name
             self.notices.append(breach_of(account, now, "entered"))
-        if distinct:
+        if distinct and account.breached_by == book.name:
             account.marks += 1
             if account.marks == account.confirm_marks:
                 breach = breach_of(account, now, "confirmed")
@@ -426,7 +430,7 @@ class Machine:
                 book_of.open_orders -= 1
                 self._finish(working)
         book.execute(buys=fill.side is _BUY, quantity=quantity, price=price, fee=fee)
-        self.assess(book.account, distinct=False)
+        self.assess(book, distinct=False)
         return working is not None
 
     @staticmethod

@@ -121,5 +121,5 @@ class Presignal(Machine):
                 return False
             if equity > account.floor and account.peak - equity < account.max_drawdown:
                 return False
-        self.assess(account, distinct=distinct)
+        self.assess(book, distinct=distinct)
         return not self.gate_open

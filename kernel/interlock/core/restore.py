@@ -50,6 +50,7 @@ class Restorer:
         self.holes: list[str] = []
         self.open: dict[int, Working] = {}
         self.heard: set[Working] = set()
+        self.strange = _Strange()
         self._trips, core.trips_on_anomaly = core.trips_on_anomaly, False
 
     def finish(self) -> list[str]:
@@ -60,7 +61,7 @@ class Restorer:
             if working.status is Status.GRANTED:
                 working.status = Status.DONE if working in self.heard else Status.UNKNOWN
         core.notices.clear()
-        return self.holes
+        return [*self.holes, *self.strange.left()]
 
     def play(self, record: Mapping[str, object]) -> None:  # noqa: C901 - one branch a kind
         """Apply one record, if its kind says something about the ledger."""
@@ -75,6 +76,7 @@ class Restorer:
             self._hear(record)
             self.core.on_accept(cast("str", record["id"]))
         elif kind in {"cancelled", "reject"}:
+            self.strange.close(cast("str", record["id"]))
             self.core.on_closed(cast("str", record["id"]), str(kind))
         elif kind == "fill":
             self._fill(record)
@@ -101,15 +103,18 @@ class Restorer:
             time_in_force=TimeInForce(cast("str", record["tif"])),
             reduce_only=cast("bool", record["reduce_only"]),
         )
-        size, size_text, _ = book.sizes[str(order.quantity)] if book else (None, "", None)
+        number = cast("int", record["seq"])
+        if book is None:
+            self.strange.permit(number, order)
+            return
+        size, size_text, _ = book.sizes[str(order.quantity)]
         units: int | None = 0
         price_text: str | None = None
-        if book and order.price is not None:
+        if order.price is not None:
             units, price_text, _ = book.prices[str(order.price)]
-        if book is None or size is None or units is None:
+        if size is None or units is None:
             self.holes.append(f"record {record['seq']}: {order.instrument} is not known with this grid")
             return
-        number = cast("int", record["seq"])
         working = Working(order, book, number, size, size_text, units, price_text)
         self.core.regrant(working)
         self.open[number] = working
@@ -117,7 +122,10 @@ class Restorer:
     def _outcome(self, number: int, kind: str) -> None:
         working = self.open.pop(number, None)
         if working is None:
+            if kind == "void":
+                self.strange.void(number)
             return
+        self.heard.discard(working)
         if kind == "void":
             self.core.void(working)
         elif working.status is Status.GRANTED:
@@ -132,29 +140,70 @@ class Restorer:
     def _fill(self, record: Mapping[str, object]) -> None:
         instrument = cast("str", record["instrument"])
         self._hear(record)
+        fill = Fill(
+            client_order_id=cast("str", record["id"]),
+            fill_id=cast("str", record["fill"]),
+            instrument=instrument,
+            side=Side(cast("str", record["side"])),
+            quantity=Decimal(cast("str", record["quantity"])),
+            price=Decimal(cast("str", record["price"])),
+            fee=Decimal(cast("str", record["fee"])),
+        )
         if instrument not in self.core.books:
-            self.holes.append(f"record {record['seq']}: {instrument} is not known")
+            self.strange.fill(fill)
             return
         self.core.notices.clear()
-        booked = self.core.on_fill(
-            Fill(
-                client_order_id=cast("str", record["id"]),
-                fill_id=cast("str", record["fill"]),
-                instrument=instrument,
-                side=Side(cast("str", record["side"])),
-                quantity=Decimal(cast("str", record["quantity"])),
-                price=Decimal(cast("str", record["price"])),
-                fee=Decimal(cast("str", record["fee"])),
-            )
-        )
+        booked = self.core.on_fill(fill)
         if booked is None and self.core.notices:  # not a second report, but one that can't be read
             self.holes.append(f"record {record['seq']}: a fill of {instrument} does not fit its grid")
 
     def _mark(self, record: Mapping[str, object]) -> None:
+        """Take equity, opening and peak as they were told.
+
+        The ticks behind them are not in the journal. So the difference to what fills alone tell is laid on a book
+        with a position, from where its next tick takes it away again.
+        """
         for account in self.core.accounts():
-            if account.currency == record["currency"]:
-                account.restore(
-                    equity=Decimal(cast("str", record["equity"])),
-                    opening=Decimal(cast("str", record["opening"])),
-                    peak=Decimal(cast("str", record["peak"])),
-                )
+            if account.currency != record["currency"]:
+                continue
+            account.restore(opening=Decimal(cast("str", record["opening"])), peak=Decimal(cast("str", record["peak"])))
+            told = account.scaled(Decimal(cast("str", record["equity"])))
+            book = next((b for b in self.core.books.values() if b.account is account and b.position), None)
+            if told is not None and book is not None:
+                book.worth += told - account.equity
+                account.equity = told
+
+
+class _Strange:
+    """Orders and fills of instruments that the limits no longer know: no harm once they are flat and over."""
+
+    def __init__(self) -> None:
+        self._net: dict[str, Decimal] = {}
+        self._open: dict[str, tuple[str, Decimal]] = {}
+        self._ids: dict[int, str] = {}
+
+    def permit(self, number: int, order: Order) -> None:
+        """A permit, which may be open."""
+        self._ids[number] = order.client_order_id
+        self._open[order.client_order_id] = (order.instrument, order.quantity)
+
+    def void(self, number: int) -> None:
+        """A permit that was withdrawn."""
+        self._open.pop(self._ids.pop(number, ""), None)
+
+    def close(self, order_id: str) -> None:
+        """An order that is over."""
+        self._open.pop(order_id, None)
+
+    def fill(self, fill: Fill) -> None:
+        """A fill."""
+        signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
+        self._net[fill.instrument] = self._net.get(fill.instrument, Decimal(0)) + signed
+        instrument, remaining = self._open.pop(fill.client_order_id, (fill.instrument, Decimal(0)))
+        if remaining > fill.quantity:
+            self._open[fill.client_order_id] = (instrument, remaining - fill.quantity)
+
+    def left(self) -> list[str]:
+        """What is not flat and over, a line each."""
+        held = [f"{name}: a position of {net:f}" for name, net in self._net.items() if net]
+        return held + [f"{instrument}: order {name} may be open" for name, (instrument, _) in self._open.items()]

@@ -301,9 +301,7 @@ class Recorder:
 
     # -- After a crash ---------------------------------------------------------------------------
 
-    def recover(
-        self, *, sealed: int, root: str, torn_file: str, torn: bytes, salvaged: Sequence[Record]
-    ) -> None:
+    def recover(self, *, sealed: int, root: str, torn_file: str, torn: bytes, salvaged: Sequence[Record]) -> None:
         """What recovery set aside, and every whole record in it. It is sealed whole: no seal stands in between."""
         self.journal.holding = True
         self.write(

@@ -59,6 +59,8 @@ def tell(report: Report) -> None:
     say(f"{report.records} records, {report.sealed} sealed, {tail}")
     if report.root:
         say(f"root {report.root}")
+    for sentence in report.notes:
+        say(f"note: {sentence}")
     for finding in report.findings:
         say(f"{finding.file}:{finding.line}: seq {finding.seq}: {finding.rule}: {finding.message}")
     for doubt in report.in_doubt:

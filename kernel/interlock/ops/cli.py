@@ -15,12 +15,12 @@ from typing import Annotated, Literal
 import attrs
 import typer
 
-from interlock.attach import Told
+from interlock.attach import Told, contradiction
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home, HomeError, Now, Quiet, boot_id, parse_limits
 from interlock.breaker.lock import FileLock
 from interlock.breaker.segment import lines, segments
-from interlock.core.errors import InterlockError
+from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.journal.records import text
@@ -182,20 +182,21 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
     except HomeError as error:
         fail(Exit.HALTED, str(error), json=json)
     latch, fault, byte = target.latch_state()
-    told = _told(target)
-    armed = latch is not None and latch.state == latches.ARMED and byte == ARMED and fault is None
+    told, against = _told(target, latch)
+    why = str(fault) if fault else against
+    armed = latch is not None and latch.state == latches.ARMED and byte == ARMED and why is None
     found: dict[str, object] = {
         "home": str(home),
         "state": "ARMED" if armed else "HALTED",
-        "epoch": max(latch.epoch if latch else 0, told.epoch),
-        "latch": latch.state if latch else "ABSENT",
+        "epoch": max(latch.epoch if latch else 0, told.highest),
+        "latch": latch.state if latch else str(fault.code if fault else HaltCode.LATCH_ABSENT),
         "page": "ARMED" if byte == ARMED else "HALTED",
         "code": latch.code if latch else None,
         "reason": latch.reason if latch else None,
         "operator": latch.operator if latch else None,
         "source": latch.source if latch else None,
         "ts": latch.ts_us if latch else None,
-        "fault": str(fault) if fault else None,
+        "fault": why,
         "attached": _held(target.writer_lock),
         "journal_records": told.records,
     }
@@ -208,17 +209,23 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
     raise typer.Exit(int(Exit.FINE if armed else Exit.HALTED))
 
 
-def _told(home: Home) -> Told:
-    """What the journal says, as far as it can be read."""
+def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
+    """What the journal says, and what it or the limits have against permits."""
     told = Told()
     recovery = Recovery(visit=told.visit)
     try:
-        for path in segments(home.journal):
-            for line in lines(path):
-                recovery.feed(line)
-    except OSError:
-        pass  # what can't be read tells nothing
-    return told
+        paths = segments(home.journal)
+        for path in paths:
+            if recovery.begin(int(path.stem)):
+                for line in lines(path):
+                    recovery.feed(line.rstrip(b"\x00"))
+        home.read_limits()
+    except (OSError, LimitsError) as error:
+        return told, str(error)
+    if not paths:
+        return told, f"{home.journal}: the journal is gone"
+    against = contradiction(latch, told, [], recovery)
+    return told, None if against is None else against[1]
 
 
 def _held(path: Path) -> str | None:
@@ -245,7 +252,8 @@ def reset(
     target = Home(home)
     try:
         target.require()
-        made = target.reset(epoch=epoch, known_epoch=_told(target).epoch, operator=operator, reason=reason, now=_now())
+        known, _ = _told(target, None)
+        made = target.reset(epoch=epoch, known_epoch=known.highest, operator=operator, reason=reason, now=_now())
     except InterlockError as error:
         fail(Exit.USAGE, str(error), json=json)
     _journal_it(home, operator)

@@ -174,14 +174,10 @@ def difference(left: Graph[S], right: Graph[S]) -> Difference[S]:
         _tell_states(lines, part.replace("_", " "), states, owner)
     _tell_edges(lines, "missing edges", missing, left)
     _tell_edges(lines, "extra edges", extra, right)
-    return Difference(
-        **parts, missing_edges=missing, extra_edges=extra, story="\n".join(lines)
-    )
+    return Difference(**parts, missing_edges=missing, extra_edges=extra, story="\n".join(lines))
 
 
-def _tell_states(
-    lines: list[str], what: str, states: frozenset[S], owner: Graph[S]
-) -> None:
+def _tell_states(lines: list[str], what: str, states: frozenset[S], owner: Graph[S]) -> None:
     if not states:
         return
     paths = owner.paths()
@@ -190,9 +186,7 @@ def _tell_states(
     lines.extend(f"  {_way(paths.get(state))}: {_told(state)}" for state in nearest)
 
 
-def _tell_edges(
-    lines: list[str], what: str, edges: frozenset[Edge[S]], owner: Graph[S]
-) -> None:
+def _tell_edges(lines: list[str], what: str, edges: frozenset[Edge[S]], owner: Graph[S]) -> None:
     if not edges:
         return
     paths = owner.paths()
@@ -209,9 +203,7 @@ def _tell_edges(
         ))  # fmt: skip
 
 
-def _nearest(
-    things: Iterable[T], paths: Mapping[S, tuple[str, ...]], at: Callable[[T], S]
-) -> list[T]:
+def _nearest(things: Iterable[T], paths: Mapping[S, tuple[str, ...]], at: Callable[[T], S]) -> list[T]:
     """Return the few that are reached first."""
     far = max(map(len, paths.values()), default=0) + 1
 
@@ -254,7 +246,5 @@ def _changes(before: object, after: object) -> str:
     old, new = _pairs(before), _pairs(after)
     if old is None or new is None or old.keys() != new.keys():
         return _told(after)
-    changed = [
-        f"{name}={_told(value)}" for name, value in new.items() if value != old[name]
-    ]
+    changed = [f"{name}={_told(value)}" for name, value in new.items() if value != old[name]]
     return " ".join(changed) or "no difference"

@@ -115,9 +115,7 @@ class KernelModel:
     to be, or None if it was refused.
     """
 
-    def __init__(
-        self, orders: tuple[str, ...], max_epoch: int, core: Callable[..., Core] = Core
-    ) -> None:
+    def __init__(self, orders: tuple[str, ...], max_epoch: int, core: Callable[..., Core] = Core) -> None:
         """Begin as `Init` does.
 
         Args:
@@ -202,9 +200,7 @@ class KernelModel:
         if self._alive:
             return None
         self._alive = True
-        self._core = self._restored(
-            Mode.IDLE if self._latch == "ARMED" else Mode.HALTED
-        )
+        self._core = self._restored(Mode.IDLE if self._latch == "ARMED" else Mode.HALTED)
         return "Restart"
 
     # -- The world outside -------------------------------------------------------------
@@ -226,9 +222,7 @@ class KernelModel:
 
     def reset(self) -> str | None:
         """Arm the latch for the next epoch, if the engine has let go of the lock."""
-        holds = self._alive and (
-            self._core.mode is Mode.RUNNING or bool(self._core.in_flight)
-        )
+        holds = self._alive and (self._core.mode is Mode.RUNNING or bool(self._core.in_flight))
         if self._latch == "ARMED" or self._latch_epoch == self._max_epoch or holds:
             return None
         self._latch = "ARMED"
@@ -289,9 +283,7 @@ class KernelModel:
         """Raise from the send."""
         return self._leave(order, "unknown", self._core.fail, "Fail")
 
-    def _leave(
-        self, order: str, kind: str, leave: Callable[[Working], None], name: str
-    ) -> str | None:
+    def _leave(self, order: str, kind: str, leave: Callable[[Working], None], name: str) -> str | None:
         working = self._handed.get(order)
         if working is None:
             return None
@@ -512,7 +504,5 @@ def graph(
     limit: int = 10_000,
 ) -> Graph[State]:
     """Return what `walk` finds, in the form in which `tlc.parse_dot` returns a graph."""
-    found = walk(
-        orders=orders, max_epoch=max_epoch, core=core, within=within, limit=limit
-    )
+    found = walk(orders=orders, max_epoch=max_epoch, core=core, within=within, limit=limit)
     return found.map(view)

@@ -43,9 +43,7 @@ from typing import NoReturn, TypeAlias
 
 import attrs
 
-Value: TypeAlias = (
-    "str | int | bool | frozenset[Value] | tuple[tuple[Value, Value], ...]"
-)
+Value: TypeAlias = "str | int | bool | frozenset[Value] | tuple[tuple[Value, Value], ...]"
 """A TLA+ value. A model value is its name; a function, record or sequence is its
 pairs, sorted by argument."""
 
@@ -92,12 +90,8 @@ _COUNTS = re.compile(
     r"^(\d+) states generated, (\d+) distinct states found, \d+ states left",
     re.MULTILINE,
 )
-_DEPTH = re.compile(
-    r"^The depth of the complete state graph search is (\d+)\.", re.MULTILINE
-)
-_NAMED = re.compile(
-    r"^Error: (?:Invariant|Action property) (\S+) is violated", re.MULTILINE
-)
+_DEPTH = re.compile(r"^The depth of the complete state graph search is (\d+)\.", re.MULTILINE)
+_NAMED = re.compile(r"^Error: (?:Invariant|Action property) (\S+) is violated", re.MULTILINE)
 _UNNAMED = "Error: Temporal properties were violated."
 _KEYWORD = re.compile(
     r"(?:(?:ACTION_)?CONSTRAINT|CONSTANT|INVARIANT)S?|PROPERTY|PROPERTIES"
@@ -250,9 +244,7 @@ def _listed_properties(cfg_text: str) -> list[str]:
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _NODE = re.compile(rf"(-?\d+) \[label={_QUOTED}(,style = filled)?\];?")
 _EDGE = re.compile(rf"(-?\d+) -> (-?\d+) \[label={_QUOTED}[^\]]*\];")
-_FRAME = re.compile(
-    r'|strict digraph \w+ \{|nodesep=.*|subgraph \w+ \{|color="white";|\{rank = .*\}|\}'
-)
+_FRAME = re.compile(r'|strict digraph \w+ \{|nodesep=.*|subgraph \w+ \{|color="white";|\{rank = .*\}|\}')
 
 
 def parse_dot(path: Path) -> tuple[frozenset[State], frozenset[Edge]]:
@@ -399,9 +391,7 @@ def _items(tokens: _Tokens, close: str) -> list[Value]:
     return items
 
 
-def _pairs(
-    tokens: _Tokens, maps_to: str, comma: str, close: str
-) -> tuple[tuple[Value, Value], ...]:
+def _pairs(tokens: _Tokens, maps_to: str, comma: str, close: str) -> tuple[tuple[Value, Value], ...]:
     """Read the pairs of a function or a record, and its closing bracket."""
     pairs: list[tuple[Value, Value]] = []
     while not tokens.take(close):

@@ -86,7 +86,7 @@ class Walk:
     def _segment(self, chunks: Iterable[bytes]) -> bool:
         """Read one segment; return whether to go on to the next."""
         pieces: list[bytes] = []
-        waiting = 0
+        waiting = torn = 0
         for block in _blocks(chunks):
             self._bytes += len(block)
             head, feed, rest = block.rpartition(b"\n")
@@ -98,13 +98,15 @@ class Walk:
                     return False
                 if not self._block(lines):
                     return False
-                pieces, waiting = [], 0
+                pieces, waiting, torn = [], 0, 0
+            if written := rest.rstrip(b"\x00"):  # zeros at the end are room set aside, no bytes of the journal
+                torn = waiting + len(written)
             waiting += len(rest)
             if waiting <= LINE_MAX:
                 pieces.append(rest)
             if self._progress is not None:
                 self._progress(self._bytes)
-        self._torn = waiting
+        self._torn = torn
         return True
 
     def _block(self, lines: list[bytes]) -> bool:
@@ -212,6 +214,8 @@ class Walk:
             yield f"{self._records - self._sealed} records after the last seal are bound by no root"
         if self._torn:
             yield f"{self._torn} bytes after the last line feed are no record"
+        if recoveries := self._counts["recover"]:
+            yield f"{recoveries} recoveries after a crash: what each set aside is in the file that its record names"
         yield "no input from outside the home was given"
 
 
