@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import re
+import traceback
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,8 @@ from interlock.core.preorder import Core
 from interlock.core.values import Verdict, grant
 from interlock.journal import records
 from interlock.journal.recorder import Recorder
+
+from tests.helpers import of_kind
 
 from .machine import KernelMachine
 
@@ -202,39 +206,62 @@ class GoesBackInTime(Kernel):
         self._recorder.__class__ = self._Recorder
 
 
-BUGS = [
-    NoLastLook,
-    NoLookAtTheByte,
-    JournalAfterSend,
-    SendsWhatWasQueued,
-    ResetsAnyEpoch,
-    StartsAfterReset,
-    RearmsOnRestart,
-    ForgetsReservations,
-    CancelsOnlyWhileArmed,
-    NeverInspects,
-    AcksAtOnce,
-    KeepsPermitsGood,
-    ForgetsTheUnknown,
-    GoesBackInTime,
-]
+BUGS: dict[type[Kernel], str] = {
+    NoLastLook: "NoEmitAfterHalt",
+    NoLookAtTheByte: "NoEmitAfterHalt",
+    JournalAfterSend: "JournalBeforeEmit",
+    SendsWhatWasQueued: "NoEmitAfterHalt|JournalBeforeEmit",
+    ResetsAnyEpoch: "another epoch",
+    StartsAfterReset: "reset started something",
+    RearmsOnRestart: "HaltIsLatching",
+    ForgetsReservations: "limits: the venue saw",
+    CancelsOnlyWhileArmed: "CancelsAlwaysPass",
+    NeverInspects: "AssertionError",
+    AcksAtOnce: "AckMeansQuiescent",
+    KeepsPermitsGood: "OnePermitOneSend",
+    ForgetsTheUnknown: "forgotten",
+    GoesBackInTime: "mono goes back",
+}
+"""What is wrong, and the words by which the machine tells."""
 
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_seeded_bug_is_caught(bug: type[Kernel]) -> None:
-    """The machine fails on a kernel with this defect."""
+    """The machine fails on a kernel with this defect, and for the reason that it has."""
 
     class Buggy(KernelMachine):
         kernel_class = bug
 
-    with pytest.raises((AssertionError, HomeError, BaseExceptionGroup)):
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whose words are looked at below
         run_state_machine_as_test(
             Buggy,
             settings=settings(
-                max_examples=150,
+                max_examples=200,
                 stateful_step_count=40,
                 phases=[Phase.generate],
                 suppress_health_check=CHECKS,
                 report_multiple_bugs=False,
             ),
         )
+    assert re.search(BUGS[bug], "".join(traceback.format_exception(caught.value)))
+
+
+def test_machine_is_not_idle() -> None:
+    """The machine's lives do reach the venue, halts, resets and restarts; a machine that does nothing finds nothing."""
+    counts = Counter[str]()
+
+    class Counted(KernelMachine):
+        def teardown(self) -> None:
+            counts["seen"] += len(self.world.ids)
+            counts["resets"] += self.world.epoch - 1
+            counts["halts"] += len(of_kind(self.home, "halt"))
+            counts["runs"] += len(of_kind(self.home, "run"))
+            super().teardown()
+
+    run_state_machine_as_test(
+        Counted,
+        settings=settings(
+            max_examples=30, stateful_step_count=40, phases=[Phase.generate], suppress_health_check=CHECKS
+        ),
+    )
+    assert all(counts[what] > 30 for what in ("seen", "resets", "halts", "runs")), counts

@@ -213,9 +213,17 @@ class Home:
             self.require()
         problems: list[str] = []
         stopped = False
+        left: Latch | None = None
         try:
-            page = Page(self.page, self._page_says())  # whatever the latch says: engines look at the page
-            page.halt()
+            page = Page(self.page, whose := self._page_says())  # whatever the latch says: engines look at the page
+            try:
+                if page.map[0] == ARMED:  # else another's record may stand there
+                    left = cause(_armed(1, whose, _ARM, "", "", Now(ts_us=0, mono_ns=0)))
+                    page.leave(left.encode())
+            except TypeError as error:
+                problems.append(f"the cause is no text: {error}")
+            finally:
+                page.halt()
             page.map.close()
             stopped = True
         except LatchError as error:
@@ -230,9 +238,10 @@ class Home:
             durable = error.code is not HaltCode.HOME_UNREADABLE
         if latch is not None and latch.state == latches.ARMED:
             try:
-                write_latch(self.latch, cause(latch))
+                mine = left is not None and left.home == latch.home
+                write_latch(self.latch, attrs.evolve(left, epoch=latch.epoch) if left and mine else cause(latch))
                 durable = True
-            except OSError as error:
+            except (OSError, TypeError) as error:
                 problems.append(f"the latch is not yet durable: {error}")
         elif not os.path.lexists(self.latch):
             durable = False  # absent is halted; but someone may put an old one back

@@ -1,8 +1,9 @@
 """The mapped page: one byte that every process attached to a home can see at once.
 
 Byte 0 mirrors the latch: `ARMED`, or anything else for halt. Behind it stands whose page it is, so that a
-foreign file put in its place is known for what it is. Reading the byte is one memory read; setting
-it to zero needs no disk, no lock and no consent.
+foreign file put in its place is known for what it is; and then the record that a halt from outside is about
+to write into the latch, so that an engine which sees the byte before the file knows who did it, and why. Reading
+the byte is one memory read; setting it to zero needs no disk, no lock and no consent.
 
 The page is a file in the home, so whoever may write the home may also truncate it; then the next
 look at it ends the process (SIGBUS). That ends emission, too.
@@ -27,6 +28,7 @@ SIZE: Final = 4096
 _MAGIC: Final = b"interlock page 1\n"
 _HOME_AT: Final = 64
 _HOME_LENGTH: Final = 36
+_RECORD_AT: Final = 128
 
 
 class Page:
@@ -82,8 +84,21 @@ class Page:
         """Stop emission in every process, now."""
         self.map[0] = 0
 
+    def leave(self, record: bytes) -> None:
+        """Leave the latch record that is about to be written, for whoever sees the byte before the file.
+
+        One that is too long is not left; then the byte alone says halt.
+        """
+        room = SIZE - _RECORD_AT
+        self.map[_RECORD_AT:SIZE] = (record if len(record) <= room else b"").ljust(room, b"\x00")
+
+    def left(self) -> bytes:
+        """The record that was left since the page was armed; it may be half written, or none."""
+        return self.map[_RECORD_AT:SIZE].rstrip(b"\x00")
+
     def arm(self) -> None:
         """Mirror an armed latch; only after the record is durable."""
+        self.leave(b"")
         self.map[0] = ARMED
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ import attrs
 
 from interlock.breaker import latch as latches
 from interlock.breaker.home import boot_id
-from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
+from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
@@ -107,8 +107,6 @@ class Sentinel:
         seen = self._look(epoch, may_adopt=may_adopt)
         if isinstance(seen, Fault | Latched):
             self.stop()
-        if isinstance(seen, Fault):
-            self.durable = False  # not known any more
         return seen
 
     def _look(self, epoch: int, *, may_adopt: bool) -> Seen:
@@ -136,6 +134,7 @@ class Sentinel:
         try:
             found = path.lstat()
         except OSError as error:
+            self.durable = False
             message = f"{path}: gone: {error.strerror}"
             raise LatchError(HaltCode.LATCH_ABSENT, message) from error
         if self.latch_stat is not None and _identity(self.latch_stat) == _identity(found):
@@ -149,6 +148,8 @@ class Sentinel:
         mirrored = self.page is not None and self.page.map[0] == ARMED
         if latch.epoch > epoch and may_adopt and mirrored:
             return Rearmed(latch)
+        if latch.epoch <= epoch:  # an old one; a newer one may be a reset, which the next attach will take
+            self.durable = False
         return Fault(HaltCode.LATCH_REPLACED, f"{self.home.latch}: armed in epoch {latch.epoch} by nobody we know")
 
     # -- Making a halt last ------------------------------------------------------------------------
@@ -156,8 +157,8 @@ class Sentinel:
     def make_durable(self, cause: HaltCause, epoch: int, now: Now, *, may_wait: bool = False) -> HaltCause:
         """Write the latch, if it does not say HALTED already; `durable` says whether it does then.
 
-        Whoever sets only the byte is about to write the record, which says more than we could: so that
-        is left to the next heartbeat, if it ``may_wait``.
+        Whoever set only the byte is about to write the record, which says more than we could. If it was left in
+        the page we write that very one; if not, it is left to the next heartbeat, if it ``may_wait``.
 
         Returns:
             The cause; if it was someone else's doing, as that one wrote it into the latch.
@@ -172,11 +173,13 @@ class Sentinel:
             if error.code is not HaltCode.LATCH_ABSENT or not self.identity:
                 return cause  # what is wrong with the file is evidence, and it is a halt: leave it
         if latch is None or latch.state == latches.ARMED:
-            if may_wait and latch is not None and unnamed(cause):
+            left = self._left() if latch is not None and unnamed(cause) else None
+            if may_wait and latch is not None and left is None and unnamed(cause):
                 self.durable = False
                 return cause
+            epoch = max(latch.epoch if latch else 0, epoch)
             try:
-                write_latch(path, self._halted(cause, max(latch.epoch if latch else 0, epoch), now))
+                write_latch(path, attrs.evolve(left, epoch=epoch) if left else self._halted(cause, epoch, now))
                 latch, found = read_latch(path, self.identity or None)
             except (OSError, LatchError):
                 self.durable = False  # halted by the page; the next heartbeat tries again
@@ -184,6 +187,16 @@ class Sentinel:
         self.latch, self.latch_stat = latch, found
         self.durable = True
         return cause_of(latch) if unnamed(cause) else cause
+
+    def _left(self) -> Latch | None:
+        """The record that whoever set the byte is about to write into the latch, if it was left in the page."""
+        if self.page is None:
+            return None
+        try:
+            left = decode(self.page.left(), "the page")
+        except LatchError:
+            return None
+        return left if left.state == latches.HALTED and left.home == self.identity else None
 
     def _halted(self, cause: HaltCause, epoch: int, now: Now) -> Latch:
         return Latch(

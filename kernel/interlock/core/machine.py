@@ -35,6 +35,8 @@ _RUNNING: Final = Mode.RUNNING
 _HALTED: Final = Mode.HALTED
 _IS_HALTED: Final = Verdict(accepted=False, reason=Reason.HALTED)
 _BUY: Final = Side.BUY
+LONGEST_ID: Final = 64
+"""Characters of an order's or a fill's id at most."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +125,7 @@ class Machine:
         "mode",
         "notices",
         "repeats",
+        "restoring",
         "session",
         "trips_on_anomaly",
         "working",
@@ -132,6 +135,7 @@ class Machine:
         if mode is _RUNNING:
             mode = Mode.HALTED
         self.trips_on_anomaly = limits.unknown_order_trips
+        self.restoring = False
         self.gate1 = limits.gate1
         self.gate1_checks = (
             limits.gate1.max_tick_age_us,
@@ -299,8 +303,8 @@ class Machine:
     def assess(self, book: Book, *, distinct: bool) -> None:
         """Enter, leave or confirm a breach.
 
-        Only a distinct mark of the instrument that entered it confirms: what other instruments do says
-        nothing about whether that one mark was true.
+        Only a distinct mark of the instrument that entered it confirms, while anything of it is held: what
+        other instruments do says nothing about whether that one mark was true.
         """
         account = book.account
         before = account.breached
@@ -313,7 +317,8 @@ class Machine:
         if before is None:
             account.breached_by = book.name
             self.notices.append(breach_of(account, now, "entered"))
-        if distinct and account.breached_by == book.name:
+        by = self.books[account.breached_by]
+        if distinct and (by is book or not by.position):
             account.marks += 1
             if account.marks == account.confirm_marks:
                 breach = breach_of(account, now, "confirmed")
@@ -404,7 +409,7 @@ class Machine:
             Whether the order was a working one; None if nothing was booked: a fill that was seen
             before, or one that can't be read.
         """
-        named = type(fill.fill_id) is str
+        named = type(fill.fill_id) is str and 0 < len(fill.fill_id) <= LONGEST_ID  # what a record can hold whole
         fill_key = f"{fill.instrument} {fill.fill_id}"  # venues may number the fills of each instrument
         if named and fill_key in self._fills:
             return None
@@ -415,7 +420,9 @@ class Machine:
         fee = book.money(fill.fee) if book and exact else None
         sided = type(fill.side) is Side
         if not named or not sided or not book or not quantity or quantity < 0 or price is None or fee is None:
-            self._anomaly("FILL_UNREADABLE", f"fill {fill.fill_id!s:.64} of {fill.client_order_id!s:.64}")
+            # The position is not known any more, whatever the limits say of unknown orders.
+            detail = f"fill {fill.fill_id!s:.64} of {fill.client_order_id!s:.64}"
+            self._anomaly("FILL_UNREADABLE", detail, trips=not self.restoring)
             return None
         self._fills.add(fill_key)
         working = self._find(fill.client_order_id, "fill")
@@ -450,9 +457,9 @@ class Machine:
             self._anomaly("UNKNOWN_ORDER", f"{event} for {order_id!s:.64}")
         return working
 
-    def _anomaly(self, code: str, detail: str) -> None:
+    def _anomaly(self, code: str, detail: str, *, trips: bool = False) -> None:
         self.notices.append(Anomaly(code=code, detail=detail))
-        if self.trips_on_anomaly:
+        if trips or self.trips_on_anomaly:
             self.trip(HaltCode.ANOMALY, f"{code}: {detail}")
 
     def accounts(self) -> tuple[Account, ...]:

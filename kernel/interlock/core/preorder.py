@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.ledger import Working, unscaled
-from interlock.core.machine import breach_of, refusal
+from interlock.core.machine import LONGEST_ID, breach_of, refusal
 from interlock.core.modes import ARMED
 from interlock.core.presignal import Presignal
 from interlock.core.reasons import HaltCode, Reason
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Core"]
 
-_ID_LENGTH: Final = 64
 _LIMIT: Final = OrderType.LIMIT
 _MARKET: Final = OrderType.MARKET
 
@@ -121,7 +120,7 @@ def _shape(book: Book, order: Order, number: int) -> Working | Verdict:  # noqa:
     order_id = order.client_order_id
     if not (
         order_id.__class__ is str
-        and 0 < len(order_id) <= _ID_LENGTH
+        and 0 < len(order_id) <= LONGEST_ID
         and order_id.isascii()
         and order_id.isprintable()
         and " " not in order_id

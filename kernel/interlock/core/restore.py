@@ -52,11 +52,13 @@ class Restorer:
         self.heard: set[Working] = set()
         self.strange = _Strange()
         self._trips, core.trips_on_anomaly = core.trips_on_anomaly, False
+        core.restoring = True
 
     def finish(self) -> list[str]:
         """All records were played: what is still open is unknown. Returns the holes."""
         core = self.core
         core.trips_on_anomaly = self._trips
+        core.restoring = False
         for working in core.working.values():
             if working.status is Status.GRANTED:
                 working.status = Status.DONE if working in self.heard else Status.UNKNOWN
