@@ -190,12 +190,12 @@ def reset_home(path: Path, epoch: int, known_epoch: int = 0) -> Latch:
     return Home(path).reset(epoch=epoch, known_epoch=known_epoch, operator="bob", reason="looked into", now=now)
 
 
-def attach(path: Path, clock: FakeClock | None = None, **given: Any) -> Kernel:  # noqa: ANN401 - attach's own
+def attach(path: Path, clock: FakeClock | None = None, **given: Any) -> Kernel:
     """Attach to a home; durability ``process`` unless said otherwise."""
     return Kernel.attach(path, **({"operator": "ann", "durability": "process", "clock": clock} | given))
 
 
-def running(path: Path, clock: FakeClock | None = None, **given: Any) -> Kernel:  # noqa: ANN401 - attach's own
+def running(path: Path, clock: FakeClock | None = None, **given: Any) -> Kernel:
     """Attach, start, and show one good tick; the kernel must be RUNNING."""
     kernel = attach(path, clock, **given)
     verdict = kernel.start()
@@ -223,7 +223,7 @@ def quote(kernel: Kernel, bid: str = "99.5", ask: str = "100.5", age_ms: int = 0
     return Quote(instrument=NAME, ts_us=ts_us, bid=Decimal(bid), ask=Decimal(ask))
 
 
-def order(  # noqa: PLR0913
+def order(
     order_id: str,
     *,
     side: Side = Side.BUY,

@@ -31,7 +31,8 @@ with running(Path("home"), clock, run=RUN_ID, durability=sys.argv[2]) as kernel:
         clock.advance()
         kernel.consult(quote(kernel, bid=str(90 + number % 20), ask=str(91 + number % 20), age_ms=number % 7 * 300))
         name = f"o{number}"
-        kernel.submit(order(name, quantity=str(number % 12), price=str(85 + number % 30)), fails if number % 50 == 7 else venue.send)
+        send = fails if number % 50 == 7 else venue.send
+        kernel.submit(order(name, quantity=str(number % 12), price=str(85 + number % 30)), send)
         if number % 3 == 0:
             kernel.on_fill(fill(name, f"f{number}", quantity="0.1"))
         if number % 4 == 0:

@@ -56,10 +56,10 @@ def at(number: int) -> Quote:
 class Scripted:
     """A feed that does what it is told, in turn: hand out a batch, raise, or call for a batch. Then it ends."""
 
-    def __init__(self, *steps: Any) -> None:  # noqa: ANN401 - batches, errors, callables, and rubbish
+    def __init__(self, *steps: Any) -> None:
         self.steps = deque(steps)
 
-    def batches(self) -> Any:  # noqa: ANN401 - an iterator that goes on after it raised
+    def batches(self) -> Any:
         """Itself."""
         return self
 
@@ -67,7 +67,7 @@ class Scripted:
         """Itself."""
         return self
 
-    async def __anext__(self) -> Any:  # noqa: ANN401
+    async def __anext__(self) -> Any:
         """The next step."""
         if not self.steps:
             raise StopAsyncIteration
@@ -145,15 +145,15 @@ Driver = "Callable[[Engine], Awaitable[None]]"
 def play(  # noqa: PLR0913
     path: Path,
     *,
-    feed: Any,  # noqa: ANN401 - also what is none
-    strategy: Any = None,  # noqa: ANN401 - likewise
-    gateway: Any = None,  # noqa: ANN401 - likewise; one that is called makes the gateway inside the loop
+    feed: Any,
+    strategy: Any = None,
+    gateway: Any = None,
     drive: Driver | None = None,
     clock: FakeClock | None = None,
     limits: str = LIMITS,
     also: Status = Status.VERIFIED,
     durability: str = "process",
-    **engine: Any,  # noqa: ANN401 - the engine's own
+    **engine: Any,
 ) -> Ended:
     """Run an engine to its end on a home, and have the journal checked. Without a clock the ticks are it.
 
@@ -348,7 +348,7 @@ def test_orders_before_the_error_were_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rubbish", [None, 7, object()], ids=repr)
-def test_strategy_that_returns_no_orders_at_all_is_an_error(tmp_path: Path, rubbish: Any) -> None:  # noqa: ANN401
+def test_strategy_that_returns_no_orders_at_all_is_an_error(tmp_path: Path, rubbish: Any) -> None:
     """What cannot be gone through is an error of the strategy, like one that it raised."""
     ended = play(tmp_path / "home", feed=Scripted([at(n) for n in range(1, 9)]), strategy=Wants(lambda _: rubbish))
 
@@ -459,7 +459,7 @@ def test_feed_that_cannot_even_begin_halts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rubbish", [None, 7], ids=repr)
-def test_batches_that_are_none_are_errors(tmp_path: Path, rubbish: Any) -> None:  # noqa: ANN401
+def test_batches_that_are_none_are_errors(tmp_path: Path, rubbish: Any) -> None:
     """What a feed hands out in place of a batch is an error of the feed."""
     ended = play(tmp_path / "home", feed=Scripted([at(1)], rubbish, rubbish, [at(2)], rubbish, rubbish, rubbish))
 
@@ -469,7 +469,7 @@ def test_batches_that_are_none_are_errors(tmp_path: Path, rubbish: Any) -> None:
 
 
 @pytest.mark.parametrize("clocked", [False, True], ids=["replay", "live"])
-def test_ticks_that_are_none_are_blocked(tmp_path: Path, clocked: bool) -> None:  # noqa: FBT001
+def test_ticks_that_are_none_are_blocked(tmp_path: Path, clocked: bool) -> None:
     """Rubbish in place of a tick is never shown to the strategy, and the good tick behind it is."""
     clock = FakeClock() if clocked else None
     strategy = Wants(one_each)
@@ -595,7 +595,7 @@ def test_replay_beats_on_the_time_of_its_ticks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("clocked", [False, True], ids=["replay", "live"])
-def test_halt_from_outside_is_seen_while_the_feed_is_silent(tmp_path: Path, clocked: bool) -> None:  # noqa: FBT001
+def test_halt_from_outside_is_seen_while_the_feed_is_silent(tmp_path: Path, clocked: bool) -> None:
     """With no tick coming in at all, the heartbeat sees another's halt, lets go, and so confirms it."""
     home = tmp_path / "home"
     quiet = []

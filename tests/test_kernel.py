@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +47,9 @@ from .helpers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from interlock import Verdict
 
 DURABILITIES = ("disk", "process")
@@ -636,7 +637,7 @@ def test_async_cancel_passes_while_halted(home: Path) -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("broken", [False, True], ids=["journal", "no-journal"])
-def test_cancels_always_pass(home: Path, mode: Mode, broken: bool) -> None:  # noqa: FBT001
+def test_cancels_always_pass(home: Path, mode: Mode, broken: bool) -> None:
     """A cancel reaches the venue in every mode, with or without a journal."""
     kernel = attach(home, durability="disk")
     if mode is Mode.RUNNING:
@@ -895,7 +896,7 @@ def test_permit_of_an_old_epoch_is_void_in_the_next(home: Path) -> None:
 
 
 @pytest.mark.parametrize("started", [False, True], ids=["idle", "halted-by-us"])
-def test_reset_by_another_process_is_adopted_to_idle(home: Path, started: bool) -> None:  # noqa: FBT001
+def test_reset_by_another_process_is_adopted_to_idle(home: Path, started: bool) -> None:
     """A halt and reset made by another process leave an attached kernel IDLE, never RUNNING, in the new epoch."""
     script = "import sys; from tests.helpers import *; halt_home(sys.argv[1]); reset_home(sys.argv[1], 1)"
     with attach(home) as kernel:
@@ -1130,7 +1131,8 @@ venue = RecordingVenue()
 ready, go = os.pipe(), os.pipe()
 child = os.fork()
 if child == 0:
-    said = [kernel.submit(order("child"), venue.send).reason, kernel.consult(quote(kernel)).reason, kernel.start().reason]
+    said = [kernel.submit(order("child"), venue.send).reason, kernel.consult(quote(kernel)).reason]
+    said.append(kernel.start().reason)
     assert kernel.cancel(cancel("x"), venue.cancel) == "gone x"
     kernel.heartbeat()
     kernel.close()

@@ -243,7 +243,7 @@ def test_kill_needs_no_poll(home: Path) -> None:
         assert len(venue.seen) == 50
 
 
-class Bomb(str):  # noqa: FURB189 - it must pass for a str
+class Bomb(str):
     """A value that raises as soon as it is compared or looked up."""
 
     __slots__ = ()
@@ -260,7 +260,7 @@ class Bomb(str):  # noqa: FURB189 - it must pass for a str
 
 
 def test_check_that_raises_refuses(home: Path) -> None:
-    """freqtrade's wrapper says yes when the callback raises: here a raising check is a refusal, and an anomaly."""
+    """The wrapper of freqtrade says yes when its callback raises: here that is a refusal, and an anomaly."""
     with running(home) as kernel:
         venue = RecordingVenue()
         verdict = kernel.submit(order("a", instrument=Bomb("XYZ")), venue.send)
@@ -281,7 +281,7 @@ def test_gate_one_that_raises_refuses(home: Path) -> None:
 
 
 def test_restart_does_not_trade_again(home: Path) -> None:
-    """freqtrade forgets stop-buy over a restart: here a restart, and a restart of that, stay halted."""
+    """The peer freqtrade forgets stop-buy over a restart: here a restart, and a restart of that, stay halted."""
     with running(home) as kernel:
         kernel.halt("enough")
     for _ in range(3):
@@ -294,7 +294,7 @@ def test_restart_does_not_trade_again(home: Path) -> None:
 
 
 def test_exception_in_one_handler_ends_nothing(home: Path) -> None:
-    """vnpy's event engine dies with one handler: here a send that raises leaves the gates and later orders alone."""
+    """The event engine of vnpy dies with one handler: here a send that raises leaves gates and later orders alone."""
     with running(home) as kernel:
         venue = RecordingVenue()
 
@@ -311,7 +311,7 @@ def test_exception_in_one_handler_ends_nothing(home: Path) -> None:
 
 
 def test_quotes_pass_the_same_gates(home: Path) -> None:
-    """vnpy's risk rules skip quotes: here there is one way out, and two-sided quoting is two orders through it."""
+    """The risk rules of vnpy skip quotes: here there is one way out, and two-sided quoting is two orders through it."""
     with running(home) as kernel:
         venue = RecordingVenue()
         both = [order("bid", price="99"), order("ask", side=Side.SELL, price="101", quantity="11")]

@@ -39,8 +39,8 @@ def _targets(timings: Sequence[Timing], rates: Sequence[Rate]) -> list[str]:
             denial = find("nautilus", "deny", account, known)
             if denial and halted:
                 said.append(
-                    f"refusal when HALTED: {halted / denial:.2f} times nautilus' denial ({account} account, order {known}) "
-                    "(to reach: 0.2)"
+                    f"refusal when HALTED: {halted / denial:.2f} times nautilus' denial "
+                    f"({account} account, order {known}) (to reach: 0.2)"
                 )
     said += [f"whole loop: {rate.ticks_per_s:,.0f} ticks/s, {rate.name} (to reach: 100,000)" for rate in rates]
     return said
@@ -65,7 +65,9 @@ def main() -> None:
         timings.append(halting(directory, 20 if options.short else 200))
         if options.quotes is not None:
             for strategy in ("observe", "every-nth", "every-tick"):
-                rates.append(whole_loop(directory, options.quotes, strategy, rounds=1 if options.short else plan.rounds))
+                rates.append(
+                    whole_loop(directory, options.quotes, strategy, rounds=1 if options.short else plan.rounds)
+                )
         notes += memory(directory, (1_000, 10_000) if options.short else (100_000, 1_000_000))
     ours = list(rates)
     if not options.only_ours:

@@ -114,9 +114,7 @@ def clock_overhead_ns(samples: int = _OVERHEAD_SAMPLES) -> int:
     return sorted(took)[samples // 2]
 
 
-def per_call_ns(
-    fn: Callable[[], object], n: int, warmup: int, rounds: int, *, name: str = ""
-) -> Timing:
+def per_call_ns(fn: Callable[[], object], n: int, warmup: int, rounds: int, *, name: str = "") -> Timing:
     """Time ``fn()`` call by call.
 
     Args:
@@ -216,9 +214,7 @@ def render(timings: Sequence[Timing], rates: Sequence[Rate] = (), notes: Sequenc
     return "\n\n".join(blocks) + "\n"
 
 
-def as_json(
-    timings: Sequence[Timing], rates: Sequence[Rate] = (), notes: Sequence[str] = ()
-) -> str:
+def as_json(timings: Sequence[Timing], rates: Sequence[Rate] = (), notes: Sequence[str] = ()) -> str:
     """Give the same results as one JSON object; shapes are the attrs fields."""
     return json.dumps(
         {
@@ -268,9 +264,7 @@ def _time_calls(fn: Callable[[], object], n: int) -> array[int]:
     return took
 
 
-def _time_items(
-    fn: Callable[[T], object], items: Sequence[T], after: Callable[[T], object] | None
-) -> array[int]:
+def _time_items(fn: Callable[[T], object], items: Sequence[T], after: Callable[[T], object] | None) -> array[int]:
     took = array("q", bytes(8 * len(items)))
     clock = perf_counter_ns
     for i, item in enumerate(items):

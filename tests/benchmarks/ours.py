@@ -8,7 +8,6 @@ venue says that the order is over, so that the working set stays what it is in l
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import tracemalloc
 import uuid
@@ -229,7 +228,7 @@ def memory(directory: Path, counts: Sequence[int]) -> list[str]:
         engine = asyncio.run(_loop(home, market, "every-tick"))
         held, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        size = sum(os.path.getsize(path) for path in (home / "journal").iterdir())
+        size = sum(path.stat().st_size for path in (home / "journal").iterdir())
         notes.append(
             f"memory: {count:>9,} ticks, {engine.report.orders_sent:,} orders: "
             f"{held / 1e6:.1f} MB held, {peak / 1e6:.1f} MB at most; journal {size / 1e6:.0f} MB"

@@ -473,9 +473,7 @@ def naive_loop(quotes: Path, directory: Path, *, rounds: int = 3, guarded: bool 
     require(_lines(path) == (due * rounds if guarded else 0), "log lines are missing")
     ticks, orders, elapsed_ns = sorted(runs, key=operator.itemgetter(2))[len(runs) // 2]
     what = "flag + logging" if guarded else "no flag, no logging"
-    return Rate(
-        name=f"naive asyncio loop, {what}", ticks=ticks, orders=orders, elapsed_ns=elapsed_ns
-    )
+    return Rate(name=f"naive asyncio loop, {what}", ticks=ticks, orders=orders, elapsed_ns=elapsed_ns)
 
 
 def _rows(quotes: Path) -> int:
@@ -518,10 +516,7 @@ def measure_peers(plan: Plan, quotes: Path | None) -> tuple[list[Timing], list[R
         if quotes is None:
             notes.append(f"naive loop: not measured, no {_QUOTES} found (give --quotes)")
         else:
-            rates += [
-                naive_loop(quotes, directory, rounds=plan.rounds, guarded=guarded)
-                for guarded in (True, False)
-            ]
+            rates += [naive_loop(quotes, directory, rounds=plan.rounds, guarded=guarded) for guarded in (True, False)]
             notes.append(f"naive loop: {quotes.name}, gunzip and parse included")
     return timings, rates, notes
 

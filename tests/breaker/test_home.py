@@ -6,18 +6,10 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-
-from interlock import HaltCode, HomeError, Kernel, LimitsError, Mode, Reason
-from interlock.breaker.home import Home, Now
-from interlock.breaker.latch import LatchError, read_latch
-from interlock.breaker.page import Page
-from interlock.breaker.segment import segments
-from interlock.core.modes import ARMED
-from interlock.journal.verify import Status
 from tests.helpers import (
     HOME_ID,
     LIMITS,
@@ -40,6 +32,17 @@ from tests.helpers import (
     sound,
     verified,
 )
+
+from interlock import HaltCode, HomeError, Kernel, LimitsError, Mode, Reason
+from interlock.breaker.home import Home, Now
+from interlock.breaker.latch import LatchError, read_latch
+from interlock.breaker.page import Page
+from interlock.breaker.segment import segments
+from interlock.core.modes import ARMED
+from interlock.journal.verify import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NOW = Now(ts_us=UTC_US, mono_ns=0)
 
@@ -240,7 +243,7 @@ def _copy(name: str) -> Callable[[Path, Path], None]:
         shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
         if path.is_dir():
             path.rename(path.with_name(f"{path.name}.old"))
-        os.replace(copy, path)
+        copy.replace(path)
 
     return act
 
@@ -268,13 +271,13 @@ def _latch_of_epoch(epoch: int) -> Callable[[Path, Path], None]:
         for now in range(1, epoch):
             halt_home(path)
             reset_home(path, now)
-        os.replace(path / "latch.json", home / "latch.json")
+        (path / "latch.json").replace(home / "latch.json")
 
     return act
 
 
 def _foreign_latch(home: Path, scratch: Path) -> None:
-    os.replace(arm(scratch / "other", home=OTHER_ID).latch, home / "latch.json")
+    arm(scratch / "other", home=OTHER_ID).latch.replace(home / "latch.json")
 
 
 def _overwritten_latch(home: Path, _: Path) -> None:
@@ -341,9 +344,7 @@ LOSSES: dict[str, Callable[[Path, Path], None]] = {
 
 @pytest.mark.parametrize("durability", ["disk", "process"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_loss_while_running_halts_by_the_next_heartbeat(
-    home: Path, tmp_path: Path, loss: str, durability: str
-) -> None:
+def test_loss_while_running_halts_by_the_next_heartbeat(home: Path, tmp_path: Path, loss: str, durability: str) -> None:
     """Whatever is lost or replaced while RUNNING, one heartbeat later nothing is permitted, here or by an attach."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -434,7 +435,7 @@ def test_latch_of_an_old_backup_after_a_reset(home: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("page", [False, True], ids=["latch", "latch-and-page"])
-def test_latch_of_a_backup_after_a_halt(home: Path, tmp_path: Path, page: bool) -> None:  # noqa: FBT001
+def test_latch_of_a_backup_after_a_halt(home: Path, tmp_path: Path, page: bool) -> None:
     """An armed latch restored over a halt, with or without its page, does not arm the home again."""
     for name in ("latch.json", "page"):
         shutil.copy2(home / name, tmp_path / name)
@@ -466,7 +467,7 @@ def test_halted_twice_over_a_restore(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attached", [True, False])
-def test_epoch_never_goes_back(home: Path, tmp_path: Path, attached: bool) -> None:  # noqa: FBT001
+def test_epoch_never_goes_back(home: Path, tmp_path: Path, attached: bool) -> None:
     """After an old latch was restored, the reset names the journal's epoch, and the next one is new."""
     shutil.copy2(home / "latch.json", tmp_path / "latch.json")
     kernel = running(home)
@@ -496,13 +497,13 @@ def test_epoch_never_goes_back(home: Path, tmp_path: Path, attached: bool) -> No
 def mounted(path: Path, *options: str) -> Iterator[Path]:
     """A file system of its own; skips where that may not be mounted."""
     path.mkdir()
-    done = subprocess.run(["mount", *options, str(path)], capture_output=True, text=True, check=False)  # noqa: S607
+    done = subprocess.run(["mount", *options, str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no mount here: {done.stderr.strip()}")
     try:
         yield path
     finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)  # noqa: S607
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def _fill(path: Path) -> None:
@@ -538,9 +539,9 @@ def test_full_disk_while_running(tmp_path: Path, durability: str) -> None:
         assert (report.confirmed, report.recorded) == (True, False)
         kernel.close()
         assert {record["id"] for record in of_kind(home, "permit")} >= set(accepted)
-        with pytest.raises(HomeError) if durability == "process" else contextlib.suppress(HomeError):
-            with attach(home, durability=durability) as again:
-                permits_nothing(again)
+        refused = pytest.raises(HomeError) if durability == "process" else contextlib.suppress(HomeError)
+        with refused, attach(home, durability=durability) as again:
+            permits_nothing(again)
         (disk / "ballast").unlink()
         with attach(home, durability=durability) as again:
             permits_nothing(again)
@@ -560,7 +561,7 @@ def test_read_only_disk(tmp_path: Path) -> None:
     """On a read-only file system nothing can be attached, halted durably or reset, each with a clear error."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "none") as disk:
         home = arm(disk / "home").path
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)  # noqa: S607
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(HomeError, match="Read-only"):
             attach(home)
         found = halt_home(home)
@@ -577,8 +578,8 @@ def test_unmounted_while_running(tmp_path: Path) -> None:
     """A home whose file system is taken away while RUNNING is HALTED by the next heartbeat."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "none") as disk:
         kernel = running(arm(disk / "home").path)
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
-        subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=True)  # noqa: S607
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=True)
         kernel.heartbeat()
         permits_nothing(kernel)
         kernel.close()
@@ -622,7 +623,7 @@ def test_segment_that_is_full_from_the_start(home: Path) -> None:
     path.unlink()
     path.symlink_to("/dev/full")
     for durability in ("disk", "process"):
-        with pytest.raises(HomeError, match="full|journal"):
+        with pytest.raises(HomeError, match=r"full|journal"):
             attach(home, durability=durability)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,13 +11,14 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.helpers import HOME_ID, OTHER_ID, FakeClock, arm, attach
 
 from interlock import HaltCode, Mode
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_durably, write_latch
-from tests.helpers import HOME_ID, OTHER_ID, FakeClock, arm, attach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 ARMED = Latch(
     state="ARMED",
@@ -83,8 +84,6 @@ def test_noise_is_told(data: bytes) -> None:
 
 def _forged(**changes: object) -> bytes:
     """A record with a right checksum, whatever stands in it."""
-    from hashlib import sha256  # noqa: PLC0415 - the one place that forges
-
     body = {"v": 1, **attrs.asdict(ARMED), **changes}
     return orjson.dumps({**body, "sum": sha256(orjson.dumps(body)).hexdigest()}) + b"\n"
 
@@ -267,7 +266,7 @@ def test_every_corrupted_latch_halts_at_attach(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("oddity", ODDITIES)
 def test_odd_latch_halts_at_attach(tmp_path: Path, oddity: str) -> None:
-    """Whatever stands in the latch's place at attach, the kernel is HALTED; and a symlink to an armed one is no latch."""
+    """Whatever stands in the latch's place at attach, the kernel is HALTED, also if a symlink leads to an armed one."""
     home = arm(tmp_path / "home")
     home.latch.unlink()
     ODDITIES[oddity][0](home.latch)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.helpers import arm, attach, halt_home, python, reset_home, running
 
 from interlock import HomeError
 from interlock.breaker.lock import FileLock
-from tests.helpers import arm, attach, halt_home, python, reset_home, running
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.helpers import HOME_ID, OTHER_ID, RecordingVenue, arm, attach, order, run_python, running
 
 from interlock import HaltCode, Mode, Reason
 from interlock.breaker.latch import LatchError
 from interlock.breaker.page import Page
 from interlock.core.modes import ARMED
-from tests.helpers import HOME_ID, OTHER_ID, RecordingVenue, arm, attach, order, run_python, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -307,7 +307,7 @@ AWKWARD_NUMBERS: Final = st.sampled_from([
 class Hostile:
     """Raises whatever is done to it, even when it is printed."""
 
-    def _raise(self, *_: object) -> Any:  # noqa: ANN401 - any type is the point
+    def _raise(self, *_: object) -> Any:
         raise HostileError
 
     __str__ = __repr__ = __eq__ = __lt__ = __gt__ = _raise

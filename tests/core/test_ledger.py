@@ -50,7 +50,7 @@ from interlock.core.values import Fill, Side
 
 
 @settings(max_examples=500)
-@given(value=st.decimals() | AWKWARD_NUMBERS | st.decimals(-10**6, 10**6, places=5), digits=st.integers(0, 30))
+@given(value=st.decimals() | AWKWARD_NUMBERS | st.decimals(-(10**6), 10**6, places=5), digits=st.integers(0, 30))
 @example(value=D("1." + "0" * 200), digits=3)
 @example(value=D("1E-1000000000"), digits=3)
 @example(value=D("9" * 26), digits=30)
@@ -111,9 +111,7 @@ MULTIPLIERS = {NAME: Fraction(1), OTHER: Fraction(50), EURO: Fraction(1, 10)}
 STEPS = {NAME: (D("0.005"), D("0.1")), OTHER: (D("0.0001"), D(1)), EURO: (D("0.00001"), D("0.01"))}
 CURRENCIES = {NAME: "USD", OTHER: "USD", EURO: "EUR"}
 RICH: dict[str, object] = {
-    f"loss__{name}__{key}": 10**15
-    for name in ("USD", "EUR")
-    for key in ("max_session_loss", "max_drawdown")
+    f"loss__{name}__{key}": 10**15 for name in ("USD", "EUR") for key in ("max_session_loss", "max_drawdown")
 }
 
 
@@ -488,4 +486,3 @@ def test_reservations_are_what_is_working(acts: list[Any], *, trips: bool) -> No
             assert min(exposure(book)[2:]) >= 0
         flying = {w.number for w in handed if w.status is Status.SENDING}
         assert flying <= set(core.in_flight)
-

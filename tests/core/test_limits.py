@@ -94,9 +94,7 @@ def test_file_is_read_exactly() -> None:
         repeat_trip_after=6,
         remember_ids=1_000,
     )
-    assert found.loss["USD"] == LossLimits(
-        max_session_loss=D(1_000), max_drawdown=D(600), confirm_marks=3
-    )
+    assert found.loss["USD"] == LossLimits(max_session_loss=D(1_000), max_drawdown=D(600), confirm_marks=3)
     instrument, bounds = found.instruments[OTHER]
     assert (instrument.name, instrument.currency) == (OTHER, "USD")
     assert (instrument.tick_size, instrument.lot_size, instrument.multiplier) == (D("0.01"), 1, 50)
@@ -298,7 +296,7 @@ def test_limits_that_load_make_a_core(path: str, number: Decimal) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, [], "limits", 1])
-def test_file_must_be_a_table(wrong: Any) -> None:  # noqa: ANN401 - any type is the point
+def test_file_must_be_a_table(wrong: Any) -> None:
     """What is no table at all is an error that names the file."""
     with pytest.raises(LimitsError, match=r"limits\.toml: expected a table"):
         Limits.from_mapping(wrong, FILE)

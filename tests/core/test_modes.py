@@ -45,9 +45,7 @@ DESIGN = {
 # The table
 
 
-@pytest.mark.parametrize(
-    ("mode", "trigger"), list(itertools.product(Mode, Trigger))
-)
+@pytest.mark.parametrize(("mode", "trigger"), list(itertools.product(Mode, Trigger)))
 def test_every_pair_goes_where_the_design_says(mode: Mode, trigger: Trigger) -> None:
     """Each of the twelve pairs of mode and trigger leads to its one mode, or nowhere."""
     assert NEXT.get((mode, trigger)) is DESIGN.get((mode, trigger))
@@ -119,7 +117,7 @@ WRONG_TABLES = [
     ("table", "said"),
     [pytest.param(table, said, id=name) for name, table, said in WRONG_TABLES],
 )
-def test_wrong_table_is_refused(table: Any, said: str) -> None:  # noqa: ANN401 - any type is the point
+def test_wrong_table_is_refused(table: Any, said: str) -> None:
     """A table that is wrong in any way is refused, and the message says in which."""
     with pytest.raises(ValueError, match=re.escape(said)):
         freeze(table)
@@ -136,13 +134,11 @@ def test_halting_has_no_hole(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("hidden", ["conditions", "unless", "before", "after", "prepare"])
-def test_hidden_guard_or_callback_is_refused(
-    monkeypatch: pytest.MonkeyPatch, hidden: str
-) -> None:
+def test_hidden_guard_or_callback_is_refused(monkeypatch: pytest.MonkeyPatch, hidden: str) -> None:
     """A machine that comes back from the library with a guard or a callback is refused."""
 
     class Hiding(Machine):  # type: ignore[misc] # the library is not typed
-        def __init__(self, *, transitions: list[list[str]], **rest: Any) -> None:  # noqa: ANN401 - any type is the point
+        def __init__(self, *, transitions: list[list[str]], **rest: Any) -> None:
             first, *others = transitions
             words = dict(zip(("trigger", "source", "dest"), first, strict=True))
             super().__init__(transitions=[words | {hidden: "state"}, *others], **rest)

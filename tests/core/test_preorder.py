@@ -336,9 +336,7 @@ EXCLUDED = {
 
 
 @pytest.mark.parametrize(("violation", "reason", "limit", "value"), CHECKS)
-def test_check_refuses_alone(
-    violation: Violation, reason: Reason, limit: str | None, value: str | None
-) -> None:
+def test_check_refuses_alone(violation: Violation, reason: Reason, limit: str | None, value: str | None) -> None:
     """An order that violates one check is refused by it, with the limit and what was held against it."""
     scene = Scene()
     violation(scene)
@@ -435,9 +433,7 @@ def test_reference_boundary() -> None:
 
 
 @pytest.mark.parametrize("side", Side)
-@pytest.mark.parametrize(
-    ("price", "passes"), [("98", True), ("97.5", False), ("102", True), ("102.5", False)]
-)
+@pytest.mark.parametrize(("price", "passes"), [("98", True), ("97.5", False), ("102", True), ("102.5", False)])
 def test_collar_has_two_sides(side: Side, price: str, *, passes: bool) -> None:
     """A price exactly at the collar passes, one tick further is refused, above and below, for both sides."""
     decided = decide(running(), order(side=side, price=D(price)))
@@ -583,9 +579,7 @@ def test_exit_that_is_over_gives_its_room_back() -> None:
 # Limits that are not set, orders that are none
 
 
-@pytest.mark.parametrize(
-    "key", ["collar_bps", "max_quantity", "max_notional", "max_position", "max_open_orders"]
-)
+@pytest.mark.parametrize("key", ["collar_bps", "max_quantity", "max_notional", "max_position", "max_open_orders"])
 def test_unset_bound_refuses(key: str) -> None:
     """A bound that is not set refuses every order of its instrument, by name, and of no other."""
     core = running(f"instruments.{NAME}.{key}")
@@ -610,9 +604,7 @@ def test_unset_flow_refuses() -> None:
     assert started().gate2 is not None
 
 
-IDS = st.one_of(
-    st.text(max_size=70), st.from_regex(r"\A[!-~]{1,64}\Z"), st.from_regex(r"\A[!-~]{64,66}\Z")
-)
+IDS = st.one_of(st.text(max_size=70), st.from_regex(r"\A[!-~]{1,64}\Z"), st.from_regex(r"\A[!-~]{64,66}\Z"))
 
 
 @given(order_id=IDS)
@@ -640,7 +632,7 @@ def test_awkward_number_is_refused(field: str, number: Decimal) -> None:
 
 @pytest.mark.parametrize("field", ["quantity", "price"])
 @pytest.mark.parametrize("number", [1.0, 100.0, float("nan"), 1, "1", True, Fraction(1)])
-def test_number_that_is_no_decimal_is_refused(field: str, number: Any) -> None:  # noqa: ANN401 - any type is the point
+def test_number_that_is_no_decimal_is_refused(field: str, number: Any) -> None:
     """A float, or anything but a Decimal, is refused, though its value may be right."""
     assert refused(running(), order(**{field: number})).reason is Reason.MALFORMED
 
@@ -785,9 +777,7 @@ def test_recent_remembers_the_last(keep: int, acts: list[tuple[int, bool]]) -> N
 @given(
     per_second=st.integers(1, 50),
     burst=st.integers(1, 5),
-    acts=st.lists(
-        st.tuples(st.integers(-2 * NS, 2 * NS) | st.integers(0, 3), st.integers(0, 4)), max_size=40
-    ),
+    acts=st.lists(st.tuples(st.integers(-2 * NS, 2 * NS) | st.integers(0, 3), st.integers(0, 4)), max_size=40),
 )
 def test_bucket_is_exact(per_second: int, burst: int, acts: list[tuple[int, int]]) -> None:
     """The bucket agrees with one in fractions: refilled by time that has passed, never by time that goes back."""
@@ -923,9 +913,7 @@ def test_order_that_was_refused_before_is_no_repeat() -> None:
 
 @settings(deadline=None)
 @given(
-    acts=st.lists(
-        st.tuples(st.integers(0, 40), st.integers(0, 2)), min_size=1, max_size=60
-    ),
+    acts=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), min_size=1, max_size=60),
     enough=st.integers(1, 4),
     more=st.integers(1, 4),
 )
@@ -1162,7 +1150,7 @@ class Market:
         self.workings: dict[str, Working] = {}
         self.count = itertools.count()
 
-    def submit(self, side: Side, tenths: int, exits: bool, kind: str) -> None:  # noqa: FBT001 - one value of a drawn tuple
+    def submit(self, side: Side, tenths: int, exits: bool, kind: str) -> None:
         """Hand over an order, and let the oracle say what it may do if it was granted."""
         name = f"o{next(self.count)}"
         make = market if kind == "market" else order
@@ -1264,9 +1252,7 @@ def test_breach_names_its_numbers() -> None:
     core = running(loss__USD__max_session_loss=20)
     core.on_fill(fill("foreign", "f1", quantity=D(10), price=D("102.5"), fee=D("0.25")))
     notice = core.notices[-1]
-    assert notice == Breach(
-        currency="USD", limit=Reason.SESSION_LOSS, bound="20", value="25.25", state="entered"
-    )
+    assert notice == Breach(currency="USD", limit=Reason.SESSION_LOSS, bound="20", value="25.25", state="entered")
 
 
 def test_gate_2_has_no_switch() -> None:

@@ -296,7 +296,7 @@ def test_awkward_price_is_refused(field: str, number: Decimal) -> None:
 
 
 @pytest.mark.parametrize("price", [0.5, 100.0, float("nan"), 100, "100", None, True])
-def test_price_that_is_no_decimal_is_refused(price: Any) -> None:  # noqa: ANN401 - any type is the point
+def test_price_that_is_no_decimal_is_refused(price: Any) -> None:
     """A float, or anything but a Decimal, is refused, though it may look right."""
     for tick in (quote(bid=price), quote(ask=price), trade(price=price)):
         core = started()
@@ -306,7 +306,7 @@ def test_price_that_is_no_decimal_is_refused(price: Any) -> None:  # noqa: ANN40
 
 
 @pytest.mark.parametrize("number", [1.0, True, "7", D(7), float("nan"), Hostile()])
-def test_times_and_numbers_are_whole(number: Any) -> None:  # noqa: ANN401 - any type is the point
+def test_times_and_numbers_are_whole(number: Any) -> None:
     """A time or a feed's number that is not a whole number is refused, even for the first tick."""
     core = started()
     assert not consult(core, quote(ts_us=number))

@@ -152,8 +152,7 @@ class Live:
         """Return where each working order stands once the process has died."""
         return {
             name: Status.UNKNOWN
-            if working.status is Status.GRANTED
-            or (working.status is Status.SENDING and working not in self.heard)
+            if working.status is Status.GRANTED or (working.status is Status.SENDING and working not in self.heard)
             else Status.DONE
             if working.status is Status.SENDING
             else working.status
@@ -260,9 +259,7 @@ def test_restoring_again_changes_nothing(acts: list[Any], times: int) -> None:
     for _ in range(times):
         again = live.restored()
         assert statuses(again) == statuses(first)
-        assert [exposure(book) for book in again.books.values()] == [
-            exposure(book) for book in first.books.values()
-        ]
+        assert [exposure(book) for book in again.books.values()] == [exposure(book) for book in first.books.values()]
 
 
 @settings(max_examples=100, deadline=None)
@@ -278,9 +275,7 @@ def test_torn_end_counts_as_if_it_stood_there(acts: list[Any], cut: int) -> None
     for carried in (salvaged, twice):
         core = live.restored(after=[*head, {"kind": "run"}, {"kind": "recover"}, *carried])
         assert statuses(core) == statuses(straight)
-        assert [exposure(book) for book in core.books.values()] == [
-            exposure(book) for book in straight.books.values()
-        ]
+        assert [exposure(book) for book in core.books.values()] == [exposure(book) for book in straight.books.values()]
 
 
 # ---------------------------------------------------------------------------

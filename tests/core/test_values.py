@@ -87,7 +87,7 @@ def test_permit_cannot_be_subclassed() -> None:
         lambda permit: permit.__reduce_ex__(4),
     ],
 )
-def test_permit_cannot_be_copied(duplicate: Any) -> None:  # noqa: ANN401 - any type is the point
+def test_permit_cannot_be_copied(duplicate: Any) -> None:
     """No way of copying or pickling gives a second permit, and none uses up the first."""
     permit = grant(ORDER, 1, 1)
     with pytest.raises(PermitError, match="cannot be copied"):
@@ -150,7 +150,7 @@ def test_permit_error_is_misuse() -> None:
 
 
 @pytest.mark.parametrize("value", FROZEN, ids=lambda value: type(value).__name__)
-def test_value_is_frozen(value: Any) -> None:  # noqa: ANN401 - any type is the point
+def test_value_is_frozen(value: Any) -> None:
     """No field of a value can be set, deleted or added, and it can be a key."""
     for field in attrs.fields(type(value)):
         before = getattr(value, field.name)
@@ -165,7 +165,7 @@ def test_value_is_frozen(value: Any) -> None:  # noqa: ANN401 - any type is the 
 
 
 @pytest.mark.parametrize("value", FROZEN, ids=lambda value: type(value).__name__)
-def test_value_is_keyword_only(value: Any) -> None:  # noqa: ANN401 - any type is the point
+def test_value_is_keyword_only(value: Any) -> None:
     """A value of many fields cannot be made by position, where two could be mixed up."""
     fields = [getattr(value, field.name) for field in attrs.fields(type(value))]
     with pytest.raises(TypeError):

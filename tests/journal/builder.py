@@ -147,14 +147,14 @@ class Book:
         self.records: list[Json] = []
         self.mono = 0
 
-    def put(self, kind: str, **fields: Any) -> Self:  # noqa: ANN401 - the fields of any kind
+    def put(self, kind: str, **fields: Any) -> Self:
         """Append a record, a microsecond after the last."""
         self.mono = 0 if kind in {"run", "rebase"} else self.mono + 1000
         self.mono = fields.pop("mono", self.mono)
         self.records.append(record(kind, mono=self.mono, **fields))
         return self
 
-    def salvage(self, kind: str, **fields: Any) -> Self:  # noqa: ANN401 - the fields of any kind
+    def salvage(self, kind: str, **fields: Any) -> Self:
         """Append a salvaged record; it needs its `seq`."""
         return self.put("salvage", record=record(kind, **fields))
 

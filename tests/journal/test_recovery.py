@@ -9,12 +9,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-
-from interlock import Mode
-from interlock.breaker.home import Home
-from interlock.breaker.segment import segments
-from interlock.journal.recovery import Recovery
-from interlock.journal.verify import Status, verify
 from tests.helpers import (
     MS,
     UTC_US,
@@ -31,6 +25,12 @@ from tests.helpers import (
     sound,
 )
 
+from interlock import Mode
+from interlock.breaker.home import Home
+from interlock.breaker.segment import segments
+from interlock.journal.recovery import Recovery
+from interlock.journal.verify import Status, verify
+
 from .builder import record
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def ram(tmp_path: Path) -> Iterator[Path]:
     """Return a directory in memory, where there is one: thousands of homes are opened in it."""
-    memory = Path("/dev/shm")  # noqa: S108
+    memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as place:
         yield Path(place)
 
@@ -238,7 +238,10 @@ def test_object_that_is_no_record_is_damage(given: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"\n", b"[]\n", b"null\n", b"\xff\n", b'{"v":1}\n', b"[" * 300 + b"]" * 300 + b"\n", b"[" * 5000, b"9" * 5000 + b"\n"],
+    [
+        *(b"\n", b"[]\n", b"null\n", b"\xff\n", b'{"v":1}\n'),
+        *(b"[" * 300 + b"]" * 300 + b"\n", b"[" * 5000, b"9" * 5000 + b"\n"),
+    ],
     ids=["empty", "list", "null", "binary", "no-seq", "deep", "deeper", "huge"],
 )
 def test_noise_is_torn(line: bytes) -> None:

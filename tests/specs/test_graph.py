@@ -31,9 +31,9 @@ from interlock.testing.explorer import (
 
 KERNEL = Path(__file__).resolve().parents[2] / "specs" / "kernel" / "Kernel.tla"
 TIMEOUT_S = 120.0
-PINNED = json.loads((KERNEL.parents[1] / "manifest.json").read_text())["modules"][
-    "kernel/Kernel.tla"
-]["configurations"][0]
+PINNED = json.loads((KERNEL.parents[1] / "manifest.json").read_text())["modules"]["kernel/Kernel.tla"][
+    "configurations"
+][0]
 
 Edges: TypeAlias = frozenset[tlc.Edge]
 
@@ -72,9 +72,7 @@ def nodes() -> Graph[kernel_model.Node]:
 # The tie
 
 
-def test_core_and_spec_have_the_same_graph(
-    spec: Graph[tlc.State], nodes: Graph[kernel_model.Node]
-) -> None:
+def test_core_and_spec_have_the_same_graph(spec: Graph[tlc.State], nodes: Graph[kernel_model.Node]) -> None:
     """Core and specification have the same states, steps and initial state."""
     found = difference(spec, nodes.map(kernel_model.view))
     assert not found, f"\n{found}"
@@ -111,9 +109,7 @@ def test_one_order_is_tied_too(small: Graph[tlc.State]) -> None:
 def test_three_orders_and_epochs_are_tied_too(tmp_path: Path) -> None:
     """With three orders and three epochs, as in Kernel3.cfg, the graphs are equal as well."""
     large = specified(tmp_path, KERNEL.with_name("Kernel3.cfg").read_text())
-    found = difference(
-        large, kernel_model.graph(orders=("a", "b", "c"), max_epoch=3, limit=100_000)
-    )
+    found = difference(large, kernel_model.graph(orders=("a", "b", "c"), max_epoch=3, limit=100_000))
     assert not found, f"\n{found}"
     assert (len(large.states), len(large.edges)) == (21_858, 155_342)
 
@@ -124,10 +120,7 @@ def test_three_orders_and_epochs_are_tied_too(tmp_path: Path) -> None:
 
 def read(state: tlc.State) -> dict[str, Any]:
     """Return a state of one order by its variables, what is said of the order by itself."""
-    return {
-        name: dict(value)["a"] if isinstance(value, tuple) else value
-        for name, value in state
-    }
+    return {name: dict(value)["a"] if isinstance(value, tuple) else value for name, value in state}
 
 
 def changed(state: tlc.State, **changes: tlc.Value) -> tlc.State:
@@ -135,11 +128,7 @@ def changed(state: tlc.State, **changes: tlc.Value) -> tlc.State:
     return tuple(
         (
             name,
-            value
-            if name not in changes
-            else (("a", changes[name]),)
-            if isinstance(value, tuple)
-            else changes[name],
+            value if name not in changes else (("a", changes[name]),) if isinstance(value, tuple) else changes[name],
         )
         for name, value in state
     )
@@ -275,9 +264,7 @@ class RestartForgets(Core):
 class DecideIgnoresTheGate(Core):
     """A drain does not keep orders out."""
 
-    def decide(
-        self, order: Order, latch: int, mono_ns: int, number: int
-    ) -> Working | Verdict:
+    def decide(self, order: Order, latch: int, mono_ns: int, number: int) -> Working | Verdict:
         """Open the gate for one order."""
         was_open, self.gate_open = self.gate_open, self.mode is Mode.RUNNING
         decided = super().decide(order, latch, mono_ns, number)
@@ -301,9 +288,7 @@ class DecideIgnoresTheGate(Core):
 class DecideIgnoresTheLatch(Core):
     """Gate 2 trusts the mode."""
 
-    def decide(
-        self, order: Order, latch: int, mono_ns: int, number: int
-    ) -> Working | Verdict:
+    def decide(self, order: Order, latch: int, mono_ns: int, number: int) -> Working | Verdict:
         """Take the latch for armed."""
         del latch
         return super().decide(order, ARMED, mono_ns, number)
@@ -324,9 +309,7 @@ class DecideIgnoresTheLatch(Core):
 class DecideTakesADuplicate(Core):
     """An order id is free again once the order is done."""
 
-    def decide(
-        self, order: Order, latch: int, mono_ns: int, number: int
-    ) -> Working | Verdict:
+    def decide(self, order: Order, latch: int, mono_ns: int, number: int) -> Working | Verdict:
         """Forget what is done."""
         known = self.working.get(order.client_order_id)
         done = known is None or known.status is Status.DONE
@@ -366,9 +349,7 @@ class CancelNeedsRunning(Core):
 class StartIgnoresTheLatch(Core):
     """A start does not read the latch."""
 
-    def start(
-        self, latch: int, latch_epoch: int, mono_ns: int, session: str | None = None
-    ) -> Verdict:
+    def start(self, latch: int, latch_epoch: int, mono_ns: int, session: str | None = None) -> Verdict:
         """Take the latch for armed."""
         del latch
         return super().start(ARMED, latch_epoch, mono_ns, session)
@@ -389,9 +370,7 @@ class StartIgnoresTheLatch(Core):
 class StartInAnOldEpoch(Core):
     """A start does not compare its epoch with the latch's."""
 
-    def start(
-        self, latch: int, latch_epoch: int, mono_ns: int, session: str | None = None
-    ) -> Verdict:
+    def start(self, latch: int, latch_epoch: int, mono_ns: int, session: str | None = None) -> Verdict:
         """Take the latch's epoch for ours."""
         del latch_epoch
         return super().start(latch, self.epoch, mono_ns, session)
@@ -459,9 +438,7 @@ class IdleDoesNotLook(Core):
     def wrong(small: Graph[tlc.State]) -> tuple[Edges, Edges]:
         """No Observe and no Refuse leaves IDLE."""
         missing = {
-            (s, name, t)
-            for s, name, t in steps(small, "Observe", "Refuse")
-            if read(s)["mode"] == "IDLE" and s != t
+            (s, name, t) for s, name, t in steps(small, "Observe", "Refuse") if read(s)["mode"] == "IDLE" and s != t
         }
         extra = {(s, name, s) for s, name, _ in missing if name == "Refuse"}
         return frozenset(missing), frozenset(extra)
@@ -516,9 +493,7 @@ Wrong: TypeAlias = Callable[[Graph[tlc.State]], tuple[Edges, Edges]]
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_seeded_bug_shows_as_its_wrong_edges(
-    small: Graph[tlc.State], bug: type[Core]
-) -> None:
+def test_seeded_bug_shows_as_its_wrong_edges(small: Graph[tlc.State], bug: type[Core]) -> None:
     """A core with one method changed has exactly the wrong steps that the change makes."""
     walked = kernel_model.graph(orders=("a",), core=bug, within=small.states)
     wrong: Wrong = bug.wrong  # type: ignore[attr-defined] # each bug has one
@@ -534,9 +509,7 @@ def test_seeded_bug_shows_as_its_wrong_edges(
 
 def test_story_tells_the_way_to_the_bug(small: Graph[tlc.State]) -> None:
     """The story of a leak says how one gets there, what was done and what it made."""
-    walked = kernel_model.graph(
-        orders=("a",), core=BeginSkipsTheLatch, within=small.states
-    )
+    walked = kernel_model.graph(orders=("a",), core=BeginSkipsTheLatch, within=small.states)
     story = str(difference(small, walked))
     assert "after Start, Grant, Trip: Begin\n" in story
     assert "makes order=[a=sending] sends=[a=1]\n" in story
@@ -605,9 +578,7 @@ def test_map_merges_what_looks_alike() -> None:
     graph = explore([3], countdown, limit=9).map(lambda state: state % 2)
     assert graph == Graph(
         states=frozenset({0, 1}),
-        edges=frozenset(
-            {(0, "stay", 0), (1, "stay", 1), (0, "down", 1), (1, "down", 0)}
-        ),
+        edges=frozenset({(0, "stay", 0), (1, "stay", 1), (0, "down", 1), (1, "down", 0)}),
         initial=frozenset({1}),
     )
 

@@ -61,9 +61,7 @@ class Pins(TypedDict):
     survivors: list[Change]
 
 
-MODULES = cast(
-    "dict[str, Pins]", json.loads((SPECS / "manifest.json").read_text())["modules"]
-)
+MODULES = cast("dict[str, Pins]", json.loads((SPECS / "manifest.json").read_text())["modules"])
 KERNEL = SPECS / "kernel" / "Kernel.tla"
 
 
@@ -89,9 +87,7 @@ def mutate(text: str, edits: list[Edit]) -> str:
 def listed(cfg_text: str) -> dict[str, str]:
     """Return each property that a configuration checks, with its keyword."""
     found: dict[str, str] = {}
-    sections = re.split(
-        r"^(INVARIANT|PROPERT)(?:S|Y|IES)$", cfg_text, flags=re.MULTILINE
-    )
+    sections = re.split(r"^(INVARIANT|PROPERT)(?:S|Y|IES)$", cfg_text, flags=re.MULTILINE)
     for keyword, names in zip(sections[1::2], sections[2::2], strict=True):
         word = {"INVARIANT": "INVARIANT", "PROPERT": "PROPERTY"}[keyword]
         found |= dict.fromkeys(names.split(), word)
@@ -104,9 +100,7 @@ def narrow(cfg_text: str, name: str) -> str:
     return f"{constants}{listed(cfg_text)[name]} {name}\n"
 
 
-def run_changed(
-    directory: Path, module: Path, change: Change, name: str | None
-) -> tlc.TlcResult:
+def run_changed(directory: Path, module: Path, change: Change, name: str | None) -> tlc.TlcResult:
     """Check a changed copy on one property, or on all and leave its graph there."""
     changed = directory / module.name
     changed.write_text(mutate(module.read_text(), change["edits"]))
@@ -145,9 +139,7 @@ Verdict: TypeAlias = Callable[[Path, Change, str], tlc.TlcResult]
 
 
 @pytest.fixture(scope="module")
-def verdict(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Verdict]:
+def verdict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Verdict]:
     """Run the selected mutants two at a time, ahead of the tests that ask for them."""
     runs: dict[tuple[Path, str, str], Future[tlc.TlcResult]] = {}
 
@@ -160,9 +152,7 @@ def verdict(
             if "mutant" in params:
                 module, mutant, name = (params[k] for k in ("module", "mutant", "name"))
                 directory = tmp_path_factory.mktemp("mutant")
-                runs[module, mutant["name"], name] = pool.submit(
-                    run_changed, directory, module, mutant, name
-                )
+                runs[module, mutant["name"], name] = pool.submit(run_changed, directory, module, mutant, name)
         yield result
         pool.shutdown(cancel_futures=True)
 
@@ -198,9 +188,7 @@ SURVIVORS = [
 
 
 @pytest.mark.parametrize(("module", "pin"), CONFIGURATIONS)
-def test_configuration_gives_its_pinned_result(
-    tmp_path: Path, module: Path, pin: Configuration
-) -> None:
+def test_configuration_gives_its_pinned_result(tmp_path: Path, module: Path, pin: Configuration) -> None:
     """A configuration has its pinned exit code, states, depth and steps."""
     dump = tmp_path / "graph.dot" if "edges" in pin else None
     result = tlc.run(module, SPECS / pin["cfg"], dump=dump, timeout_s=TIMEOUT_S)
@@ -211,9 +199,7 @@ def test_configuration_gives_its_pinned_result(
 
 
 @pytest.mark.parametrize(("module", "mutant", "name"), MUTANTS)
-def test_mutant_breaks_its_property(
-    verdict: Verdict, module: Path, mutant: Change, name: str
-) -> None:
+def test_mutant_breaks_its_property(verdict: Verdict, module: Path, mutant: Change, name: str) -> None:
     """A mutant, scored on one property alone, breaks it with its exact exit code."""
     result = verdict(module, mutant, name)
     found = (result.exit_code, result.violated)
@@ -221,9 +207,7 @@ def test_mutant_breaks_its_property(
 
 
 @pytest.mark.parametrize(("module", "survivor"), SURVIVORS)
-def test_survivor_is_seen_by_the_graph_alone(
-    tmp_path: Path, graph: Graph, module: Path, survivor: Change
-) -> None:
+def test_survivor_is_seen_by_the_graph_alone(tmp_path: Path, graph: Graph, module: Path, survivor: Change) -> None:
     """A survivor breaks no property, and its graph is the same only if so pinned."""
     result = run_changed(tmp_path, module, survivor, None)
     assert result.exit_code == 0, result.output
@@ -243,11 +227,7 @@ def test_every_action_is_a_function(graph: Graph) -> None:
 def test_every_property_has_a_mutant(module: str) -> None:
     """Each property that a configuration checks is broken by some mutant."""
     pins = MODULES[module]
-    checked = {
-        name
-        for pin in pins["configurations"]
-        for name in listed((SPECS / pin["cfg"]).read_text())
-    }
+    checked = {name for pin in pins["configurations"] for name in listed((SPECS / pin["cfg"]).read_text())}
     broken = {name for mutant in pins["mutants"] for name in mutant["violates"]}
     assert broken == checked
 
@@ -280,9 +260,7 @@ def test_wrong_pin_is_noticed(graph: Graph, key: str) -> None:
 def test_missing_edge_is_noticed(graph: Graph) -> None:
     """A graph that lacks a single step does not have its pinned steps."""
     pin = MODULES["kernel/Kernel.tla"]["configurations"][0]
-    assert (
-        differences({"edges": pin["edges"]}, {"edges": edge_counts(graph.edges)}) == []
-    )
+    assert differences({"edges": pin["edges"]}, {"edges": edge_counts(graph.edges)}) == []
     lacking = edge_counts(graph.edges - {next(iter(graph.edges))})
     assert len(differences({"edges": pin["edges"]}, {"edges": lacking})) == 1
 
@@ -373,9 +351,7 @@ def test_graph_keeps_values_self_loops_and_initial_states(tmp_path: Path) -> Non
         ("PROPERTY NoSuchProperty", 151, None),
     ],
 )
-def test_failure_is_named(
-    tmp_path: Path, check: str, exit_code: int, violated: str | None
-) -> None:
+def test_failure_is_named(tmp_path: Path, check: str, exit_code: int, violated: str | None) -> None:
     """A failure has its exit code and its property, unless TLC leaves that open."""
     dump = tmp_path / "toy.dot"
     result = tlc.run(*toy(tmp_path, check), dump=dump, timeout_s=TIMEOUT_S)

@@ -10,7 +10,6 @@ A subclass sets ``kernel_class``; with one that has a defect the machine must fa
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import threading
@@ -22,9 +21,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from interlock import HomeError, Kernel, Mode, Order, OrderType, Outcome, Permit, PermitError, Quote, Side
-from interlock.journal.verify import Status
 from tests.helpers import (
     LIMITS,
     NAME,
@@ -38,6 +34,9 @@ from tests.helpers import (
     reset_home,
     verified,
 )
+
+from interlock import HomeError, Kernel, Mode, Order, OrderType, Outcome, Permit, PermitError, Quote, Side
+from interlock.journal.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +64,11 @@ prices = st.sampled_from(["95", "99.5", "100", "104.5", "109.5"]) | st.sampled_f
     ["100.25", "0", "-100", "150", "50", "NaN", None]
 )
 plain = st.fixed_dictionaries(
-    {"side": st.sampled_from(Side), "quantity": st.sampled_from(["0.1", "1", "3"]), "price": st.sampled_from(["99.5", "100"])}
+    {
+        "side": st.sampled_from(Side),
+        "quantity": st.sampled_from(["0.1", "1", "3"]),
+        "price": st.sampled_from(["99.5", "100"]),
+    }
 )
 wild = st.fixed_dictionaries(
     {"side": st.sampled_from(Side), "quantity": quantities, "price": prices, "reduce_only": st.booleans()}
@@ -100,7 +103,7 @@ class World:
         self.last_us = 0
         self.doubtful: set[str] = set()
         self.closed: dict[str, Live] = {}
-        """What the venue took off since the last heartbeat: a crash may forget that it did, which errs on the safe side."""
+        """What the venue took off since the last heartbeat: a crash may forget that, which errs on the safe side."""
 
     def side_left(self, *, buys: bool) -> Fraction:
         """What the orders of one side can still fill."""
@@ -209,7 +212,7 @@ class KernelMachine(RuleBasedStateMachine):
                 found = [record for record in of_kind(self.home, "permit") if record["id"] == order.client_order_id]
                 if not found or found[-1]["quantity"] != _plain(order.quantity):
                     message = f"JournalBeforeEmit: no permit record of {order.client_order_id}"
-                    raise AssertionError(message)  # noqa: TRY301 - to be told by the machine, see below
+                    raise AssertionError(message)  # noqa: TRY301
             except AssertionError as error:
                 self.broken = error  # the kernel takes what a send raises for an unknown outcome
                 raise
@@ -234,7 +237,7 @@ class KernelMachine(RuleBasedStateMachine):
         )
 
     def prepare(self, *, wanted: bool) -> None:
-        """Bring the kernel to RUNNING with a reference, by the acts of an operator: else most lives are spent halted."""
+        """Bring the kernel to RUNNING with a reference, by acts of an operator: else most of a life is spent halted."""
         if not wanted or (self.world.may_send and not self.lost and self.world.reference is not None):
             return
         if self.tainted or self.lost:
@@ -540,7 +543,7 @@ class KernelMachine(RuleBasedStateMachine):
     @rule(what=st.sampled_from(["latch deleted", "latch copied", "latch old", "page deleted", "lock deleted"]))
     def lose(self, what: str) -> None:
         """A file of the home is deleted or replaced."""
-        name = {"latch": "latch.json", "page": "page", "lock": "lock"}[what.split()[0]]
+        name = {"latch": "latch.json", "page": "page", "lock": "lock"}[what.split(maxsplit=1)[0]]
         path = self.home / name
         if what == "latch deleted" and not (self.home / "page").exists():
             return  # then nothing says any more whose home it is, and it is halted for good
@@ -550,10 +553,10 @@ class KernelMachine(RuleBasedStateMachine):
             path.unlink(missing_ok=True)
         elif what.endswith("old"):
             shutil.copy2(self.place / "latch.old", self.place / "copy")
-            os.replace(self.place / "copy", path)
+            (self.place / "copy").replace(path)
         elif path.exists():
             shutil.copy2(path, self.place / "copy")
-            os.replace(self.place / "copy", path)
+            (self.place / "copy").replace(path)
         if self.engine.mode is not Mode.HALTED:
             self.lost = True
         self.tainted = True

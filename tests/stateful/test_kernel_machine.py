@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from tests.helpers import of_kind
 
-from interlock import Cancel, HaltReport, HomeError, Kernel, Mode, Order, Outcome, Permit, Reason
+from interlock import Cancel, HaltReport, Kernel, Mode, Order, Permit, Reason
 from interlock.breaker.home import Home, Now
 from interlock.core.ledger import Status, Working
 from interlock.core.modes import ARMED
@@ -19,8 +20,6 @@ from interlock.core.preorder import Core
 from interlock.core.values import Verdict, grant
 from interlock.journal import records
 from interlock.journal.recorder import Recorder
-
-from tests.helpers import of_kind
 
 from .machine import KernelMachine
 
@@ -33,7 +32,7 @@ CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 class TestKernel(KernelMachine.TestCase):  # type: ignore[name-defined,misc]
     """Whatever is done to the real kernel, the oracle finds nothing."""
 
-    settings = settings(max_examples=60, stateful_step_count=40, suppress_health_check=CHECKS)
+    settings = settings(max_examples=200, stateful_step_count=50, suppress_health_check=CHECKS)
 
 
 @pytest.mark.long
@@ -94,6 +93,7 @@ class SendsWhatWasQueued(Kernel):
     """An order that is refused because of a halt is sent all the same: it was queued before."""
 
     def submit(self, order: Order, send: Callable[[Permit], object]) -> Verdict:
+        """Send although it was refused."""
         verdict = super().submit(order, send)
         if verdict.reason is Reason.HALTED and self._recorder.permits:
             send(grant(order, 0, self._core.epoch))
@@ -104,6 +104,7 @@ class ResetsAnyEpoch(Kernel):
     """Takes any epoch for a reset."""
 
     def reset(self, *, operator: str, reason: str, epoch: int) -> None:
+        """Reset, wrongly."""
         del epoch
         super().reset(operator=operator, reason=reason, epoch=self._core.epoch)
 
@@ -112,6 +113,7 @@ class StartsAfterReset(Kernel):
     """A reset starts."""
 
     def reset(self, *, operator: str, reason: str, epoch: int) -> None:
+        """Reset, wrongly."""
         super().reset(operator=operator, reason=reason, epoch=epoch)
         self.start()
 
@@ -120,7 +122,8 @@ class RearmsOnRestart(Kernel):
     """Comes up armed, whatever there was."""
 
     @classmethod
-    def attach(cls, home: Any, **given: Any) -> Any:  # noqa: ANN401 - attach's own
+    def attach(cls, home: Any, **given: Any) -> Any:  # noqa: ANN401
+        """Attach, armed."""
         place = Home(home)
         latch, _, _ = place.latch_state()
         if latch is not None and latch.state == "HALTED":
@@ -140,7 +143,7 @@ class ForgetsReservations(Kernel):
             super().regrant(working)
             working.book.buying, working.book.selling = buying, selling
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*given, **named)
         self._core.__class__ = self._Core
 
@@ -148,7 +151,8 @@ class ForgetsReservations(Kernel):
 class CancelsOnlyWhileArmed(Kernel):
     """Refuses cancels while HALTED."""
 
-    def cancel(self, cancel: Cancel, send: Any) -> Any:  # noqa: ANN401 - cancel's own
+    def cancel(self, cancel: Cancel, send: Any) -> Any:  # noqa: ANN401
+        """Cancel, perhaps."""
         if self.mode is Mode.HALTED:
             return None
         return super().cancel(cancel, send)
@@ -164,7 +168,8 @@ class NeverInspects(Kernel):
 class AcksAtOnce(Kernel):
     """Confirms a halt without looking at what is in flight."""
 
-    def halt(self, reason: str, **given: Any) -> HaltReport:
+    def halt(self, reason: str, **given: Any) -> HaltReport:  # noqa: ANN401
+        """Halt, and say that all is quiet."""
         report = super().halt(reason, **given)
         return HaltReport(
             confirmed=True, durable=report.durable, recorded=report.recorded, cause=report.cause, in_flight=()
@@ -201,7 +206,7 @@ class GoesBackInTime(Kernel):
                 return records.head(self.journal.next(), kind, 1, 0)
             return super()._head(kind, mono)
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*given, **named)
         self._recorder.__class__ = self._Recorder
 
