@@ -70,7 +70,7 @@ def test_same_events_same_bytes(tmp_path: Path, durability: str) -> None:
 def test_another_time_gives_other_bytes(tmp_path: Path) -> None:
     """The comparison can fail: one millisecond more in one place changes the journal."""
     arm(tmp_path / "unused")
-    journals = []
+    journals: list[str] = []
     for script in (SCRIPT, SCRIPT.replace("clock.advance(2)", "clock.advance(3)")):
         place = tmp_path / str(len(journals))
         place.mkdir()

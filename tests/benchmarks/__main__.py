@@ -64,10 +64,11 @@ def main() -> None:
             timings += gates(directory, durability, plan)
         timings.append(halting(directory, 20 if options.short else 200))
         if options.quotes is not None:
-            for strategy in ("observe", "every-nth", "every-tick"):
-                rates.append(
-                    whole_loop(directory, options.quotes, strategy, rounds=1 if options.short else plan.rounds)
-                )
+            rounds = 1 if options.short else plan.rounds
+            rates += [
+                whole_loop(directory, options.quotes, strategy, rounds=rounds)
+                for strategy in ("observe", "every-nth", "every-tick")
+            ]
         notes += memory(directory, (1_000, 10_000) if options.short else (100_000, 1_000_000))
     ours = list(rates)
     if not options.only_ours:

@@ -539,8 +539,8 @@ def test_full_disk_while_running(tmp_path: Path, durability: str) -> None:
         assert (report.confirmed, report.recorded) == (True, False)
         kernel.close()
         assert {record["id"] for record in of_kind(home, "permit")} >= set(accepted)
-        refused = pytest.raises(HomeError) if durability == "process" else contextlib.suppress(HomeError)
-        with refused, attach(home, durability=durability) as again:
+        no_room = pytest.raises(HomeError) if durability == "process" else contextlib.suppress(HomeError)
+        with no_room, attach(home, durability=durability) as again:
             permits_nothing(again)
         (disk / "ballast").unlink()
         with attach(home, durability=durability) as again:
