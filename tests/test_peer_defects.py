@@ -121,7 +121,7 @@ def test_there_is_no_bypass(home: Path) -> None:
         with pytest.raises(TypeError):
             kernel.submit(order("a"), venue.send, bypass=True)  # type: ignore[call-arg]
         with pytest.raises(TypeError):
-            Order(**attrs.asdict(order("a")), bypass=True)
+            Order(**attrs.asdict(order("a")), bypass=True)  # type: ignore[call-arg]
 
         @attrs.frozen(kw_only=True)
         class Bypass(Order):

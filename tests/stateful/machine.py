@@ -55,7 +55,7 @@ TIGHT: Final = (
     .replace("max_session_loss = 1000", "max_session_loss = 1000000")
     .replace("max_drawdown = 1000", "max_drawdown = 1000000")
 )
-_SHM: Final = Path("/dev/shm")  # noqa: S108
+_SHM: Final = Path("/dev/shm")
 
 quantities = st.sampled_from(["0.1", "1", "3", "9", "10"]) | st.sampled_from(
     ["0", "-1", "0.05", "10.1", "11", "NaN", "Infinity", "1E+30"]
@@ -212,7 +212,7 @@ class KernelMachine(RuleBasedStateMachine):
                 found = [record for record in of_kind(self.home, "permit") if record["id"] == order.client_order_id]
                 if not found or found[-1]["quantity"] != _plain(order.quantity):
                     message = f"JournalBeforeEmit: no permit record of {order.client_order_id}"
-                    raise AssertionError(message)  # noqa: TRY301
+                    raise AssertionError(message)
             except AssertionError as error:
                 self.broken = error  # the kernel takes what a send raises for an unknown outcome
                 raise
@@ -264,7 +264,7 @@ class KernelMachine(RuleBasedStateMachine):
             assert verdict.outcome in {None, Outcome.VOID}
 
     @rule(given=plain, ready=likely)
-    def submit(self, given: dict[str, object], ready: bool) -> None:  # noqa: FBT001
+    def submit(self, given: dict[str, object], ready: bool) -> None:
         """A sensible order passes exactly when the oracle says so."""
         self.prepare(wanted=ready)
         order = self.order(given)
@@ -274,7 +274,7 @@ class KernelMachine(RuleBasedStateMachine):
         assert bool(verdict) is wanted, (verdict, wanted)
 
     @rule(given=wild, fresh=st.booleans(), ready=likely)
-    def submit_wild(self, given: dict[str, object], fresh: bool, ready: bool) -> None:  # noqa: FBT001
+    def submit_wild(self, given: dict[str, object], fresh: bool, ready: bool) -> None:
         """Any order at all, perhaps with an id that was used."""
         self.prepare(wanted=ready)
         order = self.order(given, fresh=fresh)
@@ -284,7 +284,7 @@ class KernelMachine(RuleBasedStateMachine):
         self.submitted(order, self.engine.submit(order, self.send()))
 
     @rule(given=plain, sent=st.booleans(), ready=likely)
-    def submit_raising(self, given: dict[str, object], sent: bool, ready: bool) -> None:  # noqa: FBT001
+    def submit_raising(self, given: dict[str, object], sent: bool, ready: bool) -> None:
         """A send that raises, before or after the venue got the order."""
         self.prepare(wanted=ready)
 
@@ -308,7 +308,7 @@ class KernelMachine(RuleBasedStateMachine):
             self.world.doubtful.add(order.client_order_id)
 
     @rule(given=plain, ready=likely)
-    def submit_and_keep(self, given: dict[str, object], ready: bool) -> None:  # noqa: FBT001
+    def submit_and_keep(self, given: dict[str, object], ready: bool) -> None:
         """A send that keeps its permit finds it worthless afterwards."""
         self.prepare(wanted=ready)
         kept: list[Permit] = []
@@ -323,7 +323,7 @@ class KernelMachine(RuleBasedStateMachine):
             raise AssertionError("OnePermitOneSend: a kept permit was good after its send")
 
     @rule(given=plain, ready=likely)
-    def submit_while_halting(self, given: dict[str, object], ready: bool) -> None:  # noqa: FBT001
+    def submit_while_halting(self, given: dict[str, object], ready: bool) -> None:
         """Another thread halts while an order is inside its send: unconfirmed, naming it; then confirmed."""
         self.prepare(wanted=ready)
         reports: list[HaltReport] = []
@@ -344,7 +344,7 @@ class KernelMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.durability == "disk")
     @rule(given=plain, byte_only=st.booleans(), ready=likely)
-    def submit_halted_during_sync(self, given: dict[str, object], byte_only: bool, ready: bool) -> None:  # noqa: FBT001
+    def submit_halted_during_sync(self, given: dict[str, object], byte_only: bool, ready: bool) -> None:
         """Another process halts while an order waits for the disk: it must not be sent."""
         self.prepare(wanted=ready)
         journal = self.engine._journal
@@ -375,7 +375,7 @@ class KernelMachine(RuleBasedStateMachine):
         assert not verdict
 
     @rule(givens=st.lists(plain, min_size=1, max_size=4), threads=st.integers(1, 3), ready=likely)
-    def submit_against_halts(self, givens: list[dict[str, object]], threads: int, ready: bool) -> None:  # noqa: FBT001
+    def submit_against_halts(self, givens: list[dict[str, object]], threads: int, ready: bool) -> None:
         """Threads halt while orders are submitted: after the last of them nothing is sent."""
         self.prepare(wanted=ready)
         barrier = threading.Barrier(threads + 1)
@@ -504,7 +504,7 @@ class KernelMachine(RuleBasedStateMachine):
             assert not self.engine.in_flight()
 
     @rule(off=st.sampled_from([0, 0, 0, -1, 1, 5]), outside=st.booleans())
-    def reset(self, off: int, outside: bool) -> None:  # noqa: FBT001
+    def reset(self, off: int, outside: bool) -> None:
         """A reset needs HALTED and the current epoch; it leads to IDLE and starts nothing."""
         was = self.engine.mode
         epoch = self.world.epoch + off
@@ -576,7 +576,7 @@ class KernelMachine(RuleBasedStateMachine):
         self._up(halted=halted)
 
     @rule(torn=st.binary(max_size=20).map(lambda noise: noise.replace(b"\0", b"")), copy=st.booleans())
-    def crash(self, torn: bytes, copy: bool) -> None:  # noqa: FBT001
+    def crash(self, torn: bytes, copy: bool) -> None:
         """The process dies, perhaps in the midst of a write, perhaps on to a machine that has a copy of the files."""
         halted = self._expect_halted()
         segment = self.engine._sentinel.segment.path

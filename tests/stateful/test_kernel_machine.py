@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 
-class TestKernel(KernelMachine.TestCase):  # type: ignore[name-defined,misc]
+class TestKernel(KernelMachine.TestCase):  # type: ignore[misc,valid-type]
     """Whatever is done to the real kernel, the oracle finds nothing."""
 
     settings = settings(max_examples=200, stateful_step_count=50, suppress_health_check=CHECKS)
 
 
 @pytest.mark.long
-class TestKernelLong(KernelMachine.TestCase):  # type: ignore[name-defined,misc]
+class TestKernelLong(KernelMachine.TestCase):  # type: ignore[misc,valid-type]
     """The same, for minutes and with longer lives."""
 
     settings = settings(max_examples=1_000, stateful_step_count=120, suppress_health_check=CHECKS)
@@ -122,7 +122,7 @@ class RearmsOnRestart(Kernel):
     """Comes up armed, whatever there was."""
 
     @classmethod
-    def attach(cls, home: Any, **given: Any) -> Any:  # noqa: ANN401
+    def attach(cls, home: Any, **given: Any) -> Any:
         """Attach, armed."""
         place = Home(home)
         latch, _, _ = place.latch_state()
@@ -143,7 +143,7 @@ class ForgetsReservations(Kernel):
             super().regrant(working)
             working.book.buying, working.book.selling = buying, selling
 
-    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401
+    def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._core.__class__ = self._Core
 
@@ -151,7 +151,7 @@ class ForgetsReservations(Kernel):
 class CancelsOnlyWhileArmed(Kernel):
     """Refuses cancels while HALTED."""
 
-    def cancel(self, cancel: Cancel, send: Any) -> Any:  # noqa: ANN401
+    def cancel(self, cancel: Cancel, send: Any) -> Any:
         """Cancel, perhaps."""
         if self.mode is Mode.HALTED:
             return None
@@ -168,7 +168,7 @@ class NeverInspects(Kernel):
 class AcksAtOnce(Kernel):
     """Confirms a halt without looking at what is in flight."""
 
-    def halt(self, reason: str, **given: Any) -> HaltReport:  # noqa: ANN401
+    def halt(self, reason: str, **given: Any) -> HaltReport:
         """Halt, and say that all is quiet."""
         report = super().halt(reason, **given)
         return HaltReport(
@@ -206,7 +206,7 @@ class GoesBackInTime(Kernel):
                 return records.head(self.journal.next(), kind, 1, 0)
             return super()._head(kind, mono)
 
-    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401
+    def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._recorder.__class__ = self._Recorder
 
