@@ -438,7 +438,7 @@ class Kernel:
             verdict = core.consult(tick, self._page[0], mono, (mono + recorder.utc_ns) // 1000)
             if verdict is not PASS:
                 recorder.block(verdict, tick, mono)
-            elif recorder.blocking:
+            elif recorder.row is not None:
                 recorder.unblock()
             if core.notices:
                 self._handle()

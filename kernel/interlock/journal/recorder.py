@@ -46,15 +46,14 @@ class Recorder:
         disk: whether what is sealed is also made durable on disk.
 
     Attributes:
-        ticks, blocked, permits, refusals: running totals.
+        ticks: consulted about in this run; `blocked`, `permits` and `refusals` likewise.
+        row: the row of refused ticks that is open, or None.
         utc_ns: what to add to monotonic time to get UTC.
         durable: every record with a smaller number is on the disk.
-        halts: how many halt records this run wrote.
     """
 
     __slots__ = (
         "_beaten",
-        "_block",
         "_disk",
         "_marked",
         "_mono",
@@ -66,6 +65,7 @@ class Recorder:
         "journal",
         "permits",
         "refusals",
+        "row",
         "ticks",
         "utc_ns",
         "zero_ns",
@@ -93,7 +93,7 @@ class Recorder:
         self.ticks = self.blocked = self.permits = self.refusals = 0
         self._beaten = (0, 0, 0, 0)
         self._marked: dict[str, tuple[int, int, int]] = {}
-        self._block: tuple[str, str | None, int, int, int] | None = None
+        self.row: tuple[str, str | None, int, int, int] | None = None
 
     # -- Making and writing ----------------------------------------------------------------------
 
@@ -240,24 +240,19 @@ class Recorder:
         instrument = getattr(tick, "instrument", None)
         if instrument.__class__ is not str:  # anything may come in, and raise when it is compared
             instrument = records.printed(instrument)
-        block = self._block
+        block = self.row
         if block is not None and block[0] is code and block[1] == instrument:
-            self._block = (code, instrument, block[2] + 1, block[3], ts)
+            self.row = (code, instrument, block[2] + 1, block[3], ts)
             return
         self.unblock()
-        self._block = (code, instrument, 1, ts, ts)
-
-    @property
-    def blocking(self) -> bool:
-        """Whether a row of refused ticks is open."""
-        return self._block is not None
+        self.row = (code, instrument, 1, ts, ts)
 
     def unblock(self) -> None:
         """Write down the row of refused ticks, if there is one."""
-        if self._block is None:
+        if self.row is None:
             return
-        code, instrument, count, first, last = self._block
-        self._block = None
+        code, instrument, count, first, last = self.row
+        self.row = None
         said = records.printed(instrument)
         self.note("block", code=str(code), instrument=said, count=count, first_ts=first, last_ts=last)
 
