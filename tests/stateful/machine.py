@@ -622,7 +622,7 @@ class KernelMachine(RuleBasedStateMachine):
         if self.broken is not None:
             raise self.broken
         working = {order.client_order_id for order in self.kernel.working_orders()}
-        assert working == self.world.live.keys(), "an order is forgotten, or made up"
+        assert working == self.world.live.keys(), f"an order is forgotten, or made up: {working ^ self.world.live.keys()}"
         assert Fraction(self.kernel.position(NAME)) == self.world.position
         if self.kernel.mode is not Mode.RUNNING:
             assert not (self.world.may_send and not self.lost)
