@@ -8,6 +8,7 @@ HALTED, with the reason: that is a kernel, too, because cancels must pass.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,7 +18,19 @@ from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
-from interlock.breaker.segment import MappedSegment, Segment, cut, lines, segment_name, segments, set_aside, trim
+from interlock.breaker.segment import (
+    MappedSegment,
+    Segment,
+    carried,
+    cut,
+    interrupted,
+    lines,
+    put_back,
+    segment_name,
+    segments,
+    set_aside,
+    trim,
+)
 from interlock.breaker.sentinel import Sentinel
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
@@ -153,8 +166,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
 
         recovery = Recovery(visit=visit)
         opened = segments(home.journal)
-        if opened:
-            trim(opened[-1])
+        _mend(opened)
         last = home.journal / segment_name(0)
         for name in opened:
             if not recovery.begin(int(name.stem)):
@@ -241,6 +253,29 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
     if latch.state == latches.ARMED and told.halted and latch.epoch == told.epoch:
         return HaltCode.LATCH_REPLACED, f"the latch is armed in epoch {latch.epoch}, which the journal saw halted"
     return None
+
+
+def _mend(opened: list[Path]) -> None:
+    """Cut off unused room, and put back what a recovery had cut off that never came to its seal.
+
+    The orders in that must not be forgotten.
+    """
+    if not opened:
+        return
+    trim(opened[-1])
+    path = opened[0]
+    for sidecar, torn in interrupted(path):
+        named: list[object] = []
+
+        def visit(record: Mapping[str, object], named: list[object] = named) -> None:
+            named.append(record.get("torn_sha256"))
+
+        scan = Recovery(visit=visit)
+        for line in lines(path):
+            scan.feed(line)
+        if sha256(torn).hexdigest() not in named[: len(named) - len(scan.tail)]:  # not in a sealed recovery
+            put_back(path, scan.sealed_bytes, torn)
+        carried(sidecar)
 
 
 def _salvage(recovery: Recovery, path: Path) -> Salvage | None:

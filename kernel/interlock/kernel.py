@@ -22,6 +22,7 @@ Threads may call anything at any time. Four rules make that safe.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -35,6 +36,7 @@ import attrs
 from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
 from interlock.breaker.home import HomeError, Now, boot_id
+from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
 from interlock.core.ledger import Status
 from interlock.core.machine import Anomaly, Breach, Halted, refusal
@@ -844,6 +846,10 @@ class Kernel:
             self._agree()
             recorder.totals(self._core.accounts())
             recorder.settle()
+            if lost is not None and self._journal.broken is None:
+                with contextlib.suppress(OSError):  # then it is still open, which the next attach will see to
+                    at.sentinel.segment.sync()
+                    carried(at.sentinel.home.journal / lost.torn_file)
             self._handle()
             self._quiet.set()
 

@@ -25,7 +25,7 @@ from tests.helpers import (
     sound,
 )
 
-from interlock import Mode
+from interlock import HomeError, Mode
 from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
 from interlock.journal.recovery import Recovery
@@ -265,3 +265,56 @@ def test_home_keeps_every_torn_tail(tmp_path: Path) -> None:
     attach(home).close()
     assert [path.read_bytes() for path in sorted((home / "journal").glob("*.torn-*"))] == torn
     sound(home)
+
+
+def test_attach_that_fails_after_the_cut_forgets_nothing(crashed: Path, tmp_path: Path) -> None:
+    """If an attach sets the tail aside and then fails, the next one that succeeds carries it over all the same."""
+    home = copy(crashed, tmp_path / "home", whole(crashed))
+    with attach(copy(crashed, tmp_path / "twin", whole(crashed)), FakeClock()) as kernel:
+        wanted = {one.client_order_id for one in kernel.working_orders()}
+        position = kernel.position("XYZ")
+    (home / "lock").rename(home / "elsewhere")
+    for _ in range(3):
+        with pytest.raises(HomeError):
+            attach(home, FakeClock())
+    (home / "elsewhere").rename(home / "lock")
+    with attach(home, FakeClock()) as kernel:
+        assert {one.client_order_id for one in kernel.working_orders()} == wanted
+        assert kernel.position("XYZ") == position
+    sound(home, Status.IN_DOUBT)
+
+
+def test_recovery_that_crashes_anywhere_is_done_over(crashed: Path, ram: Path) -> None:
+    """Whatever part of a recovery reached the disk before a second crash, the third attach forgets no order."""
+    data = whole(crashed)
+    kept = len(sealed_prefix(data))
+    done = copy(crashed, ram / "done", data)
+    with attach(done, FakeClock(), durability="disk") as kernel:
+        wanted = {one.client_order_id for one in kernel.working_orders()}
+        position = kernel.position("XYZ")
+        recovered = whole(done)
+    seal = len(sealed_prefix(recovered))
+    for length in [*range(kept, seal, 5), seal - 1, seal]:
+        home = copy(crashed, ram / "home", recovered[:length])
+        sidecar = home / "journal" / ("0" * 20 + ".jsonl.torn-0.open")
+        sidecar.write_bytes(data[kept:])
+        for _ in range(2):
+            with attach(home, FakeClock(), durability="disk") as kernel:
+                assert {one.client_order_id for one in kernel.working_orders()} == wanted, length
+                assert kernel.position("XYZ") == position
+                assert kernel.mode is Mode.IDLE
+        assert not sidecar.exists()
+        assert sidecar.with_suffix("").read_bytes() == data[kept:]
+        sound(home, Status.IN_DOUBT)
+
+
+def test_sidecar_without_its_cut_is_a_copy(crashed: Path, tmp_path: Path) -> None:
+    """A crash between the copy and the cut leaves a second copy, and every record once."""
+    data = whole(crashed)
+    home = copy(crashed, tmp_path / "home", data)
+    sidecar = home / "journal" / ("0" * 20 + ".jsonl.torn-0.open")
+    sidecar.write_bytes(data[len(sealed_prefix(data)) :])
+    with attach(home, FakeClock()) as kernel:
+        assert {one.client_order_id for one in kernel.working_orders()} == {"d"}
+    assert len(of_kind(home, "fill")) == 2
+    sound(home, Status.IN_DOUBT)

@@ -183,9 +183,7 @@ class KernelMachine(RuleBasedStateMachine):
 
     def attach(self) -> None:
         """A process comes up."""
-        self.kernel = self.kernel_class.attach(
-            self.home, operator="ann", durability=self.durability, clock=self.clock
-        )
+        self.kernel = self.kernel_class.attach(self.home, operator="ann", durability=self.durability, clock=self.clock)
         self.lost = self.rearmed = False
         self.tainted = not (self.home / "page").exists()  # a page made by a reset is seen by the next process
         self.world.may_send = False
@@ -408,9 +406,7 @@ class KernelMachine(RuleBasedStateMachine):
     def tick(self, bid: str, spread: str, age_ms: int) -> None:
         """A tick passes gate 1 exactly when it is good and the kernel is RUNNING."""
         now = self.clock.utc_us()
-        quote = Quote(
-            instrument=NAME, ts_us=now - age_ms * 1000, bid=Decimal(bid), ask=Decimal(bid) + Decimal(spread)
-        )
+        quote = Quote(instrument=NAME, ts_us=now - age_ms * 1000, bid=Decimal(bid), ask=Decimal(bid) + Decimal(spread))
         wanted = self.world.may_send and self.world.good(quote, now)
         verdict = self.engine.consult(quote)
         assert bool(verdict) is wanted, (verdict, wanted)
@@ -549,6 +545,8 @@ class KernelMachine(RuleBasedStateMachine):
             return  # then nothing says any more whose home it is, and it is halted for good
         if what == "page deleted" and not (self.home / "latch.json").exists():
             return
+        if what in {"latch deleted", "latch old"} and self.engine.mode is Mode.HALTED:
+            self.world.epoch = self.engine.epoch  # a reset that no engine adopted yet stood only there
         if what.endswith("deleted"):
             path.unlink(missing_ok=True)
         elif what.endswith("old"):
@@ -622,7 +620,8 @@ class KernelMachine(RuleBasedStateMachine):
         if self.broken is not None:
             raise self.broken
         working = {order.client_order_id for order in self.kernel.working_orders()}
-        assert working == self.world.live.keys(), f"an order is forgotten, or made up: {working ^ self.world.live.keys()}"
+        differ = working ^ self.world.live.keys()
+        assert not differ, f"an order is forgotten, or made up: {differ}"
         assert Fraction(self.kernel.position(NAME)) == self.world.position
         if self.kernel.mode is not Mode.RUNNING:
             assert not (self.world.may_send and not self.lost)

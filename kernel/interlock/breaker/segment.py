@@ -201,9 +201,14 @@ def lines(path: Path) -> Iterator[bytes]:
 
 def _sidecar(path: Path) -> Path:
     number = 0
-    while os.path.lexists(sidecar := path.with_name(f"{path.name}.torn-{number}")):
+    while any(map(os.path.lexists, (sidecar := path.with_name(f"{path.name}.torn-{number}"), _open(sidecar)))):
         number += 1
     return sidecar
+
+
+def _open(sidecar: Path) -> Path:
+    """The name of a sidecar until what is in it was carried over."""
+    return sidecar.with_name(f"{sidecar.name}.open")
 
 
 def set_aside(path: Path) -> None:
@@ -215,20 +220,53 @@ def set_aside(path: Path) -> None:
 def cut(path: Path, size: int) -> tuple[Path, bytes]:
     """Set aside all bytes from ``size`` on, then cut the file back to it.
 
-    The copy is durable before the file is cut, so a crash in between only makes a second copy.
+    The copy is durable before the file is cut. It is *open* until `carried` says that the journal holds what
+    could be read in it; if a crash comes before that, `put_back` undoes the cut, and it is made again.
 
     Returns:
-        The sidecar's path, and what is in it.
+        The sidecar's path, as it will be, and what is in it.
     """
     with path.open("rb") as file:
         file.seek(size)
         torn = file.read()
     sidecar = _sidecar(path)
-    write_durably(sidecar, torn)
+    write_durably(_open(sidecar), torn)
+    _replace_tail(path, size, b"")
+    return sidecar, torn
+
+
+def carried(sidecar: Path) -> None:
+    """What is in the sidecar is in the journal, sealed."""
+    _open(sidecar).rename(sidecar)
+    sync_directory(sidecar.parent)
+
+
+def interrupted(path: Path) -> list[tuple[Path, bytes]]:
+    """The sidecars that are still open, and what is in them."""
+    found = sorted(path.parent.glob(_open(path.with_name(f"{path.name}.torn-*")).name))
+    return [(sidecar.with_suffix(""), sidecar.read_bytes()) for sidecar in found]
+
+
+def put_back(path: Path, size: int, torn: bytes) -> None:
+    """Undo a cut: after ``size`` bytes the file has this end again. What it has there now is set aside."""
+    with path.open("rb") as file:
+        file.seek(size)
+        now = file.read()
+    if now != torn:
+        if now:
+            write_durably(_sidecar(path), now)
+        _replace_tail(path, size, torn)
+
+
+def _replace_tail(path: Path, size: int, tail: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.ftruncate(descriptor, size)
+        view = memoryview(tail)
+        while view:
+            written = os.pwrite(descriptor, view, size)
+            size += written
+            view = view[written:]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return sidecar, torn
