@@ -176,7 +176,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
             for line in lines(name):
                 recovery.feed(line)
         salvage = _salvage(recovery, last)
-        if not opened:
+        if not opened or (told.records == 0 and page is not None and page.begun):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{home.journal}: the journal is gone")
         holes = restorer.finish()
         against = contradiction(latch, told, holes, recovery)

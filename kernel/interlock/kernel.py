@@ -851,6 +851,8 @@ class Kernel:
                     at.sentinel.segment.sync()
                     carried(at.sentinel.home.journal / lost.torn_file)
             self._handle()
+            if self._journal.broken is None and at.sentinel.page is not None:
+                at.sentinel.page.begin()
             self._quiet.set()
 
     def _agree(self) -> None:

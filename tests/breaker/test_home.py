@@ -745,3 +745,14 @@ def test_crash_at_any_heartbeat_keeps_a_halt(home: Path) -> None:
         permits_nothing(again)
     assert [record["kind"] for record in journal(home) if record["kind"] == "permit"] == []
     sound(home)
+
+
+def test_emptied_journal_halts(home: Path) -> None:
+    """A journal that was begun and is empty now has lost all orders: it is a halt, and not a first attach."""
+    running(home).close()
+    (segment,) = (home / "journal").glob("*.jsonl")
+    segment.write_bytes(b"")
+    with attach(home) as kernel:
+        permits_nothing(kernel)
+        assert kernel.cause is not None
+        assert kernel.cause.code is HaltCode.JOURNAL_FAILED

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from interlock.breaker import latch as latches
-from interlock.breaker.latch import Latch, LatchError, read_latch, sync_directory, write_durably, write_latch
+from interlock.breaker.files import sync_directory, write_durably
+from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
 from interlock.breaker.segment import Segment, segment_name

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from orjson import JSONDecodeError, dumps, loads
 
+from interlock.breaker.files import write_durably
 from interlock.core.errors import InterlockError
 from interlock.core.reasons import HaltCode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ARMED", "HALTED", "Latch", "LatchError", "read_latch", "write_durably", "write_latch"]
+__all__ = ["ARMED", "HALTED", "Latch", "LatchError", "read_latch", "write_latch"]
 
 ARMED: Final = "ARMED"
 HALTED: Final = "HALTED"
@@ -148,38 +149,6 @@ def read_latch(path: Path, home: str | None = None) -> tuple[Latch, os.stat_resu
         message = f"{path}: belongs to home {latch.home}, not {home}"
         raise LatchError(HaltCode.LATCH_REPLACED, message)
     return latch, found
-
-
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file whole: temporary file, sync, rename, sync of the directory.
-
-    Raises:
-        OSError: some step failed; the old file is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.rename(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_latch(path: Path, latch: Latch) -> None:

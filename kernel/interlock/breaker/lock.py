@@ -12,6 +12,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from interlock.breaker.files import same_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -69,12 +71,7 @@ class FileLock:
 
     def same(self) -> bool:
         """Whether the file at the path is still the one that is open."""
-        try:
-            found = self._path.lstat()
-        except OSError:
-            return False
-        mine = os.fstat(self._descriptor)
-        return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
+        return same_file(self._path, self._descriptor)
 
     def close(self) -> None:
         """Let go and close; also in a forked child, where it leaves the parent's lock alone only if never unlocked."""

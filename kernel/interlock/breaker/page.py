@@ -15,7 +15,8 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Final
 
-from interlock.breaker.latch import LatchError, write_durably
+from interlock.breaker.files import write_durably
+from interlock.breaker.latch import LatchError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 
@@ -28,6 +29,7 @@ SIZE: Final = 4096
 _MAGIC: Final = b"interlock page 1\n"
 _HOME_AT: Final = 64
 _HOME_LENGTH: Final = 36
+_BEGUN_AT: Final = 120
 _RECORD_AT: Final = 128
 
 
@@ -79,6 +81,15 @@ class Page:
         data[1 : 1 + len(_MAGIC)] = _MAGIC
         data[_HOME_AT : _HOME_AT + _HOME_LENGTH] = home.encode()
         write_durably(path, bytes(data))
+
+    @property
+    def begun(self) -> bool:
+        """Whether a journal was begun in this home, so that an empty one is a loss."""
+        return self.map[_BEGUN_AT] != 0
+
+    def begin(self) -> None:
+        """The journal has its first records."""
+        self.map[_BEGUN_AT] = 1
 
     def halt(self) -> None:
         """Stop emission in every process, now."""

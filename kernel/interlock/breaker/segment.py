@@ -7,7 +7,7 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Final
 
-from interlock.breaker.latch import sync_directory, write_durably
+from interlock.breaker.files import same_file, sync_directory, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,12 +55,7 @@ class Segment:
 
     def same(self) -> bool:
         """Whether the file at the path is still this one."""
-        try:
-            found = self.path.lstat()
-        except OSError:
-            return False
-        mine = os.fstat(self._descriptor)
-        return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
+        return same_file(self.path, self._descriptor)
 
     def close(self) -> None:
         """Close the file."""
@@ -134,12 +129,7 @@ class MappedSegment:
 
     def same(self) -> bool:
         """Whether the file at the path is still this one, and nobody cut it."""
-        try:
-            found = self.path.lstat()
-        except OSError:
-            return False
-        mine = os.fstat(self._descriptor)
-        return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev) and found.st_size >= self._end
+        return same_file(self.path, self._descriptor, self._end)
 
     def close(self) -> None:
         """Give back the room that was not used, and close the file. In a forked child, only close."""

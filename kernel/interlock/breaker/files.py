@@ -1,0 +1,53 @@
+"""Files that must not be half there: replaced whole, and known again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["same_file", "sync_directory", "write_durably"]
+
+
+def same_file(path: Path, descriptor: int, least_size: int = 0) -> bool:
+    """Whether the file at a path is the one that is open, and has at least this size."""
+    try:
+        found = path.lstat()
+        mine = os.fstat(descriptor)
+    except OSError:
+        return False
+    return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev) and found.st_size >= least_size
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file whole: temporary file, sync, rename, sync of the directory.
+
+    Raises:
+        OSError: some step failed; the old file is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
