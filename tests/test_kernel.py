@@ -16,6 +16,7 @@ import pytest
 from interlock import Cancel, HaltCode, HomeError, Kernel, Mode, Order, Outcome, Permit, PermitError, Reason, Side
 from interlock.breaker.home import Home
 from interlock.breaker.segment import Segment, segments
+from interlock.core.errors import MisuseError
 from interlock.journal.verify import Status
 
 from .helpers import (
@@ -314,8 +315,9 @@ def test_halt_in_a_signal_handler_between_gate_and_send(home: Path) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert (verdict.reason, verdict.outcome, venue.seen) == (Reason.HALTED, Outcome.VOID, [])
-    assert fired == [True]
+    assert fired == [False]  # the handler only stops; the submit that it interrupted latches and records
     kernel.close()
+    assert [halt["code"] for halt in of_kind(home, "halt")] == ["SIGNAL"]
     assert [(void["permit"], void["code"]) for void in of_kind(home, "void")] == [(verdict.permit, "HALTED")]
     sound(home)
 
@@ -778,8 +780,10 @@ def test_closed_kernel_refuses_and_leaves_the_home_alone(home: Path) -> None:
     assert kernel.cancel(cancel("a"), venue.cancel) == "gone a"
     kernel.heartbeat()
     kernel.inspect()
-    kernel.on_accept("a")
-    kernel.on_fill(fill("a", "f1"))
+    with pytest.raises(MisuseError):  # it would be lost
+        kernel.on_accept("a")
+    with pytest.raises(MisuseError):
+        kernel.on_fill(fill("a", "f1"))
     kernel.drain()
     assert not kernel.stop().stopped
     with pytest.raises(HomeError):
@@ -1260,3 +1264,117 @@ def test_reduce_only_sell(home: Path) -> None:
         kernel.on_fill(fill("a", "f1"))
         assert kernel.submit(order("x", side=Side.SELL, reduce_only=True), venue.send)
         assert kernel.submit(order("y", side=Side.SELL, reduce_only=True), venue.send).reason is Reason.REDUCE_ONLY
+
+
+class Says:
+    """A reply that asks the kernel something when it is printed."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def __str__(self) -> str:  # noqa: D105 - asks
+        return f"position {self.kernel.position(NAME)}"
+
+
+def test_reply_is_printed_outside_the_lock(home: Path) -> None:
+    """A send's result and error may call the kernel when they are printed: that is not done under its lock."""
+
+    class FailedError(Exception):
+        def __str__(self) -> str:
+            return str(said)
+
+    with running(home) as kernel:
+        said = Says(kernel)
+        assert kernel.submit(order("a"), lambda permit: (permit.redeem(), said)[1]).outcome is Outcome.SENT
+
+        def fails(permit: Permit) -> None:
+            permit.redeem()
+            raise FailedError
+
+        assert kernel.submit(order("b"), fails).outcome is Outcome.UNKNOWN
+    assert [one["result"] for one in of_kind(home, "sent")] == ["position 0"]
+    sound(home, Status.IN_DOUBT)
+
+
+def test_interrupt_in_the_journal_halts(home: Path) -> None:
+    """A KeyboardInterrupt between a write and its count leaves nobody to know what stands there: so it halts."""
+    with running(home) as kernel:
+        venue = RecordingVenue()
+        real = kernel._journal._sink
+
+        class Interrupted:
+            sync = staticmethod(real.sync)
+
+            @staticmethod
+            def write(data: bytes) -> None:
+                real.write(data)
+                raise KeyboardInterrupt
+
+        kernel._journal._sink = Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            kernel.submit(order("a"), venue.send)
+        kernel._journal._sink = real
+        assert kernel.submit(order("b"), venue.send).reason is Reason.HALTED
+        assert kernel.mode is Mode.HALTED
+        assert venue.seen == []
+    with attach(home) as again:
+        assert again.mode is Mode.HALTED
+    sound(home, Status.IN_DOUBT)
+
+
+@pytest.mark.parametrize("reason", [ValueError("x"), None, 7, "\ud800"])
+def test_halt_takes_any_reason(home: Path, reason: object) -> None:
+    """Whatever a caller has at hand in an emergency makes a durable and recorded halt."""
+    with running(home) as kernel:
+        report = kernel.halt(reason, timeout_s=float("inf"))  # type: ignore[arg-type] # that is the point
+        assert (report.confirmed, report.durable, report.recorded) == (True, True, True)
+    assert len(of_kind(home, "halt")) == 1
+    sound(home)
+
+
+def test_cancel_goes_first_when_a_disk_hangs(home: Path) -> None:
+    """A cancel does not wait for a lock that a hung disk holds; it is recorded when that comes back."""
+    with running(home, durability="disk") as kernel:
+        venue = RecordingVenue()
+        kernel.submit(order("a"), venue.send)
+        with kernel._lock:  # as a heartbeat holds it while its fdatasync hangs
+            said = []
+            helper = threading.Thread(target=lambda: said.append(kernel.cancel(cancel("a"), venue.cancel)))
+            helper.start()
+            helper.join(30)
+            assert said == ["gone a"]
+        kernel.heartbeat()
+    assert [one["id"] for one in of_kind(home, "cancel")] == ["a"]
+    assert len(of_kind(home, "cancel_end")) == 1
+    sound(home, Status.IN_DOUBT)
+
+
+def test_order_that_the_venue_closed_before_its_send_is_void(home: Path) -> None:
+    """An order that the venue calls over while it waits for the disk is not sent, and recorded void."""
+    with running(home, durability="disk") as kernel:
+        segment = gated(kernel)
+        segment.go.clear()
+        segment.waiting.clear()
+        venue = RecordingVenue()
+        verdicts: list[Verdict] = []
+        helper = threading.Thread(target=lambda: verdicts.append(kernel.submit(order("a"), venue.send)))
+        helper.start()
+        assert segment.waiting.wait(30)
+        kernel.on_cancelled("a", "unknown order")
+        segment.go.set()
+        helper.join(30)
+        assert (verdicts[0].reason, verdicts[0].outcome, venue.seen) == (Reason.ORDER_CLOSED, Outcome.VOID, [])
+        assert kernel.stop().stopped
+    assert [one["code"] for one in of_kind(home, "void")] == ["ORDER_CLOSED"]
+    sound(home)
+
+
+def test_restart_pays_for_no_loss(home: Path) -> None:
+    """A loss limit that was reached still refuses after a restart, although nothing is held and no tick has come."""
+    with running(home) as kernel:
+        kernel._core.accounts()[0].peak = 10**30
+        account = kernel._core.accounts()[0]
+        account.breached = account.assess()
+        assert kernel.submit(order("a"), RecordingVenue().send).reason is Reason.DRAWDOWN
+    with running(home) as again:
+        assert again.submit(order("b"), RecordingVenue().send).reason is Reason.DRAWDOWN

@@ -234,7 +234,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         caught = (signal.SIGINT, signal.SIGTERM) if signals else ()
         for number in caught:
-            loop.add_signal_handler(number, self._on_signal, number)
+            loop.add_signal_handler(number, self.on_signal, number)
         beating = asyncio.create_task(self._beat())
         self._loop_task = asyncio.create_task(self._take())
         try:
@@ -260,7 +260,7 @@ class Engine:
                 batch = tuple(await anext(batches))
             except StopAsyncIteration:
                 return
-            except (Exception, asyncio.CancelledError) as error:  # whatever a feed raises is an anomaly
+            except (Exception, SystemExit, asyncio.CancelledError) as error:  # whatever a feed raises is an anomaly
                 if _asked_to_end(error):
                     raise
                 self.report.feed_error = _said(error)
@@ -292,7 +292,7 @@ class Engine:
         try:
             for order in self._strategy.on_tick(tick):
                 await self._order(order)
-        except (Exception, asyncio.CancelledError) as error:  # whatever a strategy raises is an anomaly
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # so is whatever a strategy raises
             if _asked_to_end(error):
                 raise
             self._error("strategy", error)
@@ -373,13 +373,13 @@ class Engine:
 
     # -- Stopping --------------------------------------------------------------------------------
 
-    def _on_signal(self, number: int) -> None:
+    def on_signal(self, number: int) -> None:
         """The first signal stops in order, the second halts."""
         name = signal.Signals(number).name
         if self._stopping is None:
             self.stop(name)
         else:
-            self.kernel.halt(f"second signal: {name}", code=HaltCode.SIGNAL, source="signal", timeout_s=0.0)
+            self.kernel.halt(f"second signal: {name}", code=HaltCode.SIGNAL, source="signal", timeout_s=0.05)
 
     def stop(self, reason: str = "stop") -> None:
         """Ask for an orderly stop: gate closed now, what is in flight may end."""

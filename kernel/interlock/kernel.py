@@ -9,7 +9,8 @@
 Threads may call anything at any time. Four rules make that safe.
 
 1. **One lock, and never across a send.** It guards core and journal; it is let go before a send function,
-   and before a wait for the disk. No code of the caller runs under it.
+   and while an order waits for the disk. Neither send functions nor what they return or raise run under it.
+   A cancel does not wait for it long, either: if a hung disk holds it, the cancel goes first.
 2. **Halting does not take it.** `Kernel.halt` first sets the latch byte to zero, which every later look
    at the latch sees; the lock is taken afterwards, to write down what has already happened.
 3. **The last look at the latch is the last act before a send**, in the same critical section that counts
@@ -38,6 +39,7 @@ from interlock.breaker import latch as latches
 from interlock.breaker.home import HomeError, Now, boot_id
 from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
+from interlock.core.errors import MisuseError
 from interlock.core.ledger import Status
 from interlock.core.machine import Anomaly, Breach, Halted, refusal
 from interlock.core.modes import ARMED, Mode
@@ -77,6 +79,8 @@ _SENT: Final = Outcome.SENT
 _DEAD_PAGE: Final = b"\x00"
 """What stands for the page when there is none: always halt."""
 
+_LONGEST_WAIT_S: Final = 86_400.0
+_CANCEL_WAIT_S: Final = 0.05
 _TOTALS_EVERY_NS: Final = 10_000_000_000
 
 
@@ -168,6 +172,7 @@ class Kernel:
         self._operator = records.text(operator)
         self._run = run
         self._pending: deque[HaltCause] = deque()
+        self._late: deque[tuple[Cancel, int | None, str | None]] = deque()
         self._holds_running = False
         self._closed = False
         self._totalled_ns = self._recorder.zero_ns
@@ -304,6 +309,7 @@ class Kernel:
             verdict = self._core.start(self._page[0], latch.epoch if latch else 0, self._mono(), session)
             if verdict:
                 said = self._recorder.write("start", epoch=self._core.epoch, operator=self._operator, session=session)
+                self._recorder.totals(self._core.accounts())  # where the session opens
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED)
             self._handle()
@@ -358,7 +364,8 @@ class Kernel:
         """Stop emission now, from any thread; then write it down, and wait for quiet.
 
         When this returns, and in fact as soon as it has begun, no send begins any more. In a signal
-        handler call it with ``timeout_s=0``: the handler may have interrupted the lock's holder.
+        handler call it with ``timeout_s=0``: the handler may have interrupted the lock's holder. Then it stops
+        emission and does nothing else; the next call or heartbeat latches and records it.
 
         Args:
             reason: for people; stands in journal and latch.
@@ -369,17 +376,27 @@ class Kernel:
         """
         self._sentinel.stop()
         cause = HaltCause(
-            code=code,
-            reason=reason,
-            source=source,
-            operator=operator or self._operator,
+            code=code if code.__class__ is HaltCode else HaltCode.OPERATOR,
+            reason=records.text(reason),
+            source=records.text(source),
+            operator=self._operator if operator is None else records.text(operator),
             ts_us=self._clock.utc_us(),
             epoch=self._core.epoch,
         )
         self._pending.append(cause)
+        timeout_s = min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0  # a NaN is no wait either
+        if not timeout_s:  # perhaps in a signal handler: no lock, no disk; the next look at the kernel does the rest
+            in_flight = self.in_flight()
+            return HaltReport(
+                confirmed=False,
+                durable=self._sentinel.durable,
+                recorded=False,
+                cause=self._core.cause or cause,
+                in_flight=in_flight,
+            )
         deadline = time.monotonic() + timeout_s
         locked = recorded = False
-        if self._lock.acquire(timeout=max(timeout_s, 0.0)):
+        if self._lock.acquire(timeout=timeout_s):
             try:
                 locked = True
                 self._handle()
@@ -444,6 +461,10 @@ class Kernel:
                 recorder.unblock()
             if core.notices:
                 self._handle()
+        except BaseException:
+            self._interrupted()
+            raise
+        else:
             return verdict
         finally:
             lock.release()
@@ -462,78 +483,82 @@ class Kernel:
             recorded likewise and raised again.
         """
         lock = self._lock
-        lock.acquire()
+        working: Working | None = None
+        permit: Permit | None = None
         try:
-            working = self._decide(order)
-            if isinstance(working, Verdict):
-                return working
-            if self._disk:
+            lock.acquire()
+            try:
+                decided = self._decide(order)
+                if isinstance(decided, Verdict):
+                    return decided
+                working = decided
+                if self._disk:
+                    lock.release()
+                    try:
+                        self._commit(working.number)
+                    finally:
+                        lock.acquire()
+                permit = self._begin(working)
+                if permit is None:
+                    return self._never_began(working)
+            finally:
                 lock.release()
-                try:
-                    self._commit(working.number)
-                except BaseException:  # interrupted while waiting: nothing was sent, so nothing is in doubt
-                    with lock:
-                        self._withdraw(working, "CANCELLED")
-                    raise
-                finally:
-                    lock.acquire()
-            permit = self._begin(working)
-            if permit is None:
-                return self._never_began(working)
-        finally:
-            lock.release()
-        try:
             result = send(permit)
+            self._ended(working, permit, result)
         except BaseException as error:
-            self._failed(working, permit, error)
-            if not isinstance(error, Exception):
-                raise
-            return _accepted(working, Outcome.UNKNOWN, error=error)
-        self._ended(working, permit, result)
+            if self._broken_off(working, permit, error) and working is not None:
+                return _accepted(working, Outcome.UNKNOWN, error=error)
+            raise
         return Verdict(_YES, _ACCEPTED, None, None, working.number, _SENT, result)
 
     async def submit_async(self, order: Order, send: Callable[[Permit], Awaitable[object]]) -> Verdict:
         """As `submit`, for asyncio: the wait for the disk and the send are awaited."""
-        with self._lock:
-            working = self._decide(order)
-        if isinstance(working, Verdict):
-            return working
-        if self._disk:
-            try:
-                await asyncio.get_running_loop().run_in_executor(None, self._commit, working.number)
-            except BaseException:  # cancelled while waiting: nothing was sent, so nothing is in doubt
-                with self._lock:
-                    self._withdraw(working, "CANCELLED")
-                raise
-        with self._lock:
-            permit = self._begin(working)
-            if permit is None:
-                return self._never_began(working)
+        working: Working | None = None
+        permit: Permit | None = None
         try:
+            with self._lock:
+                decided = self._decide(order)
+                if isinstance(decided, Verdict):
+                    return decided
+                working = decided
+            if self._disk:
+                await asyncio.get_running_loop().run_in_executor(None, self._commit, working.number)
+            with self._lock:
+                permit = self._begin(working)
+                if permit is None:
+                    return self._never_began(working)
             result = await send(permit)
+            self._ended(working, permit, result)
         except BaseException as error:
-            self._failed(working, permit, error)
-            if not isinstance(error, Exception):
-                raise
-            return _accepted(working, Outcome.UNKNOWN, error=error)
-        self._ended(working, permit, result)
+            if self._broken_off(working, permit, error) and working is not None:
+                return _accepted(working, Outcome.UNKNOWN, error=error)
+            raise
         return Verdict(_YES, _ACCEPTED, None, None, working.number, _SENT, result)
 
     def _decide(self, order: Order) -> Working | Verdict:
         """Under the lock: gate 2, and the permit's record."""
         core = self._core
         mono = self._mono()
-        decided = core.decide(order, self._page[0], mono, 0)
-        if isinstance(decided, Verdict):
-            self._recorder.refuse(order, decided, core.epoch, core.mode, mono)
-            if core.notices:
+        try:
+            decided = core.decide(order, self._page[0], mono, 0)
+            if isinstance(decided, Verdict):
+                self._recorder.refuse(order, decided, core.epoch, core.mode, mono)
+                if core.notices:
+                    self._handle()
+                return decided
+            if not self._recorder.permit(decided, core.epoch, mono):
+                core.void(decided)
                 self._handle()
-            return decided
-        if not self._recorder.permit(decided, core.epoch, mono):
-            core.void(decided)
-            self._handle()
-            return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+                return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+        except BaseException:
+            self._interrupted()
+            raise
         return decided
+
+    def _interrupted(self) -> None:
+        """An interrupt came in the midst of a decision: nobody knows what was done of it, so it halts."""
+        self._sentinel.stop()
+        self._pending.append(self._cause(HaltCode.INTERNAL, "interrupted inside the kernel", "kernel"))
 
     def _begin(self, working: Working) -> Permit | None:
         """Under the lock: the last look at the latch, and in flight from here."""
@@ -547,8 +572,11 @@ class Kernel:
         """Under the lock: the permit is void."""
         if self._core.notices:  # this very look saw the halt, which voids and records all permits
             self._handle()
-        self._withdraw(working, "HALTED")
         reason = Reason.JOURNAL_FAILED if self._journal.broken is not None else Reason.HALTED
+        if working.status is Status.DONE:  # the venue says it is over, before it was sent
+            reason = Reason.ORDER_CLOSED
+            self._recorder.note("void", permit=working.number, code="ORDER_CLOSED")
+        self._withdraw(working, "HALTED")
         return Verdict(accepted=False, reason=reason, permit=working.number, outcome=Outcome.VOID)
 
     def _withdraw(self, working: Working, code: str) -> None:
@@ -556,27 +584,42 @@ class Kernel:
             self._recorder.note("void", permit=working.number, code=code)
 
     def _ended(self, working: Working, permit: Permit, result: object) -> None:
+        said = None if result is None else records.printed(result)  # the caller's code: not under the lock
         lock = self._lock
         lock.acquire()
         try:
             redeemed = withdraw(permit)
             self._core.end(working)
-            self._recorder.sent(working, result)
+            self._recorder.sent(working, said)
             if not redeemed:
-                said = f"the send of permit {working.number} returned without its order"
-                self._recorder.note("anomaly", code="NOT_REDEEMED", detail=said)
+                told = f"the send of permit {working.number} returned without its order"
+                self._recorder.note("anomaly", code="NOT_REDEEMED", detail=told)
             if not self._core.gate_open:
                 self._settle()
         finally:
             lock.release()
 
-    def _failed(self, working: Working, permit: Permit, error: BaseException) -> None:
-        with self._lock:
+    def _broken_off(self, working: Working | None, permit: Permit | None, error: BaseException) -> bool:
+        """A submit ended by an exception. True if it was the send's, and the verdict is accepted and unknown."""
+        said = records.failure(error)  # the caller's code: not under the lock
+        if permit is not None:
             withdraw(permit)
-            self._core.fail(working)
-            self._recorder.unknown(working, error)
-            self._handle()
-            self._settle()
+        if working is None:
+            return False
+        with self._lock:
+            if working.number not in self._core.in_flight:
+                self._withdraw(working, "CANCELLED")  # nothing was sent, so nothing is in doubt
+                self._handle()
+                return False
+            self._failed(working, said)
+        return isinstance(error, Exception)
+
+    def _failed(self, working: Working, said: str) -> None:
+        """Under the lock: nobody knows whether the order left."""
+        self._core.fail(working)
+        self._recorder.unknown(working, said)
+        self._handle()
+        self._settle()
 
     # -- What passes in every mode ---------------------------------------------------------------
 
@@ -590,9 +633,9 @@ class Kernel:
         try:
             result = send(cancel)
         except BaseException as error:
-            self._cancelled(number, error)
+            self._cancelled(cancel, number, error)
             raise
-        self._cancelled(number, None)
+        self._cancelled(cancel, number, None)
         return result
 
     async def cancel_async(self, cancel: Cancel, send: Callable[[Cancel], Awaitable[T]]) -> T:
@@ -601,28 +644,49 @@ class Kernel:
         try:
             result = await send(cancel)
         except BaseException as error:
-            self._cancelled(number, error)
+            self._cancelled(cancel, number, error)
             raise
-        self._cancelled(number, None)
+        self._cancelled(cancel, number, None)
         return result
 
     def _cancelling(self, cancel: Cancel) -> int | None:
-        with self._lock:
+        """Record a cancel; None if that has to wait, which the cancel does not."""
+        if not self._lock.acquire(timeout=_CANCEL_WAIT_S):
+            return None
+        try:
             self._core.cancel(cancel, self._mono())
-            order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
-            number = self._recorder.write("cancel", id=order_id, instrument=instrument)
+            number = self._say_cancel(cancel)
             self._handle()
             return number
+        finally:
+            self._lock.release()
 
-    def _cancelled(self, number: int | None, error: BaseException | None) -> None:
-        if number is not None:
-            with self._lock:
-                said = None if error is None else records.failure(error)
-                self._recorder.note("cancel_end", cancel=number, error=said)
+    def _say_cancel(self, cancel: Cancel) -> int | None:
+        order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
+        return self._recorder.write("cancel", id=order_id, instrument=instrument)
+
+    def _cancelled(self, cancel: Cancel, number: int | None, error: BaseException | None) -> None:
+        """Record how a cancel ended, now or by whoever has the lock next."""
+        self._late.append((cancel, number, None if error is None else records.failure(error)))
+        if self._lock.acquire(timeout=_CANCEL_WAIT_S):
+            try:
+                self._say_late()
+            finally:
+                self._lock.release()
+
+    def _say_late(self) -> None:
+        while self._late:
+            cancel, number, error = self._late.popleft()
+            if number is None:
+                self._core.cancel(cancel, self._mono())
+                number = self._say_cancel(cancel)
+            if number is not None:
+                self._recorder.note("cancel_end", cancel=number, error=error)
 
     def on_accept(self, order_id: str, venue_id: str | None = None) -> None:
         """The venue has the order. Resolves an order whose send had an unknown outcome."""
         with self._lock:
+            self._attached()
             self._core.on_accept(order_id)
             said = None if venue_id is None else records.text(venue_id)
             self._recorder.note("accept", id=records.name(order_id), venue_id=said)
@@ -631,6 +695,7 @@ class Kernel:
     def on_fill(self, fill: Fill) -> None:
         """The venue executed (a part of) the order. A fill id that was seen before changes nothing."""
         with self._lock:
+            self._attached()
             known = self._core.on_fill(fill)
             if known is not None:
                 self._recorder.fill(fill, known=known)
@@ -646,9 +711,20 @@ class Kernel:
 
     def _on_closed(self, kind: str, order_id: str, reason: str) -> None:
         with self._lock:
+            self._attached()
             self._core.on_closed(order_id, kind)
             self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
             self._handle()
+
+    def _attached(self) -> None:
+        """What the venue says must not be lost: after `close` nobody would write it down.
+
+        Raises:
+            MisuseError: this kernel is detached.
+        """
+        if self._closed:
+            message = "detached: report this to the kernel that attaches next"
+            raise MisuseError(message)
 
     def anomaly(self, code: str, detail: str) -> None:
         """Record something that should not happen; whether to halt is the caller's to say."""
@@ -726,6 +802,8 @@ class Kernel:
     def _handle(self) -> None:
         """Latch and write down what the core noticed, what other threads asked for, and a broken journal."""
         core = self._core
+        if self._late:
+            self._say_late()
         while self._pending:
             self._asked(self._pending.popleft())
         if self._journal.broken is not None and core.mode is not Mode.HALTED:
@@ -734,16 +812,15 @@ class Kernel:
         if self._page[0] != ARMED and core.mode is not Mode.HALTED:
             core.observe(self._page[0])
         while core.notices:
-            notices, core.notices = core.notices, []
-            for notice in notices:
-                if isinstance(notice, Halted):
-                    self._halted(notice)
-                elif isinstance(notice, Breach):
-                    self._recorder.note("breach", **attrs.asdict(notice))
-                elif isinstance(notice, Anomaly):
-                    self._recorder.write("anomaly", code=notice.code, detail=records.text(notice.detail))
-                else:
-                    assert_never(notice)
+            notice = core.notices.pop(0)  # one by one: an interrupt loses none of the others
+            if isinstance(notice, Halted):
+                self._halted(notice)
+            elif isinstance(notice, Breach):
+                self._recorder.note("breach", **attrs.asdict(notice))
+            elif isinstance(notice, Anomaly):
+                self._recorder.write("anomaly", code=notice.code, detail=records.text(notice.detail))
+            else:
+                assert_never(notice)
             if self._journal.broken is not None and core.mode is not Mode.HALTED:
                 self._sentinel.stop()
                 core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))

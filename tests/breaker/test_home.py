@@ -34,8 +34,9 @@ from tests.helpers import (
 )
 
 from interlock import HaltCode, HomeError, Kernel, LimitsError, Mode, Reason
-from interlock.breaker.home import Home, Now
-from interlock.breaker.latch import LatchError, read_latch
+from interlock.breaker import home as homes
+from interlock.breaker.home import Home, Now, Quiet
+from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.page import Page
 from interlock.breaker.segment import segments
 from interlock.core.modes import ARMED
@@ -756,3 +757,43 @@ def test_emptied_journal_halts(home: Path) -> None:
         permits_nothing(kernel)
         assert kernel.cause is not None
         assert kernel.cause.code is HaltCode.JOURNAL_FAILED
+
+
+def test_halt_beats_a_reset_that_is_under_way(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A halt between a reset's first and last step is never confirmed and undone: the reset fails, HALTED stays."""
+    running(home).close()
+    halt_home(home)
+    real = homes.write_latch
+    found: list[Quiet] = []
+
+    def halted_meanwhile(path: Path, latch: Latch) -> None:
+        if latch.state == "ARMED":
+            monkeypatch.setattr(homes, "write_latch", real)
+            found.append(halt_home(home, timeout_s=0.0))
+        real(path, latch)
+
+    monkeypatch.setattr(homes, "write_latch", halted_meanwhile)
+    with pytest.raises(HomeError, match="halted again"):
+        reset_home(home, 1)
+    assert [one.confirmed for one in found] == [False]
+    latch, fault, byte = Home(home).latch_state()
+    assert latch is not None
+    assert (latch.state, fault, byte) == ("HALTED", None, 0)
+
+
+@pytest.mark.parametrize("name", ["latch.json", "journal"])
+def test_change_in_place_is_seen(home: Path, name: str) -> None:
+    """A latch that was changed in place, with its old time put back, and a journal that grew or shrank, halt."""
+    with attach(home, durability="disk") as kernel:
+        assert kernel.start()
+        path = home / name if name == "latch.json" else next((home / name).glob("*.jsonl"))
+        times = path.stat()
+        data = bytearray(path.read_bytes())
+        if name == "journal":
+            data += b"junk"
+        else:
+            data[20] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        kernel.heartbeat()
+        permits_nothing(kernel)

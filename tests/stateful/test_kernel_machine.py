@@ -187,12 +187,11 @@ class KeepsPermitsGood(Kernel):
 class ForgetsTheUnknown(Kernel):
     """Takes an order whose send raised for one that never left."""
 
-    def _failed(self, working: Working, permit: Permit, error: BaseException) -> None:
-        super()._failed(working, permit, error)
-        with self._lock:
-            self._core.working.pop(working.order.client_order_id)
-            working.status = Status.GRANTED
-            self._core._void(working)
+    def _failed(self, working: Working, said: str) -> None:
+        super()._failed(working, said)
+        self._core.working.pop(working.order.client_order_id)
+        working.status = Status.GRANTED
+        self._core._void(working)
 
 
 class GoesBackInTime(Kernel):

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 __all__ = ["same_file", "sync_directory", "write_durably"]
 
 
-def same_file(path: Path, descriptor: int, least_size: int = 0) -> bool:
-    """Whether the file at a path is the one that is open, and has at least this size."""
+def same_file(path: Path, descriptor: int, size: int | None = None) -> bool:
+    """Whether the file at a path is the one that is open, and has this size, if one is given."""
     try:
         found = path.lstat()
         mine = os.fstat(descriptor)
     except OSError:
         return False
-    return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev) and found.st_size >= least_size
+    if size is not None and found.st_size != size:
+        return False
+    return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:

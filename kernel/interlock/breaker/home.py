@@ -246,10 +246,11 @@ class Home:
                 problems.append(f"the latch is not yet durable: {error}")
         elif not os.path.lexists(self.latch):
             durable = False  # absent is halted; but someone may put an old one back
-        confirmed = self._quiet(timeout_s, problems)
+        confirmed = self._quiet(timeout_s, problems, cause)
         return Quiet(stopped=stopped, durable=durable, confirmed=confirmed, message="; ".join(problems))
 
-    def _quiet(self, timeout_s: float, problems: list[str]) -> bool:
+    def _quiet(self, timeout_s: float, problems: list[str], cause: Callable[[Latch], Latch]) -> bool:
+        """Wait until all are out, and see under the lock that it is still halted: a reset holds the lock, too."""
         try:
             lock = FileLock(self.lock)
         except OSError as error:
@@ -257,11 +258,29 @@ class Home:
             return False
         try:
             if lock.exclusive(timeout_s):
-                return True
+                return self._still_halted(problems, cause)
             problems.append(f"still attached and not quiet: {self.holder()}")
             return False
         finally:
             lock.close()
+
+    def _still_halted(self, problems: list[str], cause: Callable[[Latch], Latch]) -> bool:
+        """A reset that was under way when we halted may have written its latch after we read it: halt again."""
+        try:
+            latch, _ = read_latch(self.latch)
+        except LatchError:
+            return True
+        if latch.state != latches.ARMED:
+            return True
+        try:
+            page = Page(self.page, latch.home)
+            page.halt()
+            page.map.close()
+            write_latch(self.latch, cause(latch))
+        except (OSError, LatchError, TypeError) as error:
+            problems.append(f"armed by a reset meanwhile, and not halted again: {error}")
+            return False
+        return True
 
     def holder(self) -> str:
         """Which engine is attached, by its own account."""
@@ -352,10 +371,19 @@ class Home:
                 _set_aside(self.page)
             Page.make(self.page, home)
         page = Page(self.page, home)
-        armed = _armed(epoch, home, _RESET, operator, reason, now)
-        write_latch(self.latch, armed)
-        page.arm()
-        page.map.close()
+        try:
+            halts = page.halts
+            armed = _armed(epoch, home, _RESET, operator, reason, now)
+            write_latch(self.latch, armed)
+            page.arm()
+            if page.halts != halts:  # somebody halted meanwhile, and found the latch halted still: halt wins
+                page.halt()
+                halted = attrs.evolve(armed, state=latches.HALTED, code=HaltCode.EXTERNAL.value)
+                write_latch(self.latch, attrs.evolve(halted, reason="halted while it was being reset"))
+                message = f"{self.path}: halted again while it was being reset; it stays HALTED, in epoch {epoch}"
+                raise HomeError(HaltCode.EXTERNAL, message)
+        finally:
+            page.map.close()
         return armed
 
 

@@ -29,6 +29,8 @@ SIZE: Final = 4096
 _MAGIC: Final = b"interlock page 1\n"
 _HOME_AT: Final = 64
 _HOME_LENGTH: Final = 36
+_HALTS_AT: Final = 112
+_HALTS_END: Final = 1 << 32
 _BEGUN_AT: Final = 120
 _RECORD_AT: Final = 128
 
@@ -92,8 +94,18 @@ class Page:
         self.map[_BEGUN_AT] = 1
 
     def halt(self) -> None:
-        """Stop emission in every process, now."""
+        """Stop emission in every process, now.
+
+        The count goes first: a reset that is under way arms the byte again, and then sees that it must not.
+        """
+        count = self.halts + 1
+        self.map[_HALTS_AT : _HALTS_AT + 4] = (count % _HALTS_END).to_bytes(4, "little")
         self.map[0] = 0
+
+    @property
+    def halts(self) -> int:
+        """Counts halts; two at once may count as one, but none goes without a change."""
+        return int.from_bytes(self.map[_HALTS_AT : _HALTS_AT + 4], "little")
 
     def leave(self, record: bytes) -> None:
         """Leave the latch record that is about to be written, for whoever sees the byte before the file.

@@ -27,7 +27,7 @@ class Segment:
         path: of the file.
     """
 
-    __slots__ = ("_descriptor", "path")
+    __slots__ = ("_at", "_descriptor", "path")
 
     def __init__(self, path: Path) -> None:
         """Open it for appending, or make it.
@@ -39,12 +39,14 @@ class Segment:
         made = not path.exists()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(path, flags, 0o600)
+        self._at = os.fstat(self._descriptor).st_size
         if made:
             sync_directory(path.parent)
 
     def write(self, data: bytes) -> None:
         """Append all of it. It is then with the operating system and outlives this process."""
         written = os.write(self._descriptor, data)
+        self._at += written
         if written != len(data):
             message = f"{self.path}: only {written} of {len(data)} bytes were taken"
             raise OSError(message)
@@ -54,8 +56,8 @@ class Segment:
         os.fdatasync(self._descriptor)
 
     def same(self) -> bool:
-        """Whether the file at the path is still this one."""
-        return same_file(self.path, self._descriptor)
+        """Whether the file at the path is still this one, with nothing cut off and nothing added."""
+        return same_file(self.path, self._descriptor, self._at)
 
     def close(self) -> None:
         """Close the file."""

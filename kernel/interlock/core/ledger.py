@@ -105,6 +105,7 @@ class Status(enum.Enum):
     SENDING = "sending"
     DONE = "done"
     UNKNOWN = "unknown"
+    VOID = "void"
 
 
 class Working:

@@ -22,6 +22,7 @@ from interlock.core.values import Instrument
 
 __all__ = ["NEVER", "Gate1Limits", "Gate2Limits", "InstrumentLimits", "Limits", "LossLimits"]
 
+_LONGEST_NAME: Final = 64
 NEVER: Final = 1 << 62
 """Larger than any age, gap or count: a check of gate 1 that was turned off."""
 
@@ -271,6 +272,9 @@ class _Table:
         if key not in self.data:
             return []
         below = self.table(key)
+        for name in below.data:
+            if not (0 < len(name) <= _LONGEST_NAME and name.isascii() and name.isprintable()):
+                raise self.wrong(key, f"names of 1 to {_LONGEST_NAME} printable ASCII characters", name[:80])
         return [(name, _Table(value, f"{self.where}: [{key}.{name}]")) for name, value in below.data.items()]
 
     def whole(self, key: str, *, least: int) -> int:

@@ -371,6 +371,7 @@ class Machine:
         self.working.pop(order_id, None)
         self.ids.forget(order_id)
         self._close(working)
+        working.status = Status.VOID
 
     def _close(self, working: Working) -> None:
         working.book.release(working, working.remaining)

@@ -55,6 +55,7 @@ class Reason(enum.StrEnum):
     DRAWDOWN = "DRAWDOWN"
 
     # After gate 2.
+    ORDER_CLOSED = "ORDER_CLOSED"
     JOURNAL_FAILED = "JOURNAL_FAILED"
 
 

@@ -62,6 +62,10 @@ class Restorer:
         for working in core.working.values():
             if working.status is Status.GRANTED:
                 working.status = Status.DONE if working in self.heard else Status.UNKNOWN
+        for account in core.accounts():
+            account.breached = account.assess()  # a loss is not over because nobody looked
+            books = [book for book in core.books.values() if book.account is account]
+            account.breached_by = max(books, key=lambda book: abs(book.position)).name
         core.notices.clear()
         return [*self.holes, *self.strange.left()]
 

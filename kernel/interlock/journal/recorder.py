@@ -161,18 +161,16 @@ class Recorder:
             return False
         return True
 
-    def sent(self, working: Working, result: object) -> None:
+    def sent(self, working: Working, said: str | None) -> None:
         """A send returned."""
         mono = self._mono()
         zero = self.zero_ns
-        said = result if result is None else records.printed(result)
         ts = (mono + self.utc_ns) // 1000
         self.journal.defer(records.sent, ts, mono - zero, working.number, working.begun_ns - zero, said)
 
-    def unknown(self, working: Working, error: BaseException) -> None:
+    def unknown(self, working: Working, said: str) -> None:
         """A send raised."""
-        begun = working.begun_ns - self.zero_ns
-        self.write("unknown", permit=working.number, begun=begun, error=records.failure(error))
+        self.write("unknown", permit=working.number, begun=working.begun_ns - self.zero_ns, error=said)
 
     def refuse(self, order: Order, verdict: Verdict, epoch: int, mode: str, mono: int) -> None:
         """Gate 2 refused. An order is frozen, and its record may wait; anything else is recorded as it is now."""
@@ -237,7 +235,7 @@ class Recorder:
         self.blocked += 1
         ts = (mono + self.utc_ns) // 1000
         code = verdict.reason
-        instrument = getattr(tick, "instrument", None)
+        instrument = records.member(tick, "instrument")
         if instrument.__class__ is not str:  # anything may come in, and raise when it is compared
             instrument = records.printed(instrument)
         block = self.row

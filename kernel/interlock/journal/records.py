@@ -78,6 +78,15 @@ def text(value: object) -> str:
     return printed(value, _LONGEST_TEXT) or ""
 
 
+def member(thing: object, attribute: str) -> object:
+    """An attribute of anything at all; None if it has none, or raises when it is asked."""
+    try:
+        found: object = getattr(thing, attribute, None)
+    except Exception:  # noqa: BLE001 - it must still be refused and recorded
+        return None
+    return found
+
+
 def failure(error: BaseException) -> str:
     """What was raised."""
     return text(f"{type(error).__name__}: {printed(error, _LONGEST_TEXT)}")
@@ -118,7 +127,7 @@ def refuse(  # noqa: PLR0913, PLR0917
     seq: int, ts: int, mono: int, epoch: int, mode: str, order: Order, code: str, limit: str | None, value: str | None
 ) -> Record:
     """Gate 2 refused; the order may be anything."""
-    reduce_only = getattr(order, "reduce_only", None)
+    reduce_only = member(order, "reduce_only")
     return {
         "v": 1,
         "seq": seq,
@@ -127,13 +136,13 @@ def refuse(  # noqa: PLR0913, PLR0917
         "mono": mono,
         "epoch": epoch,
         "mode": mode,
-        "id": printed(getattr(order, "client_order_id", None)),
-        "instrument": printed(getattr(order, "instrument", None)),
-        "side": printed(getattr(order, "side", None)),
-        "type": printed(getattr(order, "order_type", None)),
-        "quantity": printed(getattr(order, "quantity", None)),
-        "price": printed(getattr(order, "price", None)),
-        "tif": printed(getattr(order, "time_in_force", None)),
+        "id": printed(member(order, "client_order_id")),
+        "instrument": printed(member(order, "instrument")),
+        "side": printed(member(order, "side")),
+        "type": printed(member(order, "order_type")),
+        "quantity": printed(member(order, "quantity")),
+        "price": printed(member(order, "price")),
+        "tif": printed(member(order, "time_in_force")),
         "reduce_only": reduce_only if type(reduce_only) is bool else None,
         "code": code,
         "limit": printed(limit),

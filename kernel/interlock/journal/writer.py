@@ -2,9 +2,9 @@
 
 Two rules.
 
-1. **A record is written, or the journal is broken.** The first write or sync that fails breaks it for good:
-   every later call raises `JournalError` at once. A retry after a failed write could leave a hole
-   that nobody sees.
+1. **A record is written, or the journal is broken.** The first write or sync that fails, or is interrupted,
+   breaks it for good: every later call raises `JournalError` at once. A retry after a failed write could leave
+   a hole that nobody sees.
 2. **Only what must be there before something else happens is written at once** (`write`). What
    merely tells what was may wait for the next write, in its place in the order: as bytes (`note`), or
    even unmade (`defer`), so that it costs the way of an order next to nothing.
@@ -99,8 +99,13 @@ class Journal:
             self.seq += 1
             if len(self._leaves) >= BATCH and not self.holding:
                 self.seal(record["ts"], record["mono"])
+        except JournalError:
+            raise
         except (OSError, JSONEncodeError) as error:
             raise self._break(error) from error
+        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+            self._break(error)
+            raise
 
     def defer(self, make: Callable[..., dict[str, object]], *arguments: object) -> None:
         """Append a record that is made only when something is written or flushed.
@@ -125,6 +130,9 @@ class Journal:
                     self.note(make(self.seq, *arguments))
             except JournalError:
                 return self.seq
+            except BaseException as error:
+                self._break(error)
+                raise
         return self.seq
 
     def note(self, record: dict[str, object]) -> None:
@@ -141,8 +149,13 @@ class Journal:
                 self.seal(record["ts"], record["mono"])
             elif len(self._buffer) > _BUFFER_BYTES:
                 self._flush()
+        except JournalError:
+            raise
         except (OSError, JSONEncodeError) as error:
             raise self._break(error) from error
+        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+            self._break(error)
+            raise
 
     def flush(self) -> None:
         """Hand all that waits to the sink."""
@@ -150,11 +163,16 @@ class Journal:
             raise JournalError(self.broken)
         if self._deferred:
             self.next()
-        if self._buffer:
-            try:
+        try:
+            if self._buffer:
                 self._flush()
-            except OSError as error:
-                raise self._break(error) from error
+        except JournalError:
+            raise
+        except (OSError, JSONEncodeError) as error:
+            raise self._break(error) from error
+        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+            self._break(error)
+            raise
 
     def seal(self, ts: object, mono: object) -> None:
         """End the batch, if there is one, with a seal made at ``ts`` (us) and ``mono`` (ns)."""
@@ -164,27 +182,32 @@ class Journal:
             self.next()
         if not self._leaves:
             return
-        self._tree.extend(self._leaves)
-        line = dumps(
-            {
-                "v": 1,
-                "seq": self.seq,
-                "kind": "seal",
-                "ts": ts,
-                "mono": mono,
-                "size": self._tree.size,
-                "root": self._tree.root(),
-            }
-        )
-        self._buffer += line
-        self._buffer += b"\n"
-        self.seq += 1
         try:
+            self._tree.extend(self._leaves)
+            line = dumps(
+                {
+                    "v": 1,
+                    "seq": self.seq,
+                    "kind": "seal",
+                    "ts": ts,
+                    "mono": mono,
+                    "size": self._tree.size,
+                    "root": self._tree.root(),
+                }
+            )
+            self._buffer += line
+            self._buffer += b"\n"
+            self.seq += 1
             self._flush()
             self._tree.extend([line])  # no batch is open again until a record follows
-        except OSError as error:
+            self._leaves = []
+        except JournalError:
+            raise
+        except (OSError, JSONEncodeError) as error:
             raise self._break(error) from error
-        self._leaves = []
+        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+            self._break(error)
+            raise
 
     def sync(self) -> None:
         """Make all that was written durable."""
@@ -201,6 +224,6 @@ class Journal:
         self._sink.write(data)
         self.size_bytes += len(data)
 
-    def _break(self, error: Exception) -> JournalError:
-        self.broken = f"the journal cannot be written: {error}"
+    def _break(self, error: BaseException) -> JournalError:
+        self.broken = f"the journal cannot be written: {str(error) or type(error).__name__}"
         return JournalError(self.broken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -72,6 +73,8 @@ def run(plan: Plan) -> Exit:
         fail(Exit.USAGE, str(error), json=plan.json)
     try:
         return asyncio.run(_run(plan, feed, speed))
+    except asyncio.CancelledError:
+        fail(Exit.FINE, "interrupted before the first tick; nothing was started", json=plan.json)
     except HomeError as error:
         busy = error.code is HaltCode.EXTERNAL  # another engine has it: nothing is halted
         fail(Exit.USAGE if busy else Exit.HALTED, str(error), json=plan.json)
@@ -79,7 +82,27 @@ def run(plan: Plan) -> Exit:
         fail(Exit.USAGE, str(error), json=plan.json)
 
 
+class _Signals:
+    """Takes SIGINT and SIGTERM from before the first tick until all is printed, so that neither cuts a run short."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        self.over = False
+        self._task = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._take, number)
+
+    def _take(self, number: int) -> None:
+        if self.over:
+            return
+        if self.engine is not None:
+            self.engine.on_signal(number)
+        elif self._task is not None:
+            self._task.cancel()
+
+
 async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
+    signals = _Signals()
     limits, _ = Home(plan.home).read_limits()
     instruments = {name: instrument for name, (instrument, _) in limits.instruments.items()}
     strategy = load(plan.strategy, instruments)  # before the home is touched: a wrong name leaves no trace
@@ -123,8 +146,10 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
             fail(Exit.HALTED, message, json=plan.json)
         watching = asyncio.create_task(_watch(engine, source)) if err.is_terminal and not plan.json else None
         try:
-            await engine.run()
+            signals.engine = engine
+            await engine.run(signals=False)
         finally:
+            signals.over = True
             if watching is not None:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
