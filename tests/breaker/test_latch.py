@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -217,17 +219,14 @@ def test_latch_takes_texts_that_no_file_can_hold(tmp_path: Path) -> None:
     assert read_latch(path)[0].state == "HALTED"
 
 
-def test_failed_replacement_leaves_the_old_file(tmp_path: Path) -> None:
-    """A write that fails leaves the old record and no litter."""
+def test_failed_replacement_leaves_no_litter(tmp_path: Path) -> None:
+    """A write that fails leaves what was there, and no temporary file beside it."""
     path = tmp_path / "latch.json"
-    write_latch(path, ARMED)
-    temporary = path.with_name(f".latch.json.{os.getpid()}.new")
-    temporary.mkdir()
+    (path / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match="directory"):
         write_durably(path, b"new")
-    temporary.rmdir()
-    assert read_latch(path)[0] == ARMED
     assert [entry.name for entry in tmp_path.iterdir()] == ["latch.json"]
+    assert (path / "inside").is_dir()
 
 
 # -- At attach -----------------------------------------------------------------------------------
@@ -284,3 +283,20 @@ def test_foreign_latch_halts_at_attach(tmp_path: Path, changes: dict[str, object
         return
     home.latch.write_bytes(_forged(**changes))
     _halted_at_attach(home.path)
+
+
+def test_two_threads_never_mix_their_records(tmp_path: Path) -> None:
+    """However many threads write the latch at once, what stands there is one whole record of one of them."""
+    path = tmp_path / "latch.json"
+    records = [attrs.evolve(ARMED, reason=f"{number}" * (number + 1) * 50) for number in range(4)]
+    together = threading.Barrier(len(records))
+
+    def write(latch: Latch) -> None:
+        together.wait()
+        for _ in range(25):
+            write_latch(path, latch)
+            assert read_latch(path)[0] in records
+
+    with ThreadPoolExecutor(len(records)) as pool:
+        list(pool.map(write, records))
+    assert [each.name for each in tmp_path.iterdir()] == ["latch.json"]

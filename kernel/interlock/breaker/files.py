@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import tempfile
+from pathlib import Path
 
 __all__ = ["same_file", "sync_directory", "write_durably"]
 
@@ -23,14 +21,15 @@ def same_file(path: Path, descriptor: int, size: int | None = None) -> bool:
     return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file whole: temporary file, sync, rename, sync of the directory.
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace a file whole: temporary file (mode 0600), sync, rename, sync of the directory.
 
     Raises:
         OSError: some step failed; the old file is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    # A name of its own for each writer: two threads of one process may write the same file.
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    temporary = Path(name)
     try:
         try:
             view = memoryview(data)
