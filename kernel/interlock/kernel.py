@@ -655,9 +655,7 @@ class Kernel:
             return None
         try:
             self._core.cancel(cancel, self._mono())
-            number = self._say_cancel(cancel)
-            self._handle()
-            return number
+            return self._say_cancel(cancel)  # what else is to be done waits until the cancel has left
         finally:
             self._lock.release()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import sys
 import time
 import uuid
@@ -352,4 +353,8 @@ def main() -> None:
     """The program."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be UTF-8, and printing it must not fail
-    app()
+    try:
+        app()
+    finally:  # the exit code is decided: a late signal does not change it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -8,7 +8,7 @@ import signal
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -72,7 +72,8 @@ def run(plan: Plan) -> Exit:
     except (InterlockError, ValueError) as error:
         fail(Exit.USAGE, str(error), json=plan.json)
     try:
-        return asyncio.run(_run(plan, feed, speed))
+        with _Signals() as signals:
+            return asyncio.run(_run(plan, feed, speed, signals))
     except asyncio.CancelledError:
         fail(Exit.FINE, "interrupted before the first tick; nothing was started", json=plan.json)
     except HomeError as error:
@@ -88,9 +89,30 @@ class _Signals:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.over = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._early = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._on) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def attend(self) -> None:
+        """From here signals go to this task, and then to the engine."""
         self._task = asyncio.current_task()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._take, number)
+        self._loop = asyncio.get_running_loop()
+        if self._early and self._task is not None:
+            self._task.cancel()
+
+    def _on(self, number: int, _frame: object) -> None:
+        if self._loop is None:
+            self._early = True
+        elif not self.over and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._take, number)
 
     def _take(self, number: int) -> None:
         if self.over:
@@ -101,8 +123,8 @@ class _Signals:
             self._task.cancel()
 
 
-async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str) -> Exit:
-    signals = _Signals()
+async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Signals) -> Exit:
+    signals.attend()
     limits, _ = Home(plan.home).read_limits()
     instruments = {name: instrument for name, (instrument, _) in limits.instruments.items()}
     strategy = load(plan.strategy, instruments)  # before the home is touched: a wrong name leaves no trace
