@@ -661,7 +661,10 @@ class Kernel:
 
     def _say_cancel(self, cancel: Cancel) -> int | None:
         order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
-        return self._recorder.write("cancel", id=order_id, instrument=instrument)
+        number = self._recorder.write("cancel", id=order_id, instrument=instrument)
+        if number is None:
+            self._sentinel.stop()  # a broken journal halts; that is latched once the cancel has left
+        return number
 
     def _cancelled(self, cancel: Cancel, number: int | None, error: BaseException | None) -> None:
         """Record how a cancel ended, now or by whoever has the lock next."""
