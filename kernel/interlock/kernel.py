@@ -662,7 +662,7 @@ class Kernel:
     def _say_cancel(self, cancel: Cancel) -> int | None:
         order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
         number = self._recorder.write("cancel", id=order_id, instrument=instrument)
-        if number is None:
+        if number is None and not self._closed:
             self._sentinel.stop()  # a broken journal halts; that is latched once the cancel has left
         return number
 
