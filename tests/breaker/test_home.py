@@ -639,8 +639,8 @@ def test_reset_needs_all_three(home: Path) -> None:
     for epoch in (0, 2, -1):
         with pytest.raises(HomeError, match="not the current"):
             reset_home(home, epoch)
-    for operator, reason in (("", "x"), (" \t", "x"), ("x", ""), ("x", "\n")):
-        with pytest.raises(HomeError, match="operator and a reason"):
+    for operator, reason in (("", "x"), (" \t", "x"), ("x", ""), ("x", "\n"), (None, "x"), ("x", 7)):
+        with pytest.raises(HomeError, match="operator, a reason"):
             Home(home).reset(epoch=1, known_epoch=1, operator=operator, reason=reason, now=NOW)
     assert read_latch(home / "latch.json")[0].state == "HALTED"
     assert (home / "page").read_bytes()[0] != ARMED

@@ -303,8 +303,9 @@ class Home:
             HomeError: not halted, another epoch, an engine that is not quiet, or it can't be written.
         """
         self.require()
-        if not operator.strip() or not reason.strip():
-            message = "a reset needs an operator and a reason"
+        named = all(type(text) is str and text.strip() for text in (operator, reason))
+        if not named or type(epoch) is not int:
+            message = "a reset needs an operator, a reason and the current epoch"
             raise HomeError(HaltCode.HOME_UNREADABLE, message)
         latch: Latch | None = None
         fault: LatchError | None = None
