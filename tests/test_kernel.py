@@ -1378,3 +1378,28 @@ def test_restart_pays_for_no_loss(home: Path) -> None:
         assert kernel.submit(order("a"), RecordingVenue().send).reason is Reason.DRAWDOWN
     with running(home) as again:
         assert again.submit(order("b"), RecordingVenue().send).reason is Reason.DRAWDOWN
+
+
+def test_cancelled_wait_for_an_order_that_the_venue_closed_is_void(home: Path) -> None:
+    """A submit cancelled while it waits for the disk, its order closed meanwhile, leaves one void and no doubt."""
+
+    async def closed_and_cancelled(kernel: Kernel) -> None:
+        segment = gated(kernel)
+        segment.go.clear()
+        segment.waiting.clear()
+        submitting = asyncio.create_task(kernel.submit_async(order("a"), never))
+        await asyncio.to_thread(segment.waiting.wait, 30)
+        kernel.on_cancelled("a", "unknown order")
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+        segment.go.set()
+
+    async def never(permit: Permit) -> None:
+        raise AssertionError(permit)
+
+    with running(home, durability="disk") as kernel:
+        asyncio.run(closed_and_cancelled(kernel))
+        assert kernel.stop().stopped
+    assert [one["code"] for one in of_kind(home, "void")] == ["ORDER_CLOSED"]
+    sound(home)

@@ -73,7 +73,6 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClock"]
 
 T = TypeVar("T")
-_YES: Final = True
 _ACCEPTED: Final = Reason.ACCEPTED
 _SENT: Final = Outcome.SENT
 _DEAD_PAGE: Final = b"\x00"
@@ -509,7 +508,7 @@ class Kernel:
             if self._broken_off(working, permit, error) and working is not None:
                 return _accepted(working, Outcome.UNKNOWN, error=error)
             raise
-        return Verdict(_YES, _ACCEPTED, None, None, working.number, _SENT, result)
+        return Verdict(True, _ACCEPTED, None, None, working.number, _SENT, result)  # noqa: FBT003 - keywords cost here
 
     async def submit_async(self, order: Order, send: Callable[[Permit], Awaitable[object]]) -> Verdict:
         """As `submit`, for asyncio: the wait for the disk and the send are awaited."""
@@ -533,7 +532,7 @@ class Kernel:
             if self._broken_off(working, permit, error) and working is not None:
                 return _accepted(working, Outcome.UNKNOWN, error=error)
             raise
-        return Verdict(_YES, _ACCEPTED, None, None, working.number, _SENT, result)
+        return Verdict(True, _ACCEPTED, None, None, working.number, _SENT, result)  # noqa: FBT003 - keywords cost here
 
     def _decide(self, order: Order) -> Working | Verdict:
         """Under the lock: gate 2, and the permit's record."""
@@ -551,6 +550,7 @@ class Kernel:
                 self._handle()
                 return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
         except BaseException:
+            self._journal.broken = self._journal.broken or "interrupted between gate 2 and the record"
             self._interrupted()
             raise
         return decided
@@ -573,15 +573,18 @@ class Kernel:
         if self._core.notices:  # this very look saw the halt, which voids and records all permits
             self._handle()
         reason = Reason.JOURNAL_FAILED if self._journal.broken is not None else Reason.HALTED
-        if working.status is Status.DONE:  # the venue says it is over, before it was sent
+        if working.status is Status.DONE:
             reason = Reason.ORDER_CLOSED
-            self._recorder.note("void", permit=working.number, code="ORDER_CLOSED")
         self._withdraw(working, "HALTED")
         return Verdict(accepted=False, reason=reason, permit=working.number, outcome=Outcome.VOID)
 
     def _withdraw(self, working: Working, code: str) -> None:
-        if self._core.void(working):
-            self._recorder.note("void", permit=working.number, code=code)
+        """Under the lock: a permit whose send never began gets its outcome, if a halt did not write it."""
+        if working.status is Status.DONE:  # the venue says that it is over: there is nothing to give back
+            working.status, code = Status.VOID, "ORDER_CLOSED"
+        elif not self._core.void(working):
+            return
+        self._recorder.note("void", permit=working.number, code=code)
 
     def _ended(self, working: Working, permit: Permit, result: object) -> None:
         said = None if result is None else records.printed(result)  # the caller's code: not under the lock
@@ -608,7 +611,8 @@ class Kernel:
             return False
         with self._lock:
             if working.number not in self._core.in_flight:
-                self._withdraw(working, "CANCELLED")  # nothing was sent, so nothing is in doubt
+                if permit is None:
+                    self._withdraw(working, "CANCELLED")  # nothing was sent, so nothing is in doubt
                 self._handle()
                 return False
             self._failed(working, said)

@@ -116,7 +116,6 @@ class Machine:
         "bucket",
         "cause",
         "epoch",
-        "gate1",
         "gate1_checks",
         "gate2",
         "gate_open",
@@ -136,7 +135,6 @@ class Machine:
             mode = Mode.HALTED
         self.trips_on_anomaly = limits.unknown_order_trips
         self.restoring = False
-        self.gate1 = limits.gate1
         self.gate1_checks = (
             limits.gate1.max_tick_age_us,
             limits.gate1.max_clock_ahead_us,

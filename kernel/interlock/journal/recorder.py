@@ -216,17 +216,12 @@ class Recorder:
 
     def fill(self, fill: Fill, *, known: bool) -> None:
         """The venue executed."""
-        self.write(
-            "fill",
-            id=records.name(fill.client_order_id),
-            fill=records.name(fill.fill_id),
-            instrument=records.name(fill.instrument),
-            side=fill.side._value_,
-            quantity=f"{fill.quantity:f}",
-            price=f"{fill.price:f}",
-            fee=f"{fill.fee:f}",
-            known=known,
-        )
+        mono = self._mono()
+        record = records.fill(self.journal.next(), (mono + self.utc_ns) // 1000, mono - self.zero_ns, fill, known=known)
+        try:
+            self.journal.write(record)
+        except JournalError:
+            return
 
     # -- What is counted -------------------------------------------------------------------------
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from interlock.core.ledger import Working
     from interlock.core.values import Fill, Order
 
@@ -176,39 +174,4 @@ def fill(seq: int, ts: int, mono: int, done: Fill, *, known: bool) -> Record:
         "price": f"{done.price:f}",
         "fee": f"{done.fee:f}",
         "known": known,
-    }
-
-
-def halt(  # noqa: PLR0913
-    seq: int,
-    ts: int,
-    mono: int,
-    *,
-    run: str,
-    utc: str,
-    version: str,
-    epoch: int,
-    code: str,
-    reason: str,
-    source: str,
-    operator: str | None,
-    at: int,
-    first: bool,
-    in_flight: Sequence[int],
-) -> Record:
-    """The kill switch."""
-    return {
-        **head(seq, "halt", ts, mono),
-        "marker": MARKER,
-        "run": run,
-        "utc": utc,
-        "version": version,
-        "epoch": epoch,
-        "code": code,
-        "reason": text(reason),
-        "source": text(source),
-        "operator": operator if operator is None else text(operator),
-        "at": at,
-        "first": first,
-        "in_flight": list(in_flight),
     }

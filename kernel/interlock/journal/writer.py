@@ -99,11 +99,7 @@ class Journal:
             self.seq += 1
             if len(self._leaves) >= BATCH and not self.holding:
                 self.seal(record["ts"], record["mono"])
-        except JournalError:
-            raise
-        except (OSError, JSONEncodeError) as error:
-            raise self._break(error) from error
-        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+        except BaseException as error:
             self._break(error)
             raise
 
@@ -149,11 +145,7 @@ class Journal:
                 self.seal(record["ts"], record["mono"])
             elif len(self._buffer) > _BUFFER_BYTES:
                 self._flush()
-        except JournalError:
-            raise
-        except (OSError, JSONEncodeError) as error:
-            raise self._break(error) from error
-        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+        except BaseException as error:
             self._break(error)
             raise
 
@@ -166,11 +158,7 @@ class Journal:
         try:
             if self._buffer:
                 self._flush()
-        except JournalError:
-            raise
-        except (OSError, JSONEncodeError) as error:
-            raise self._break(error) from error
-        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+        except BaseException as error:
             self._break(error)
             raise
 
@@ -201,11 +189,7 @@ class Journal:
             self._flush()
             self._tree.extend([line])  # no batch is open again until a record follows
             self._leaves = []
-        except JournalError:
-            raise
-        except (OSError, JSONEncodeError) as error:
-            raise self._break(error) from error
-        except BaseException as error:  # an interrupt half-way: nobody knows what is written and numbered
+        except BaseException as error:
             self._break(error)
             raise
 
@@ -215,8 +199,8 @@ class Journal:
             raise JournalError(self.broken)
         try:
             self._sink.sync()
-        except OSError as error:
-            raise self._break(error) from error
+        except OSError as error:  # an interrupt while waiting breaks nothing: all was written before
+            self._break(error)
 
     def _flush(self) -> None:
         data = bytes(self._buffer)
@@ -224,6 +208,14 @@ class Journal:
         self._sink.write(data)
         self.size_bytes += len(data)
 
-    def _break(self, error: BaseException) -> JournalError:
+    def _break(self, error: BaseException) -> None:
+        """Never write again: after a failure, or an interrupt half-way, nobody knows what stands there.
+
+        Raises:
+            JournalError: the sink or the encoder failed. What else it was is the caller's to raise again.
+        """
+        if isinstance(error, JournalError):  # of an inner step, which has broken it already
+            return
         self.broken = f"the journal cannot be written: {str(error) or type(error).__name__}"
-        return JournalError(self.broken)
+        if isinstance(error, OSError | JSONEncodeError):
+            raise JournalError(self.broken) from error
