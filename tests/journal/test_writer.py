@@ -27,7 +27,7 @@ class Sink:
         self.data = b""
         self.writes = 0
         self.syncs = 0
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
 
     def write(self, data: bytes) -> None:
         """Take them."""
@@ -216,3 +216,32 @@ def test_deferred_record_that_cannot_be_written_breaks() -> None:
     with pytest.raises(JournalError):
         journal.write(record("anomaly", seq=journal.next()))
     assert sink.data == data
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda journal: journal.write(record("anomaly", seq=1)),
+        lambda journal: (journal.note(record("anomaly", seq=1)), journal.flush()),
+        lambda journal: (journal.note(record("anomaly", seq=1)), journal.seal(1, 1)),
+        lambda journal: (journal.defer(interrupted), journal.next()),
+    ],
+    ids=["write", "flush", "seal", "next"],
+)
+def test_interrupt_breaks_for_good(act: Callable[[Journal], object]) -> None:
+    """An interrupt half-way through an append leaves nobody to know what stands there: nothing is written after it."""
+    journal, sink = new()
+    sink.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        act(journal)
+    sink.error = None
+    written = sink.data
+    assert journal.broken is not None
+    with pytest.raises(JournalError):
+        journal.write(record("anomaly", seq=1))
+    assert sink.data == written
+
+
+def interrupted(seq: int) -> dict[str, object]:
+    """Make a record, almost."""
+    raise KeyboardInterrupt(seq)
