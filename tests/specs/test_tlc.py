@@ -382,6 +382,19 @@ def test_slow_run_is_killed(tmp_path: Path) -> None:
         tlc.run(*toy(tmp_path), timeout_s=0.01)
 
 
+def test_busy_machine_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Java that can't be started just now is tried again; one that never can be is an error."""
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexit 12\n")
+    java.chmod(0o700)
+    monkeypatch.setattr(tlc, "find_java", lambda: java)
+    held = java.open("a")  # "text file busy": a program that is open for writing can't be run
+    monkeypatch.setattr(tlc.time, "sleep", lambda _: held.close())
+    assert tlc.run(*toy(tmp_path), timeout_s=TIMEOUT_S).exit_code == 12
+    with java.open("a"), pytest.raises(tlc.TlcError, match="cannot start"):
+        tlc.run(*toy(tmp_path), timeout_s=TIMEOUT_S)
+
+
 def test_missing_tools_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the packages Java comes from PATH, and with neither it is an error."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

@@ -37,6 +37,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -86,6 +87,7 @@ class TlcResult:
     output: str = attrs.field(repr=False)
 
 
+_PAUSES_S = (0.2, 1.0, 3.0)
 _COUNTS = re.compile(
     r"^(\d+) states generated, (\d+) distinct states found, \d+ states left",
     re.MULTILINE,
@@ -174,10 +176,24 @@ def run(
         ]  # fmt: skip
         if dump is not None:
             command += ["-dump", "dot,actionlabels", "graph.dot"]
+        done = _start([*command, module.stem], private, timeout_s, f"{module.name} with {cfg.name}")
+        if dump is not None and done.returncode == 0:
+            shutil.copy(private / "graph.dot", dump)
+    return _result(done.returncode, done.stdout, cfg.read_text())
+
+
+def _start(command: list[str], cwd: Path, timeout_s: float, what: str) -> subprocess.CompletedProcess[str]:
+    """Run a command. A machine that could not start it just now is asked again: that says nothing of a specification.
+
+    Raises:
+        TlcError: It could not be started, or took too long.
+    """
+    pauses = list(_PAUSES_S)
+    while True:
         try:
-            done = subprocess.run(  # noqa: S603 - our own command line, no shell
-                [*command, module.stem],
-                cwd=private,
+            return subprocess.run(  # noqa: S603 - our own command line, no shell
+                command,
+                cwd=cwd,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 encoding="utf-8",
@@ -186,14 +202,13 @@ def run(
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            msg = f"TLC on {module.name} with {cfg.name} took over {timeout_s} s"
+            msg = f"TLC on {what} took over {timeout_s} s"
             raise TlcError(msg) from error
         except OSError as error:
-            msg = f"cannot start {java}: {error}"
-            raise TlcError(msg) from error
-        if dump is not None and done.returncode == 0:
-            shutil.copy(private / "graph.dot", dump)
-    return _result(done.returncode, done.stdout, cfg.read_text())
+            if not pauses:
+                msg = f"cannot start {command[0]}: {error}"
+                raise TlcError(msg) from error
+            time.sleep(pauses.pop(0))
 
 
 def _package_directory(package: str) -> Path | None:
