@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileLock"]
 
-_POLL_S = 0.002
+_FIRST_POLL_S = 0.0001
+_LONGEST_POLL_S = 0.002
 
 
 class FileLock:
@@ -43,10 +44,12 @@ class FileLock:
     def exclusive(self, timeout_s: float = 0.0) -> bool:
         """Take it exclusively; False if others still held it at the time-out."""
         deadline = time.monotonic() + timeout_s
+        pause_s = _FIRST_POLL_S
         while not self._try(fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_POLL_S)
         return True
 
     def _try(self, how: int) -> bool:
@@ -59,6 +62,11 @@ class FileLock:
     def release(self) -> None:
         """Let go."""
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    @property
+    def descriptor(self) -> int:
+        """The open file; -1 when closed."""
+        return self._descriptor
 
     def note(self, text: str) -> None:
         """Write into the file who holds it, for whoever is refused."""

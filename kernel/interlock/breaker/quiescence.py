@@ -1,0 +1,171 @@
+"""Quiescence: how a killer can know that nobody is sending, nor can begin to.
+
+The engine's side of the protocol of ``specs/ipc/QuiescentKill.tla``; the killer's is in `interlock.breaker.kill`.
+An engine *holds* the running lock, shared, from its start until it is quiet. A killer sets the latch byte and
+then waits until it has that lock exclusively. What must never happen is that an engine lets go while a
+thread of it is sending, or may still begin to. Each method here is one step of the specification.
+
+    CheckFirst, Enter, CheckAgain   `Hold.enter`     before RUNNING
+    Announce, Look, Retract         `Hold.begin`     before each send
+    End                             `Hold.end`       when the send returned
+    See                             `Hold.see`       the byte says halt
+    Leave                           `Hold.leave`     nothing is announced: let go
+
+Two orders of two acts carry the whole argument.
+
+1. A thread *announces* its send first and *looks* at the byte then; who wants to leave makes the page dead first
+   and looks for announcements then. So either the thread sees a dead page, or it is seen.
+2. The page is dead *before* the lock is let go, and stays dead until the next `revive`, which needs an engine that is
+   out. So a reset by somebody else, which arms the byte again, arms nothing in an engine that was RUNNING: it may have
+   been suspended all the while.
+
+No lock of this module is ever held across a send or while a disk is waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final, Protocol
+
+from interlock.core.modes import ARMED
+
+if TYPE_CHECKING:
+    from collections.abc import MutableSequence
+    from mmap import mmap
+
+__all__ = ["DEAD", "SLOTS", "Hold", "SharedLock"]
+
+DEAD: Final = b"\x00"
+"""What stands for the page when there is none, or it must not be believed any more: always halt."""
+
+SLOTS: Final = 64
+"""How many sends at once can be named to others; more are counted all the same."""
+
+
+class SharedLock(Protocol):
+    """The running lock, on an open file description of this engine's own."""
+
+    def shared(self) -> bool:
+        """Take it shared, if nobody holds it exclusively now."""
+
+    def release(self) -> None:
+        """Let go."""
+
+
+class Hold:
+    """One engine's hold on its home.
+
+    Args:
+        page: the mapped page of the home, or `DEAD`, if there is no valid one.
+        lock: the running lock.
+        slots: where sends are shown to others: pairs of permit number and monotonic nanoseconds; at least
+            2 x `SLOTS` integers, all zero.
+
+    Attributes:
+        page: what the order path reads; ``page[0]`` is `ARMED` or means halt.
+        held: whether the lock is held.
+        sending: the permits that are announced, each with its slot, or -1.
+    """
+
+    __slots__ = ("_free", "_guard", "_lock", "_mapped", "_slots", "held", "page", "sending")
+
+    def __init__(self, page: mmap | bytes, lock: SharedLock, slots: MutableSequence[int]) -> None:
+        self.page: mmap | bytes = page
+        self.held = False
+        self.sending: dict[int, int] = {}
+        self._mapped = page
+        self._lock = lock
+        self._slots = slots
+        self._free = list(range(0, 2 * SLOTS, 2))
+        self._guard = threading.Lock()
+
+    # -- Coming and going --------------------------------------------------------------------------
+
+    def enter(self) -> bool:
+        """Take the lock. False if the byte says halt, or a killer has the lock or waits for it.
+
+        The first look keeps engines that come up under a halt from starving the killer; the second one counts.
+        """
+        with self._guard:
+            if self.held:
+                return self.page[0] == ARMED
+            if self.page[0] != ARMED or not self._lock.shared():
+                return False
+            if self.page[0] != ARMED:
+                self._lock.release()
+                return False
+            self.held = True
+            return True
+
+    def see(self) -> bool:
+        """Look at the byte. If it says halt this engine's page is dead from here on, whatever the byte says later."""
+        if self.page[0] == ARMED:
+            return False
+        with self._guard:  # a revival may have come between
+            if self.page[0] != ARMED:
+                self.page = DEAD
+        return self.page is DEAD
+
+    def retire(self) -> None:
+        """As if the byte had said halt, in this engine only."""
+        self.page = DEAD
+
+    def leave(self) -> bool:
+        """Let go, if the page is dead and nothing is announced. True if the lock is not held (any more)."""
+        with self._guard:
+            if not self.held:
+                return True
+            if self.page is not DEAD or self.sending:
+                return False
+            self._lock.release()
+            self.held = False
+            return True
+
+    def revive(self) -> None:
+        """Believe the page again; only an engine that is out, and in no mode to send, may."""
+        with self._guard:
+            if not self.held and not self.sending:
+                self.page = self._mapped
+
+    # -- Sending -----------------------------------------------------------------------------------
+
+    def begin(self, number: int, now_ns: int) -> bool:
+        """Announce a send, and take the last look. False: the send must not begin, and nothing is announced.
+
+        Args:
+            number: of the permit.
+            now_ns: the machine's monotonic clock, for whoever asks how long the send has been going on.
+        """
+        if self._free:
+            slot = self._free.pop()
+            self._slots[slot + 1] = now_ns
+            self._slots[slot] = number + 1
+        else:
+            slot = -1
+        self.sending[number] = slot
+        if self.page[0] == ARMED:
+            return True
+        self.end(number)
+        return False
+
+    def end(self, number: int) -> None:
+        """The send returned, or never began."""
+        slot = self.sending[number]
+        if slot >= 0:
+            self._slots[slot] = 0
+            self._free.append(slot)
+        del self.sending[number]
+        if self.page[0] != ARMED:
+            self.see()
+            self.leave()
+
+    # -- A forked child ----------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """In a forked child: nothing is held here, and the slots are the parent's."""
+        self._guard = threading.Lock()
+        self.page = self._mapped = DEAD
+        self.held = False
+        self._slots = [0] * (2 * SLOTS)
+        self.sending = {}
+        self._free = list(range(0, 2 * SLOTS, 2))

@@ -1,0 +1,328 @@
+"""The roster: one file for each engine of a home, which says to others who it is and how it is doing.
+
+``engines/NAME`` is locked exclusively by the process that is attached under that name, for as long as it is attached:
+so a name has one process at a time, and a file that is not locked tells of the past. It is mapped: the engine
+says in it, by plain memory writes, which sends are going on, how far its loop has come and whether it holds
+the running lock. Whoever halts or watches the home reads it. Nothing of this is believed where safety is concerned:
+there the running lock decides, and what stands here can only make a killer *less* sure.
+
+Times are nanoseconds of the machine's monotonic clock, which all its processes share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from orjson import JSONDecodeError, dumps, loads
+
+from interlock.breaker.files import sync_directory
+from interlock.breaker.lock import FileLock
+from interlock.breaker.quiescence import SLOTS
+from interlock.core.modes import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Berth", "Engine", "Sending", "engine_name", "engines", "is_engine_name", "processes_with"]
+
+SIZE: Final = 4096
+_MAGIC: Final = b"interlock engine 1\n"
+_NUMBERS_AT: Final = 128
+_SLOTS_AT: Final = 1024
+_TEXT_AT: Final = _SLOTS_AT + 16 * SLOTS
+_LONGEST: Final = 400
+_BUSY_S: Final = 0.25  # someone may just be looking
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MODES: Final = (Mode.IDLE, Mode.RUNNING, Mode.HALTED)
+
+# Where the numbers stand, counted in integers of eight bytes from _NUMBERS_AT.
+_PID: Final = 0
+_STARTED: Final = 1
+_LOCK_INODE: Final = 2
+_PAGE_INODE: Final = 3
+_HELD: Final = 4
+_MODE: Final = 5
+_BEATS: Final = 6
+_BEAT_NS: Final = 7
+_BUSY_NS: Final = 8
+_NAMESPACE: Final = 9
+_BEGUN: Final = 10
+
+
+def is_engine_name(name: str) -> bool:
+    """Whether it can be an engine's name: it is a file's name, too."""
+    return _NAME.fullmatch(name) is not None
+
+
+def engine_name(name: str) -> str:
+    """The name, if it can be one.
+
+    Raises:
+        ValueError: it can't.
+    """
+    if not is_engine_name(name):
+        message = (
+            f"an engine's name is 1 to 64 letters, digits, '.', '_' and '-', with a letter or digit first: {name!r}"
+        )
+        raise ValueError(message)
+    return name
+
+
+@attrs.frozen(kw_only=True)
+class Sending:
+    """A send that has begun and not ended, as its engine shows it.
+
+    Attributes:
+        permit: its number: the ``seq`` of its record in the engine's journal.
+        for_ns: since when.
+    """
+
+    permit: int
+    for_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class Engine:
+    """What the roster says of one name.
+
+    Attributes:
+        name: of the engine.
+        attached: whether a process is attached under it; all that follows is of the past, if not.
+        pid: of that process, in the process namespace ``namespace``.
+        started: when that process began, in ticks since boot: one with the same id that began at another time is another.
+        namespace: inode of its process namespace.
+        operator: who answers for it.
+        run: UUID of its run.
+        mode: as it was last told.
+        held: whether it says that it holds the running lock.
+        lock_inode: of the lock file that it has open.
+        page_inode: of the page that it has mapped.
+        beats: heartbeats so far.
+        beat_ns: when the last one was, or 0.
+        busy_ns: since when the loop has been at work on one tick, or 0 while it waits for the next.
+        sending: the sends that are going on.
+    """
+
+    name: str
+    attached: bool
+    pid: int
+    started: int
+    namespace: int
+    operator: str
+    run: str
+    mode: Mode
+    held: bool
+    lock_inode: int
+    page_inode: int
+    beats: int
+    beat_ns: int
+    busy_ns: int
+    sending: tuple[Sending, ...]
+
+    def same_process(self) -> bool:
+        """Whether the process that is told of is still there, and not another one with its id."""
+        return self.namespace == _namespace() and self.started != 0 and _started(self.pid) == self.started
+
+
+class Berth:
+    """This process's place in the roster, under one name.
+
+    Attributes:
+        name: of the engine.
+        slots: where `Hold` shows the sends.
+    """
+
+    __slots__ = ("_lock", "_map", "_numbers", "_path", "name", "slots")
+
+    def __init__(self, directory: Path, name: str, home: str) -> None:
+        """Open it, or make it, and take it.
+
+        Args:
+            directory: of the roster.
+            name: of the engine.
+            home: the home's UUID.
+
+        Raises:
+            BlockingIOError: another process has it.
+            OSError: it can't be opened, or is no such file.
+        """
+        self.name = name
+        self._path = directory / name
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            sync_directory(directory)
+        self._lock = FileLock(self._path)
+        try:
+            if not self._lock.exclusive(_BUSY_S) or not self._lock.same():
+                message = f"{self._path}: another process is attached as {name}"
+                raise BlockingIOError(message)  # noqa: TRY301 - the lock is closed below
+            self._map = self._mapped(home)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._numbers = memoryview(self._map)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
+        self.slots = memoryview(self._map)[_SLOTS_AT:_TEXT_AT].cast("Q")
+        for number in (_LOCK_INODE, _PAGE_INODE, _HELD, _MODE, _BEATS, _BEAT_NS, _BUSY_NS):
+            self._numbers[number] = 0
+        for slot in range(2 * SLOTS):
+            self.slots[slot] = 0
+
+    def _mapped(self, home: str) -> mmap.mmap:
+        head = _MAGIC + home.encode()
+        descriptor = self._lock.descriptor
+        if os.fstat(descriptor).st_size == 0:  # just made, or its maker died
+            os.posix_fallocate(descriptor, 0, SIZE)
+            os.pwrite(descriptor, head, 0)
+        if os.fstat(descriptor).st_size != SIZE or os.pread(descriptor, len(head), 0) != head:
+            message = f"{self._path}: not a roster file of home {home}"
+            raise OSError(message)
+        return mmap.mmap(descriptor, SIZE)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a journal was begun under this name, so that an empty one is a loss."""
+        return self._numbers[_BEGUN] != 0
+
+    def begin(self) -> None:
+        """The journal has its first records."""
+        self._numbers[_BEGUN] = 1
+
+    def introduce(self, *, operator: str, run: str, lock_inode: int, page_inode: int) -> None:
+        """Say who we are."""
+        text = dumps({"operator": operator[:_LONGEST], "run": run}).ljust(SIZE - _TEXT_AT, b" ")
+        self._map[_TEXT_AT:SIZE] = text
+        numbers = self._numbers
+        numbers[_LOCK_INODE] = lock_inode
+        numbers[_PAGE_INODE] = page_inode
+        numbers[_NAMESPACE] = _namespace()
+        numbers[_STARTED] = _started(os.getpid())
+        numbers[_PID] = os.getpid()
+
+    def tell(self, mode: Mode, *, held: bool) -> None:
+        """Say in which mode we are, and whether the running lock is held."""
+        self._numbers[_MODE] = _MODES.index(mode)
+        self._numbers[_HELD] = held
+
+    def beat(self) -> None:
+        """The loop has come round."""
+        numbers = self._numbers
+        numbers[_BEATS] += 1
+        numbers[_BEAT_NS] = time.monotonic_ns()
+
+    def busy(self, since_ns: int) -> None:
+        """The loop has taken a tick; 0: it is done with it."""
+        self._numbers[_BUSY_NS] = since_ns
+
+    @property
+    def beats(self) -> int:
+        """Heartbeats so far."""
+        return self._numbers[_BEATS]
+
+    def same(self) -> bool:
+        """Whether the file at the path is still this one."""
+        return self._lock.same()
+
+    def close(self) -> None:
+        """Give the name free. The mapping lives as long as somebody writes to it: a send may still end."""
+        self._lock.close()
+
+
+def engines(directory: Path) -> Iterator[Engine]:
+    """What the roster says, name by name. What can't be read is left out, unless somebody is attached under it."""
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError:
+        return
+    for name in names:
+        if is_engine_name(name):
+            found = look(directory, name)
+            if found is not None:
+                yield found
+
+
+def look(directory: Path, name: str) -> Engine | None:
+    """What the roster says of one name; None if there is no such file, or none that can be read."""
+    path = directory / name
+    try:
+        lock = FileLock(path)
+    except OSError:
+        return None
+    try:
+        attached = not lock.shared()
+        data = os.pread(lock.descriptor, SIZE, 0)
+    except OSError:
+        return None
+    finally:
+        lock.close()
+    data = data.ljust(SIZE, b"\x00")
+    numbers = memoryview(data)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
+    slots = memoryview(data)[_SLOTS_AT:_TEXT_AT].cast("Q")
+    now = time.monotonic_ns()
+    text: object = None
+    with contextlib.suppress(JSONDecodeError):
+        text = loads(data[_TEXT_AT:])
+    said = text if isinstance(text, dict) else {}
+    return Engine(
+        name=name,
+        attached=attached,
+        pid=numbers[_PID],
+        started=numbers[_STARTED],
+        namespace=numbers[_NAMESPACE],
+        operator=str(said.get("operator", "")),
+        run=str(said.get("run", "")),
+        mode=_MODES[numbers[_MODE] % len(_MODES)],
+        held=numbers[_HELD] != 0,
+        lock_inode=numbers[_LOCK_INODE],
+        page_inode=numbers[_PAGE_INODE],
+        beats=numbers[_BEATS],
+        beat_ns=numbers[_BEAT_NS],
+        busy_ns=numbers[_BUSY_NS],
+        sending=tuple(
+            Sending(permit=slots[at] - 1, for_ns=max(0, now - slots[at + 1]))
+            for at in range(0, 2 * SLOTS, 2)
+            if slots[at]
+        ),
+    )
+
+
+def _started(pid: int) -> int:
+    """When a process began, in ticks since boot; 0 if there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[19])
+
+
+def _namespace() -> int:
+    """The inode of our process namespace; 0 where that can't be known."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
+
+
+def processes_with(path: Path) -> list[int]:
+    """The processes that have this very file open, as far as we may see: whoever inherited a lock is among them."""
+    try:
+        wanted = path.stat()
+    except OSError:
+        return []
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                for descriptor in (process / "fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        seen = descriptor.stat()
+                        if (seen.st_ino, seen.st_dev) == (wanted.st_ino, wanted.st_dev):
+                            found.append(int(process.name))
+                            break
+    return found
