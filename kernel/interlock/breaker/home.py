@@ -23,7 +23,7 @@ from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
 from interlock.breaker.segment import Segment, segment_name
-from interlock.core.errors import InterlockError, LimitsError
+from interlock.core.errors import HomeError, LimitsError
 from interlock.core.limits import Limits
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -35,14 +35,6 @@ __all__ = ["Home", "HomeError", "Now", "Quiet", "boot_id"]
 
 _ARM: Final = "ARM"
 _RESET: Final = "RESET"
-
-
-class HomeError(InterlockError):
-    """The home can't be used as asked; nothing is permitted. ``code`` is a stable code."""
-
-    def __init__(self, code: HaltCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @attrs.frozen(kw_only=True)
