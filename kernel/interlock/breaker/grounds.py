@@ -16,6 +16,9 @@ engine and every killer to the same files. So an engine refuses a home
 - in which a file has a second name (hard link), is a link, or is mounted from elsewhere: what is done there would
   happen here, or what is done here there.
 
+What is missing is no matter of the ground, nor a latch or page that is no file: they are witnesses, and without one an
+engine comes up HALTED, which is more than to be refused: cancels pass.
+
 **Who halts is refused nothing.** Whoever can set the byte may halt; `problems` only tells what is wrong, and is
 to be asked after the act, because looking at a dead network file system can hang.
 
@@ -64,6 +67,7 @@ _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _READABLE: Final = stat.S_IRGRP | stat.S_IROTH
 _SEARCHABLE: Final = stat.S_IXGRP | stat.S_IXOTH
 _FILES: Final = ("latch.json", "page", "lock", "limits.toml")
+_WITNESSES: Final = ("latch.json", "page")
 
 
 # -- The file system ---------------------------------------------------------------------------------
@@ -148,7 +152,7 @@ def unsound(mount: Mount) -> str | None:
 
 
 def check(home: Path, *, engine: str | None = None, settled: bool = False) -> None:
-    """See that an engine of this process's user may stand on this home. What is not there is no matter of ours.
+    """See that an engine of this process's user may stand on this home.
 
     Args:
         home: the directory.
@@ -287,7 +291,8 @@ class _Survey:
     def _contents(self, home: int, opened: contextlib.ExitStack) -> None:
         """Everything in the home that is told by name; what else is there is not read by anybody."""
         for name in _FILES:
-            self._file(name, home, self._home / name, private=name == "lock")
+            if name not in _WITNESSES or _is(stat.S_IFREG, name, home):  # they are opened as files or not at all
+                self._file(name, home, self._home / name, private=name == "lock")
         roster = self._directory("engines", home, self._home / "engines", opened)
         if roster is not None:
             for name in self._names(roster):
@@ -297,7 +302,7 @@ class _Survey:
         if journal is None:
             return
         for name in self._names(journal):
-            if not _is_directory(name, journal):
+            if not _is(stat.S_IFDIR, name, journal):
                 self._file(name, journal, top / name)
                 continue
             with contextlib.ExitStack() as within:
@@ -366,9 +371,9 @@ def _looking(name: str, within: int | None = None) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _is_directory(name: str, within: int) -> bool:
+def _is(kind: int, name: str, within: int) -> bool:
     try:
-        return stat.S_ISDIR(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode)
+        return stat.S_IFMT(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode) == kind
     except FileNotFoundError:
         return False
 
