@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import struct
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.breaker.disks import dead_fuse, mounted, mounted_on
-from tests.helpers import HOME_ID, arm, halt_home, reset_home, run_python
+from tests.helpers import HOME_ID, ROOT, arm, halt_home, reset_home, run_python
 
 from interlock import HaltCode, HomeError
 from interlock.breaker import grounds
@@ -340,6 +341,13 @@ def test_which_file_systems(kind: str, why: str | None) -> None:
         assert found is not None
         assert why in found
         assert f"{kind!r}, mounted on /mnt/desk" in found
+
+
+def test_manual_names_them() -> None:
+    """The manual's list of file systems is the one that engines go by."""
+    manual = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    listed = manual.partition("all who use it:")[2].partition(".")[0]
+    assert set(re.findall("`([a-z0-9]+)`", listed)) == grounds._LOCAL
 
 
 def test_home_on_a_file_system_of_its_own(tmp_path: Path) -> None:
