@@ -15,6 +15,7 @@ import attrs
 
 from interlock.breaker import latch as latches
 from interlock.breaker.files import sync_directory
+from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
@@ -146,6 +147,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
     home = Home(path)
     home.require()
     limits, digest = home.read_limits()
+    check(home.path, engine=engine)
     berth = _berth(home, engine)
     held: list[Berth | FileLock] = [berth]
     try:
@@ -161,6 +163,8 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         known = home.streams()
         last, opened, writer = _claim(home, engine)
         held.append(writer)
+        probe(home.engines / engine)
+        check(home.path, engine=engine)  # once more, with what was made since
         _mend(opened)
         for name in opened:
             if not recovery.begin(int(name.stem)):
