@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .attached import attachment
 from .board import Doing
 from .fleet import Fleet, nats_server
 from .measure import Tally, Timing, environment, print_table, require, timing_of
@@ -48,7 +49,10 @@ _WARMUP: Final = 3
 _STRETCH: Final = 50
 _WINDOW_S: Final = 0.01
 _DRAIN_S: Final = 0.25
-_LAST, _OUT = "halt called to last send begun", "halt called to last engine out"
+_LAST: Final = "halt to last send begun"
+_OUT: Final = "halt to last engine out"
+_CONFIRMED: Final = "halt to confirmed"
+_RETURNED: Final = "halt to its return, nothing confirmed"
 
 
 @attrs.define(kw_only=True)
@@ -93,7 +97,7 @@ class Halts:
         self.switch.rearm()
         return called_ns, returned_ns, bool(confirmed)
 
-    def _note(self, called_ns: int, returned_ns: int, confirmed: bool) -> None:  # noqa: FBT001
+    def _note(self, called_ns: int, returned_ns: int, confirmed: bool) -> None:
         board = self.fleet.board
         engines = board.engines
         self.confirmed &= confirmed
@@ -108,10 +112,10 @@ class Halts:
     def timings(self) -> list[Timing]:
         """The rows."""
         name = self.switch.name
-        said = "confirmed" if self.confirmed else "returned, nothing confirmed"
+        said = _CONFIRMED if self.confirmed else _RETURNED
         return [
             timing_of(f"{name}: {_LAST}", self.last),
-            timing_of(f"{name}: halt called to {said}", self.returned),
+            timing_of(f"{name}: {said}", self.returned),
             timing_of(f"{name}: {_OUT}", self.out),
         ]
 
@@ -165,9 +169,7 @@ def measure_halts(
     return timings, tallies, notes
 
 
-def _switches(
-    directory: Path, stack: contextlib.ExitStack, notes: list[str], *, only_ours: bool
-) -> Iterator[Switch]:
+def _switches(directory: Path, stack: contextlib.ExitStack, notes: list[str], *, only_ours: bool) -> Iterator[Switch]:
     yield Interlock(directory)
     if only_ours:
         return
@@ -217,10 +219,11 @@ def escalations(directory: Path, halts: int) -> tuple[list[Timing], list[str]]:
             fleet.spawn(hung)
             fleet.wait(Doing.OUT)
             switch.rearm()
-    row = timing_of("interlock: halt called to confirmed, 1 of 4 engines hung and killed", took)
+    row = timing_of(f"interlock: {_CONFIRMED}, 1 of {ENGINES} engines hung and killed", took)
+    drain_ms = _DRAIN_S * 1e3
+    over_ms = row.p50_ns / 1e6 - drain_ms
     return [row], [
-        f"escalation: {row.p50_ns / 1e6 - _DRAIN_S * 1e3:.1f} ms at the median after the "
-        f"{_DRAIN_S * 1e3:.0f} ms that a send is given to end"
+        f"escalation: {over_ms:.1f} ms at the median after the {drain_ms:.0f} ms that a send is given to end"
     ]
 
 
@@ -228,7 +231,7 @@ def said_of(timings: list[Timing], tallies: list[Tally]) -> list[str]:
     """The figures that the design asks for, each against the peers of this very run."""
     p50 = {row.name: row.p50_ns for row in timings}
     ours = p50.get(f"{Interlock.name}: {_LAST}")
-    acknowledged = p50.get(f"{Interlock.name}: halt called to confirmed")
+    acknowledged = p50.get(f"{Interlock.name}: {_CONFIRMED}")
     said = []
     for tally in tallies:
         peer = tally.name.partition(" (")[0]
@@ -236,10 +239,10 @@ def said_of(timings: list[Timing], tallies: list[Tally]) -> list[str]:
             said.append(f"sends begun after the ack: {tally.late} of {tally.sends:,} (to reach: 0)")
             continue
         last, out = p50[f"{peer}: {_LAST}"], p50[f"{peer}: {_OUT}"]
-        if ours and acknowledged and last and out:
+        if ours is not None and acknowledged is not None and last and out:
             said.append(
-                f"last send begun: {ours / last:.2f} times that of: {peer}; our confirmation comes after "
-                f"{acknowledged / out:.2f} times what its last engine takes to be out, which it never confirms"
+                f"beside {peer}: {ours / last:.2f} times its time to the last send begun; and our confirmation comes "
+                f"after {acknowledged / out:.2f} times what its last engine takes to be out, which it never confirms"
             )
     return said
 
@@ -255,7 +258,7 @@ def main() -> None:
         directory = Path(name)
         timings, tallies, notes = measure_halts(directory, options.halts, only_ours=options.only_ours)
         rows, more = escalations(directory, max(1, options.halts // 50))
-        costs, ratio = [], []
+        costs, ratio = attachment(directory, max(2, options.halts // 50))
     notes = [environment(), *notes, *said_of(timings, tallies), *more, *ratio]
     print_table([*timings, *rows, *costs], (), notes, tallies, to_json=options.json)
 

@@ -198,6 +198,17 @@ def per_item_ns(
     Raises:
         MeasurementError: When the feed came back short.
     """
+    return timing_of(name or getattr(fn, "__name__", "call"), samples_ns(fn, feed, plan, after=after))
+
+
+def samples_ns(
+    fn: Callable[[T], object],
+    feed: Callable[[int], Sequence[T]],
+    plan: Plan,
+    *,
+    after: Callable[[T], object] | None = None,
+) -> array[int]:
+    """As `per_item_ns`, for what pools the samples of several such runs itself."""
     pooled = array("q")
     for _ in range(plan.rounds):
         items = feed(plan.warmup + plan.n)
@@ -211,7 +222,7 @@ def per_item_ns(
             overhead = clock_overhead_ns()
             took = _time_items(fn, timed, after)
         pooled.extend(sample - overhead for sample in took)
-    return timing_of(name or getattr(fn, "__name__", "call"), pooled)
+    return pooled
 
 
 def environment() -> str:

@@ -26,12 +26,12 @@ import os
 import threading
 import time
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
-from interlock import Kernel, Order, Permit, Quote, Reason, Side as OrderSide
+from interlock import Kernel, Order, Permit, Quote, Reason
+from interlock import Side as OrderSide
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home, Now, boot_id
 
@@ -40,6 +40,7 @@ from .ours import make_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from interlock.breaker.home import Quiet
     from interlock.breaker.latch import Latch
@@ -199,7 +200,7 @@ class FlagFile:
     """
 
     kind = "flag-file"
-    name = "flag file, looked up before each send"
+    name = "flag file, each send"
 
     def __init__(self, directory: Path) -> None:
         self._flag = directory / f"{self.kind}.halt"
@@ -222,7 +223,7 @@ class PolledFile(FlagFile):
     """The same file, for engines that look every 10 ms."""
 
     kind = "polled-file"
-    name = "flag file, polled every 10 ms"
+    name = "flag file, every 10 ms"
 
 
 class _FlagFileSide:
@@ -294,7 +295,7 @@ class NatsLoop:
     """
 
     kind = "nats-loop"
-    name = "NATS flag, in the engine's loop"
+    name = "NATS flag, in the loop"
 
     def __init__(self, where: str) -> None:
         import nats
