@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import random
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -61,7 +61,8 @@ class Halts:
 
     switch: Switch
     fleet: Fleet
-    random: random.Random
+    seed: int
+    random: Random = attrs.field(init=False)
     last: list[int] = attrs.field(factory=list)
     returned: list[int] = attrs.field(factory=list)
     out: list[int] = attrs.field(factory=list)
@@ -70,6 +71,10 @@ class Halts:
     confirmed: bool = True
     window_ns: int = 0
     window_sends: int = 0
+
+    @random.default
+    def _moments(self) -> Random:
+        return Random(self.seed)  # noqa: S311 - moments, not secrets
 
     def again(self, halts: int) -> None:
         """Halt so many times, after some that are not counted."""
@@ -105,6 +110,18 @@ class Halts:
         self.last.append(max(board.last_begun_ns(engine) for engine in engines) - called_ns)
         self.out.append(max(board.out_ns(engine) for engine in engines) - called_ns)
         self.late.append(sum(board.begun_after(engine, returned_ns) for engine in engines))
+
+    def check(self) -> None:
+        """An acknowledgement means that nothing is sent.
+
+        Raises:
+            MeasurementError: an engine began or ended a send after one.
+        """
+        require(
+            not self.unfinished,
+            f"{self.switch.name}: {self.unfinished} engines were sending after an acknowledgement, "
+            f"and began {sum(self.late)} sends",
+        )
 
     def _begun(self) -> int:
         return sum(self.fleet.board.begun(engine) for engine in self.fleet.board.engines)
@@ -158,14 +175,14 @@ def measure_halts(
             stack.callback(switch.close)
             engines = ENGINES if not isinstance(switch, Interlock) or many_engines() else 1
             fleet = stack.enter_context(Fleet(switch, engines))
-            all_of_them.append(Halts(switch=switch, fleet=fleet, random=random.Random(number)))  # noqa: S311
+            all_of_them.append(Halts(switch=switch, fleet=fleet, seed=number))
         for done in range(0, halts, _STRETCH):
             for each in all_of_them:
                 each.again(min(_STRETCH, halts - done))
         timings = [row for each in all_of_them for row in each.timings()]
         tallies = [each.tally() for each in all_of_them]
-        unfinished = sum(each.unfinished for each in all_of_them)
-    require(not unfinished, f"{unfinished} sends were going on after an acknowledgement")
+        for each in all_of_them:
+            each.check()
     return timings, tallies, notes
 
 
