@@ -10,18 +10,17 @@ Times are nanoseconds of the machine's monotonic clock, which all its processes 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import time
 from enum import IntEnum
 from typing import Final
 
-from .measure import require
-
 __all__ = ["RING", "Board", "Doing", "Pen"]
 
-RING: Final = 1 << 17
-"""Begins that are remembered: more than an engine can begin between a halt and its end."""
+RING: Final = 1 << 18
+"""Begins that are remembered: more than an engine that is not held up begins between a halt and its end."""
 
 _MASK: Final = RING - 1
 _WORDS: Final = 8
@@ -135,17 +134,12 @@ class Board:
         return self._word(engine, _OUT_NS)
 
     def begun_after(self, engine: int, moment_ns: int) -> int:
-        """How many sends an engine that is out began later than a moment: none is sampled, each is counted.
-
-        Raises:
-            MeasurementError: more than are remembered.
-        """
+        """How many sends an engine that is out began later than a moment: each is counted; `RING` is that or more."""
         begun = self.begun(engine)
         base = engine * _STRETCH + _WORDS
         late = 0
-        while late < begun and self._words[base + (begun - 1 - late & _MASK)] > moment_ns:
+        while late < min(begun, RING) and self._words[base + (begun - 1 - late & _MASK)] > moment_ns:
             late += 1
-            require(late < RING, "more sends after a halt than the board remembers")
         return late
 
     def hang(self, engine: int, *, on: bool) -> None:
@@ -157,7 +151,8 @@ class Board:
         self._words[engine * _STRETCH + _DOING] = Doing.COMING
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; what a pen still writes to goes with the pen."""
         self._words.release()
-        self._map.close()
+        with contextlib.suppress(BufferError):
+            self._map.close()
         os.close(self.descriptor)

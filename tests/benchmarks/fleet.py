@@ -105,8 +105,16 @@ class Fleet:
         return self._processes[engine].pid
 
     def ended(self, engine: int) -> int:
-        """Wait for the end of an engine's process; gives its exit status."""
-        return self._processes[engine].wait(_PATIENCE_S)
+        """Wait for the end of an engine's process; gives its exit status.
+
+        Raises:
+            MeasurementError: it does not end.
+        """
+        try:
+            return self._processes[engine].wait(_LEAVING_S)
+        except subprocess.TimeoutExpired as error:
+            message = f"{self._switch.name}: engine {engine} does not end"
+            raise MeasurementError(message) from error
 
     def _forget(self, engine: int) -> None:
         process = self._processes.pop(engine, None)
