@@ -93,7 +93,7 @@ def test_an_engine_that_ends_is_noticed(tmp_path: Path) -> None:
 
 
 def test_the_board_counts_each_send(board: Board) -> None:
-    """Every begin after a moment counts, also where the ring has gone round; more than it holds count as what it holds."""
+    """Every begin after a moment counts, also where the ring has gone round; it counts no further than it holds."""
     pen, other = board.pen(1), board.pen(0)
     for _ in range(RING - 3):
         pen.begin()
