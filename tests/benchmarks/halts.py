@@ -35,7 +35,7 @@ from .attached import attachment
 from .board import Doing
 from .fleet import Fleet, nats_server
 from .measure import Tally, Timing, environment, print_table, require, timing_of
-from .switches import FlagFile, Interlock, NatsLoop, NatsThread, PolledFile, many_engines
+from .switches import FlagFile, Interlock, NatsLoop, NatsThread, PolledFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,6 +101,8 @@ class Halts:
         self.window_sends += window_sends
         require(confirmed is not False, f"{self.switch.name}: the halt was not confirmed")
         fleet.wait(Doing.OUT)
+        early = [engine for engine in board.engines if board.out_ns(engine) < called_ns]
+        require(not early, f"{self.switch.name}: engines {early} were out before the halt")
         if confirmed:
             self.unfinished += sum(board.last_ended_ns(engine) > returned_ns for engine in board.engines)
         self.switch.rearm()
@@ -177,8 +179,7 @@ def measure_halts(
         all_of_them: list[Halts] = []
         for number, switch in enumerate(_switches(directory, stack, notes, only_ours=only_ours)):
             stack.callback(switch.close)
-            engines = ENGINES if not isinstance(switch, Interlock) or many_engines() else 1
-            fleet = stack.enter_context(Fleet(switch, engines))
+            fleet = stack.enter_context(Fleet(switch, ENGINES))
             all_of_them.append(Halts(switch=switch, fleet=fleet, seed=number))
         for done in range(0, halts, _STRETCH):
             for each in all_of_them:
@@ -217,8 +218,6 @@ def escalations(directory: Path, halts: int) -> tuple[list[Timing], list[str]]:
     Raises:
         MeasurementError: not confirmed, or not the one engine was killed.
     """
-    if not many_engines():
-        return [], ["escalation: not measured, a halt does not escalate yet"]
     took: list[int] = []
     switch = Interlock(directory, timeout_s=_DRAIN_S, escalate=True)
     with Fleet(switch, ENGINES) as fleet:

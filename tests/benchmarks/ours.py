@@ -232,7 +232,7 @@ def memory(directory: Path, counts: Sequence[int]) -> list[str]:
         engine = asyncio.run(_loop(home, market, "every-tick"))
         held, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        size = sum(path.stat().st_size for path in (home / "journal").iterdir())
+        size = sum(path.stat().st_size for path in (home / "journal").rglob("*.jsonl"))
         notes.append(
             f"memory: {count:>9,} ticks, {engine.report.orders_sent:,} orders: "
             f"{held / 1e6:.1f} MB held, {peak / 1e6:.1f} MB at most; journal {size / 1e6:.0f} MB"

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import threading
 import time
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["SIDES", "FlagFile", "Interlock", "NatsLoop", "NatsThread", "PolledFile", "Side", "Switch"]
 
 POLL_S: Final = 0.01
-_SUBJECT: Final = "interlock.bench.halt"
 _TIMEOUT_S: Final = 10.0
 
 
@@ -309,7 +307,7 @@ class NatsLoop:
         self._loop.run_until_complete(self._publish())
 
     async def _publish(self) -> None:
-        await self._client.publish(_SUBJECT, b"halt")
+        await self._client.publish(_subject(self.kind), b"halt")
         await self._client.flush()
 
     def rearm(self) -> None:
@@ -332,7 +330,7 @@ class _NatsLoopSide(_FlaggedSide):
     def __init__(self, where: str, engine: int) -> None:
         super().__init__()
         self._loop = asyncio.new_event_loop()
-        self._client = self._loop.run_until_complete(_subscribe(where, engine, self._heard))
+        self._client = self._loop.run_until_complete(_subscribe(where, NatsLoop.kind, engine, self._heard))
 
     async def _heard(self, message: object) -> None:
         del message
@@ -357,7 +355,7 @@ class _NatsThreadSide(_FlaggedSide):
         super().__init__()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._client = self._there(_subscribe(where, engine, self._heard))
+        self._client = self._there(_subscribe(where, NatsThread.kind, engine, self._heard))
 
     def _there(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_TIMEOUT_S)
@@ -371,12 +369,17 @@ class _NatsThreadSide(_FlaggedSide):
             self._there(self._client.close())
 
 
-async def _subscribe(where: str, engine: int, heard: Callable[[object], Any]) -> Any:
+def _subject(kind: str) -> str:
+    """Each fleet has its own: nobody hears the halts of another."""
+    return f"interlock.bench.{kind}"
+
+
+async def _subscribe(where: str, kind: str, engine: int, heard: Callable[[object], Any]) -> Any:
     """A client that hears the halt; the server knows of it when this returns."""
     import nats
 
     client = await nats.connect(where, name=f"e{engine}")
-    await client.subscribe(_SUBJECT, cb=heard)
+    await client.subscribe(_subject(kind), cb=heard)
     await client.flush()
     return client
 
@@ -388,8 +391,3 @@ SIDES: Final[dict[str, Callable[[str, int], Side]]] = {
     "nats-loop": _NatsLoopSide,
     "nats-thread": _NatsThreadSide,
 }
-
-
-def many_engines() -> bool:
-    """Whether a home takes more than one engine, and a halt escalates."""
-    return "escalate" in inspect.signature(Home.halt).parameters

@@ -41,6 +41,16 @@ class Dawdling(Fleet):
         super().wait(doing)
 
 
+class Fickle(Fleet):
+    """Stops before it is halted."""
+
+    def go(self) -> None:
+        """And out again."""
+        super().go()
+        FlagFile.halt(self._switch)  # type: ignore[arg-type]
+        self.wait(Doing.OUT)
+
+
 @pytest.fixture
 def board() -> Iterator[Board]:
     """A board of two engines."""
@@ -72,6 +82,15 @@ def test_a_peer_has_no_ack(tmp_path: Path) -> None:
         halts.check()
         assert "no ack" in halts.tally().name
         assert [row.calls for row in halts.timings()] == [2, 2, 2]
+
+
+def test_a_fleet_that_stops_by_itself_is_not_measured(tmp_path: Path) -> None:
+    """An engine that was out before the halt shows nothing of the switch."""
+    switch = FlagFile(tmp_path)
+    with Fickle(switch, ENGINES) as fleet:
+        halts = Halts(switch=switch, fleet=fleet, seed=1)
+        with pytest.raises(MeasurementError, match="out before the halt"):
+            halts.again(1)
 
 
 def test_nothing_is_sent_after_our_ack(tmp_path: Path) -> None:
