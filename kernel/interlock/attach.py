@@ -152,6 +152,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
     held: list[Berth | FileLock] = [berth]
     try:
         latch, latch_stat, page, fault = _witnesses(home)
+        begun = page is not None and page.begun  # before the journals are looked for: another engine may just begin one
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
@@ -174,7 +175,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
             for line in lines(name):
                 recovery.feed(line)
         salvage = _salvage(recovery, last)
-        if told.records == 0 and (berth.begun or (page is not None and page.begun and not known)):
+        if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{last.parent}: the journal is gone")
         holes = restorer.finish()
         against = contradiction(latch, told, holes, recovery)

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import tomllib
 from decimal import Decimal
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,7 @@ class Now:
     mono_ns: int
 
 
+@cache
 def boot_id() -> str:
     """The id of this boot of the machine; empty where the system has none."""
     try:
