@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -121,6 +122,14 @@ def test_no_mistake_is_seen_where_none_was_made() -> None:
         way, states = breaking(mistake, SYSTEM)
         assert way is None
         assert states > 100
+
+
+def test_readme_names_everything() -> None:
+    """The README names each theorem, each mistake with what it says and breaks, and each change that is none."""
+    readme = (Path(__file__).parents[2] / "specs" / "README.md").read_text()
+    rows = {f"| `{m.name}` | {m.says} | `{m.breaks}` |" for m in MISTAKES}
+    named = {f"`{name}`" for name in [*SAME, *(claim.name for claim in SYSTEM.theorems)]}
+    assert {text for text in rows | named if text not in readme} == set()
 
 
 KILL = """
