@@ -416,9 +416,10 @@ class Kernel:
         self._hold.leave()
         waits = self._worth_waiting() or not self._hold.sending  # not for a send of this very thread
         confirmed = kill.wait_quiet(deadline if waits else time.monotonic())
+        written.wait(max(0.0, deadline - time.monotonic()))
+        kill.durable = kill.durable or (self._sentinel.durable and not kill.again)
         quiet = kill.finish(written, deadline, confirmed=confirmed and not self._closed, escalate=escalate)
-        durable = quiet.durable if kill.again else self._sentinel.durable
-        return self._report(cause, attrs.evolve(quiet, durable=durable), recorded=written.is_set())
+        return self._report(cause, quiet, recorded=written.is_set())
 
     def _killer(self) -> FileLock | None:
         """The running lock on our own second description; a detached kernel has to open another."""

@@ -150,6 +150,7 @@ class World:
         self._home = Home(path)
         self._kill = kill(self._home, halted_by())
         self._lock = FileLock(self._home.lock)
+        self._marks = {0: 0}
         self._killer = "ready"
         self._acked = 0
         self._resetter = Resetter(path)
@@ -203,16 +204,20 @@ class World:
             return "ResetterDies" if now == "over" else "stays"
         return "HaltWins" if now == "LatchAgain" else was
 
+    def _ordinal(self, mark: int) -> int:
+        """The number of a halt by its mark; the relation counts them."""
+        return self._marks.setdefault(mark, len(self._marks))
+
     def shown(self) -> State:
         """The state, as the relation sees it."""
         latch, _ = read_latch(self._home.latch)
         page = Page(self._home.page, latch.home)
-        byte, halts = page.map[0] == ARMED, page.halts
+        byte, halts = page.map[0] == ARMED, self._ordinal(page.halts)
         page.map.close()
         of = {
             "byte": byte, "latch": latch.state == LATCH_ARMED, "epoch": latch.epoch, "halts": halts,
             "killer": (self._killer,), "durable": (self._kill.durable,), "acked": (self._acked,),
-            "resetter": (RESETTING[self._resetter.at],), "noted": (self._resetter.noted,),
+            "resetter": (RESETTING[self._resetter.at],), "noted": (self._ordinal(self._resetter.noted),),
         }  # fmt: skip
         return tuple(of.get(field, ()) for field in FIELDS)
 

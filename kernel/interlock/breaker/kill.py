@@ -141,7 +141,6 @@ class Kill:
         self._lock = lock
         self._left: Latch | None = None
         self._trouble = ""
-        self._seen_epoch = 0
 
     # -- SetByte -----------------------------------------------------------------------------------
 
@@ -196,7 +195,6 @@ class Kill:
             absent = not os.path.lexists(home.latch)  # absent is halted; but someone may put an old one back
             self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent
             return True
-        self._seen_epoch = max(self._seen_epoch, latch.epoch)
         if latch.state == latches.HALTED:
             self.durable = True
             return True
@@ -391,6 +389,10 @@ class Kill:
         """What it came to."""
         if not confirmed and escalate:
             confirmed = self.escalate()
+        if not confirmed and self._armed_again():
+            self.set_byte()
+            written = self.write_latch(deadline)
+            self.problems.append("armed by a reset meanwhile, and halted again")
         waiting: tuple[Waiting, ...] = ()
         if not confirmed:
             waiting = self.waiting() or (() if self.problems else self.strangers())
@@ -403,12 +405,30 @@ class Kill:
             self.problems.append(self._trouble)
         return Quiet(
             stopped=self.stopped,
-            durable=self.durable,
+            durable=self.durable and self._still_durable(),
             confirmed=confirmed,
             waiting=waiting,
             killed=tuple(self.killed),
             message="; ".join(self.problems),
         )
+
+    def _armed_again(self) -> bool:
+        """Whether a reset that came while we waited has armed the byte: then engines may be running."""
+        try:
+            page = Page(self.home.page, None)
+        except LatchError:
+            return False
+        try:
+            return page.map[0] == ARMED
+        finally:
+            page.map.close()
+
+    def _still_durable(self) -> bool:
+        """Whether what was once found of the record is so now; one that can't be read is a halt."""
+        try:
+            return read_latch(self.home.latch)[0].state == latches.HALTED
+        except LatchError:
+            return True
 
 
 def _said(waiting: Waiting) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 from interlock.breaker.files import write_durably
@@ -30,7 +31,8 @@ _MAGIC: Final = b"interlock page 1\n"
 _HOME_AT: Final = 64
 _HOME_LENGTH: Final = 36
 _HALTS_AT: Final = 112
-_HALTS_END: Final = 1 << 32
+_HALTS_END: Final = 120
+_PID_BITS: Final = 22  # as many as Linux has
 _BEGUN_AT: Final = 120
 _RECORD_AT: Final = 128
 
@@ -109,16 +111,16 @@ class Page:
     def halt(self) -> None:
         """Stop emission in every process, now.
 
-        The count goes first: a reset that is under way arms the byte again, and then sees that it must not.
+        The mark goes first: a reset that is under way arms the byte again, and then sees that it must not.
         """
-        count = self.halts + 1
-        self.map[_HALTS_AT : _HALTS_AT + 4] = (count % _HALTS_END).to_bytes(4, "little")
+        mark = (time.monotonic_ns() << _PID_BITS | os.getpid() % (1 << _PID_BITS)) % (1 << 64)
+        self.map[_HALTS_AT:_HALTS_END] = mark.to_bytes(8, "little")
         self.map[0] = 0
 
     @property
     def halts(self) -> int:
-        """Counts halts; two at once may count as one, but none goes without a change."""
-        return int.from_bytes(self.map[_HALTS_AT : _HALTS_AT + 4], "little")
+        """The mark of the latest halt: no two have the same, also if they come at once."""
+        return int.from_bytes(self.map[_HALTS_AT:_HALTS_END], "little")
 
     def leave(self, record: bytes) -> None:
         """Leave the latch record that is about to be written, for whoever sees the byte before the file.
