@@ -764,6 +764,9 @@ class Kernel:
             self._recorder.settle()
             self._handle()
 
+    def busy(self, since_ns: int) -> None:
+        """The loop has taken a tick, at this time of the machine's monotonic clock; 0: it waits for the next."""
+
     def inspect(self) -> None:
         """The part of `heartbeat` that looks at the home, for a loop whose time is not the wall's."""
         with self._lock:

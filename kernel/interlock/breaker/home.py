@@ -69,6 +69,8 @@ class Quiet:
     durable: bool
     confirmed: bool
     message: str
+    waiting: tuple[object, ...] = ()
+    killed: tuple[object, ...] = ()
 
 
 def boot_id() -> str:
@@ -86,7 +88,7 @@ class Home:
         path: the directory.
     """
 
-    __slots__ = ("journal", "latch", "limits", "lock", "page", "path", "writer_lock")
+    __slots__ = ("engines", "journal", "latch", "limits", "lock", "page", "path", "writer_lock")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -94,6 +96,7 @@ class Home:
         self.page = self.path / "page"
         self.lock = self.path / "lock"
         self.limits = self.path / "limits.toml"
+        self.engines = self.path / "engines"
         self.journal = self.path / "journal"
         self.writer_lock = self.journal / "writer.lock"
 
@@ -203,12 +206,18 @@ class Home:
 
     # -- Stopping it, and letting it start again --------------------------------------------------
 
-    def halt(self, cause: Callable[[Latch], Latch], timeout_s: float) -> Quiet:
+    def halt(
+        self,
+        cause: Callable[[Latch], Latch],
+        timeout_s: float,
+        escalate: bool = False,  # noqa: ARG002, FBT001, FBT002 - the kill is built elsewhere
+    ) -> Quiet:
         """Halt the home from outside: the byte, then the record, then wait until all engines are out.
 
         Args:
             cause: makes the halted record from the armed one.
             timeout_s: how long to wait for quiet.
+            escalate: SIGKILL what did not drain by then.
         """
         if not os.path.lexists(self.page):  # without its journal it must stop all the more
             self.require()
