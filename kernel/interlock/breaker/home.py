@@ -69,8 +69,8 @@ class Quiet:
     durable: bool
     confirmed: bool
     message: str
-    waiting: tuple[object, ...] = ()
-    killed: tuple[object, ...] = ()
+    waiting: tuple[attrs.AttrsInstance, ...] = ()
+    killed: tuple[attrs.AttrsInstance, ...] = ()
 
 
 def boot_id() -> str:

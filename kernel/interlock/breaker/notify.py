@@ -31,7 +31,7 @@ def sd_notify(*said: str) -> bool:
         return False
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as ours:
-            ours.setblocking(False)
+            ours.settimeout(0)
             ours.connect(where)
             ours.send("\n".join(said).encode(errors="replace"))
     except (OSError, ValueError):

@@ -96,7 +96,7 @@ class Engine:
         name: of the engine.
         attached: whether a process is attached under it; all that follows is of the past, if not.
         pid: of that process, in the process namespace ``namespace``.
-        started: when that process began, in ticks since boot: one with the same id that began at another time is another.
+        started: when that process began, in ticks since boot: one with the same id and another beginning is another.
         namespace: inode of its process namespace.
         operator: who answers for it.
         run: UUID of its run.

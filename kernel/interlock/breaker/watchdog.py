@@ -12,9 +12,9 @@ Two rules keep the verdict sound.
    time stamp of another process is compared with a clock here: no clock that is set, no stamp that is wrong and no time
    namespace changes anything. The two moments are taken on the safe side: the first is the end of one look, the
    second the beginning of another. A watchdog that has just begun needs a whole limit before it can tell.
-2. **Time in which the watchdog did not run proves little**: whatever suspended it may have suspended everyone. A gap that
-   is too long is not counted, once, so that every engine has until the next look at least. Then such gaps count until
-   as much time was really watched again as the smallest limit, so that a machine on which every look is late
+2. **Time in which the watchdog did not run proves little**: whatever suspended it may have suspended everyone. A gap
+   that is too long is not counted, once, so that every engine has until the next look at least. After that gaps count
+   until as much time has been counted as the smallest limit, so that a machine on which every look is late
    does not put off the trip for ever. Either way the gap is told: in `Watchdog.late_ns`, and in the stall.
 
 The same rule serves the command ``interlock watch``, which looks at a whole home from a process of its own, and
@@ -79,7 +79,7 @@ class Limits:
         interval_s: between two looks; at most a quarter of the smallest of the others.
 
     Raises:
-        ValueError: not seconds above zero, or too long an interval.
+        ValueError: not seconds above zero, or too long an interval between looks.
     """
 
     beat_s: float = 5.0
@@ -103,6 +103,7 @@ class Limits:
         return _span_ns(self.send_s)
 
     def __attrs_post_init__(self) -> None:
+        """See that there are looks enough within each of them."""
         if _span_ns(self.interval_s) * _LOOKS > self.least_ns:
             message = f"the interval may be {self.least_ns / _NS / _LOOKS:g} s at most, a quarter of the smallest limit"
             raise ValueError(message)
