@@ -8,13 +8,14 @@ or goes away. It owes a halt until that is confirmed and durable, or somebody re
 home and every engine that stalled is gone. It may be killed at any step: a halt is made so that any other
 watchdog, or ``interlock halt``, finishes it. It holds no lock but a halt's.
 
-SIGTERM and SIGINT are not handled but waited for, so they never cut a halt off in its midst.
+SIGTERM and SIGINT are only taken down, and looked at between two looks, so they never cut a halt off in its midst.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import select
 import signal
 import threading
 import time
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Teller", "Watch", "watch"]
 
-_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _AGAIN_S: Final = 1.0
 _MOST_WAITING: Final = 1000
 _LAST_WORDS_S: Final = 1.0
@@ -160,12 +160,19 @@ class Watch:
     def _once_more(self) -> None:
         """A halt is owed: try again, unless there is nothing left to halt."""
         if self._reached and self._armed():
-            self._owed = ()  # it had been halted, and somebody reset it since
+            self._owed = ()
+            self._tell("dropped", why="reset since")
             return
         before = _gist(self._last)
         self._halt()
         if _gist(self._last) != before:
             self._tell("halt", **self._last)
+        if self._last["state"] == "NOT HALTED" and not self._reached and not self._alive():
+            self._owed = ()
+            self._tell("dropped", why="no home, and no engine that stalled is left")
+
+    def _alive(self) -> bool:
+        return any(stall.engine.same_process() for stall in self._owed)
 
     def _armed(self) -> bool:
         latch, fault, byte = self.home.latch_state()
@@ -195,8 +202,6 @@ class Watch:
             quiet = self.home.halt(halted, plan.timeout_s, escalate=plan.escalate)
         except (HomeError, OSError) as error:
             said |= {"state": "NOT HALTED", "message": str(error)}
-            if not any(stall.engine.same_process() for stall in self._owed):
-                self._owed = ()  # no home, and nobody left who could send
         else:
             sure = quiet.stopped and quiet.confirmed and quiet.durable
             self._reached = self._reached or quiet.stopped or quiet.durable
@@ -248,8 +253,12 @@ class Watch:
 
     # -- All of it ---------------------------------------------------------------------------------
 
-    def run(self) -> Exit:
-        """Watch until SIGTERM or SIGINT; or once."""
+    def run(self, asked: int) -> Exit:
+        """Watch until somebody asks for an end; or once.
+
+        Args:
+            asked: a descriptor that can be read then.
+        """
         limits = self.plan.limits
         self._tell("watching", beat_s=limits.beat_s, busy_s=limits.busy_s, send_s=limits.send_s)
         ready = False
@@ -259,7 +268,7 @@ class Watch:
             sd_notify("WATCHDOG=1")  # there was a whole look
             if self.plan.once and self.done:
                 return self.outcome
-            if signal.sigtimedwait(_SIGNALS, limits.interval_s) is not None:
+            if select.select([asked], [], [], limits.interval_s)[0]:
                 sd_notify("STOPPING=1")
                 self._tell("stopping", owed=len(self._owed))
                 return Exit.FINE
@@ -291,15 +300,18 @@ def _word(value: object) -> str:
 
 
 def watch(plan: Plan) -> Exit:
-    """Watch a home. The signals that it waits for stay blocked: the process is to end with it.
+    """Watch a home. The signals that it takes down have no other effect any more: the process is to end with it.
 
     Raises:
         HomeError: there is no home.
     """
     Home(plan.home).require()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before there is another thread, which would take them
+    asked, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # not sigtimedwait: interrupted by SIGCONT, it may return what is none
     teller = Teller()
     try:
-        return Watch(plan, teller.say).run()
+        return Watch(plan, teller.say).run(asked)
     finally:
         teller.end()
