@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 import weakref
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -18,8 +19,9 @@ from tests.helpers import LIMITS, NAME, arm, attach, journal, order
 from interlock import HaltCode, Mode, Permit, Quote
 from interlock.breaker import roster
 from interlock.breaker.roster import Berth, Engine, Sending
-from interlock.breaker.watchdog import Limits, Stall, Watchdog, WatchThread, What
+from interlock.breaker.watchdog import Limits, Sight, Stall, Watchdog, WatchThread, What, stalled
 from interlock.engine import Engine as Loop
+from interlock.ops.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -152,11 +154,24 @@ def test_send_among_others() -> None:
     assert [stall.mark for stall in world.looks(20)] == [20]
 
 
+def test_of_many_sends_the_oldest_is_told() -> None:
+    """If several stand for too long, it is the one that has stood for longest, wherever it is in the roster."""
+    engine = attrs.evolve(HEALTHY, sending=sends(1, 2, 3))
+    before = Sight(engine=engine, first=engine, beat_ns=0, busy_ns=0, send_ns={1: 3 * S, 2: 2 * S, 3: 4 * S})
+    stall = stalled(engine, before, 90 * S, PATIENT)
+    assert stall is not None
+    assert (stall.what, stall.mark, stall.for_ns) == (What.SEND, 2, 88 * S)
+
+
 def test_what_moved_and_stands_again_is_told_again() -> None:
-    """A second stall of the same engine is another one."""
+    """A second stall of the same engine is another one; so is the same one, when it has been started again over it."""
     world = World(HEALTHY)
     assert [stall.mark for stall in world.looks(10, beating=False)] == [0]
     world.beat()
+    assert [stall.mark for stall in world.looks(10, beating=False)] == [1]
+    world.set(mode=Mode.HALTED, held=False)
+    assert world.looks(10, beating=False) == []
+    world.set(mode=Mode.RUNNING, held=True)
     assert [stall.mark for stall in world.looks(10, beating=False)] == [1]
 
 
@@ -222,6 +237,8 @@ def test_time_of_day_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     def never() -> float:
         raise AssertionError
 
+    for form in (Watchdog, WatchThread, Watch):
+        assert signature(form).parameters["clock"].default is time.monotonic_ns
     berth = Berth(tmp_path, "alpha", "h")
     berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
     berth.tell(Mode.RUNNING, held=True)
@@ -262,6 +279,21 @@ def test_engine_that_was_suspended_too_is_not_told() -> None:
     assert world.looks(8) == []
 
 
+def test_slow_look_counts_on_the_safe_side() -> None:
+    """While a look lasts the engine may have moved: that time is never taken for standing still."""
+    world = World(HEALTHY, read_ns=S)  # seen at the very end of each look
+    world.look()
+    world.read_ns = 0
+    assert [world.look(2), world.look(2)] == [(), ()]
+    world.read_ns = S
+    assert world.look(1e-9)[0].for_ns == 4 * S + 1
+    world = World(HEALTHY)
+    world.look()
+    world.read_ns = S
+    assert [world.look(2), world.look(1)] == [(), ()]  # the second one begins after four seconds, and ends after five
+    assert world.look(1e-9)[0].for_ns == 5 * S + 1
+
+
 def test_gap_within_a_look_is_a_gap() -> None:
     """A watchdog that is suspended between its clock and the roster is late as well."""
     world = World(attrs.evolve(HEALTHY, busy_ns=1))
@@ -287,12 +319,14 @@ def test_always_late_trips_all_the_same(gaps_s: tuple[float, ...]) -> None:
         assert "the watchdog itself did not run for" in found[0].reason
 
 
-GAPS = st.integers(0, 12 * S)
+def halves(most_s: int) -> st.SearchStrategy[int]:
+    """Half seconds, so that things coincide often."""
+    return st.integers(0, 2 * most_s).map(lambda count: count * S // 2)
 
 
 @given(
-    gaps=st.lists(st.tuples(GAPS, st.integers(0, 3 * S)), min_size=1, max_size=60),
-    moves=st.lists(st.integers(0, 9 * S), min_size=1, max_size=60),
+    gaps=st.lists(st.tuples(halves(6), halves(3)), min_size=1, max_size=60),
+    moves=st.lists(halves(9), min_size=1, max_size=60),
 )
 def test_told_means_stood(gaps: list[tuple[int, int]], moves: list[int]) -> None:
     """Whenever looks come and however long they take: what is told to have stood for so long really did."""
