@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from interlock import Cancel, Fill, Kernel, Order, OrderType, Permit, Quote, Side
-from interlock.breaker.home import Home, Now, Quiet
+from interlock.breaker.home import Home, Now
 from interlock.breaker.latch import HALTED, Latch
 from interlock.breaker.segment import chunks, segments
 from interlock.journal.verify import Report, Status, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from interlock.breaker.kill import Quiet
 
 HOME_ID: Final = "11111111-2222-4333-8444-555555555555"
 OTHER_ID: Final = "99999999-2222-4333-8444-555555555555"
@@ -210,7 +212,8 @@ def abandon(kernel: Kernel) -> None:
     """Do to a kernel what the death of its process does: its descriptors are closed, nothing is written."""
     kernel._sentinel.segment.close()
     kernel._sentinel.running.close()
-    kernel._sentinel.writer.close()
+    kernel._over.set()
+    kernel._sentinel.leave()
     kernel._closed = True
 
 
@@ -264,21 +267,21 @@ def fill(order_id: str, fill_id: str, *, side: Side = Side.BUY, quantity: str = 
 # -- What was written ------------------------------------------------------------------------------
 
 
-def journal(path: Path) -> list[dict[str, Any]]:
+def journal(path: Path, engine: str = "engine") -> list[dict[str, Any]]:
     """The records of a home's journal that are whole lines, decoded."""
-    found = b"".join(name.read_bytes() for name in segments(Home(path).journal))
+    found = b"".join(name.read_bytes() for name in segments(Home(path).stream(engine)))
     return [orjson.loads(line) for line in found.split(b"\n")[:-1]]
 
 
-def kinds(path: Path) -> list[str]:
+def kinds(path: Path, engine: str = "engine") -> list[str]:
     """The kinds of a home's records, seals left out."""
-    return [record["kind"] for record in journal(path) if record["kind"] != "seal"]
+    return [record["kind"] for record in journal(path, engine) if record["kind"] != "seal"]
 
 
-def of_kind(path: Path, kind: str) -> list[dict[str, Any]]:
+def of_kind(path: Path, kind: str, engine: str = "engine") -> list[dict[str, Any]]:
     """The records of one kind, also those that were salvaged."""
     found = []
-    for record in journal(path):
+    for record in journal(path, engine):
         inner = record
         while inner["kind"] == "salvage":
             inner = inner["record"]
@@ -287,9 +290,9 @@ def of_kind(path: Path, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-def verified(path: Path) -> Report:
+def verified(path: Path, engine: str = "engine") -> Report:
     """What the independent verifier says of a home's journal."""
-    return verify((name.name, chunks(name)) for name in segments(Home(path).journal))
+    return verify((name.name, chunks(name)) for name in segments(Home(path).stream(engine)))
 
 
 def sound(path: Path, *statuses: Status) -> Report:

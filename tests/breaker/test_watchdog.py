@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 import weakref
@@ -14,7 +15,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import LIMITS, NAME, arm, attach, journal, order
+from tests.helpers import LIMITS, NAME, arm, attach, of_kind, order
 
 from interlock import HaltCode, Mode, Permit, Quote
 from interlock.breaker import roster
@@ -241,7 +242,7 @@ def test_time_of_day_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert signature(form).parameters["clock"].default is time.monotonic_ns
     berth = Berth(tmp_path, "alpha", "h")
     berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
-    berth.tell(Mode.RUNNING, held=True)
+    berth.tell(Mode.RUNNING)
     for name in ("time", "time_ns"):
         monkeypatch.setattr(time, name, never)
     limits = Limits(beat_s=0.001, busy_s=0.001, send_s=0.001, interval_s=0.0001)
@@ -365,7 +366,7 @@ def test_engine_that_vanishes_from_the_roster_gets_no_further(tmp_path: Path) ->
     """A roster file that is deleted under a living engine is no way out; when its process has gone, it is."""
     berth = Berth(tmp_path, "alpha", "h")
     berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
-    berth.tell(Mode.RUNNING, held=True)
+    berth.tell(Mode.RUNNING)
     alive = berth.seen()
     assert alive.same_process()
     for engine, told in ((alive, [What.BEAT]), (HEALTHY, [])):
@@ -380,7 +381,7 @@ def test_berth_shows_itself_as_others_see_it(tmp_path: Path) -> None:
     """What the thread form reads from memory is what another process reads from the file."""
     berth = Berth(tmp_path, "alpha", "h")
     berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=2)
-    berth.tell(Mode.RUNNING, held=True)
+    berth.tell(Mode.RUNNING)
     berth.beat()
     berth.busy(5)
     assert berth.seen() == roster.look(tmp_path, "alpha")
@@ -479,33 +480,24 @@ class Keeping:
         """Nothing rests here."""
 
 
-def shown(kernel: Any, berth: Berth) -> None:
-    """Have the kernel show in the roster what its loop does."""
-    heartbeat = kernel.heartbeat
-
-    def beat(**given: Any) -> None:
-        berth.beat()
-        heartbeat(**given)
-
-    kernel.heartbeat = beat
-    kernel.busy = berth.busy
-    berth.introduce(operator="ann", run=kernel.run, lock_inode=1, page_inode=1)
-    berth.tell(Mode.RUNNING, held=True)
-
-
-@pytest.mark.parametrize("hang", ["strategy", "await"])
-def test_thread_halts_a_hung_loop(tmp_path: Path, hang: str) -> None:
+@pytest.mark.parametrize(
+    ("hang", "limits", "words"),
+    [
+        ("strategy", FAST, " for 4."),
+        ("await", FAST, "the send of permit "),
+        ("await", attrs.evolve(FAST, send_s=3600), "the loop is at work on one tick for 4."),
+    ],
+)
+def test_thread_halts_a_hung_loop(tmp_path: Path, hang: str, limits: Limits, words: str) -> None:
     """A strategy that never returns, and an await that never comes back while heartbeats go on, are halted."""
-    limits = LIMITS.replace("max_tick_age_ms = 1000", 'max_tick_age_ms = "off"')
-    arm(tmp_path / "home", limits)
-    berth = Berth(tmp_path, "alpha", "h")
+    arm(tmp_path / "home", LIMITS.replace("max_tick_age_ms = 1000", 'max_tick_age_ms = "off"'))
     clock = Ticking()
     beats: list[int] = []
 
     async def main() -> None:
-        with attach(tmp_path / "home") as kernel:
-            shown(kernel, berth)
-            thread = WatchThread(kernel, berth.seen, FAST, clock=clock)
+        with attach(tmp_path / "home", engine="alpha") as kernel:
+            berth = kernel._sentinel.berth
+            thread = WatchThread(kernel, berth.seen, limits, clock=clock)
             halt = kernel.halt
 
             def halt_and_end(*given: Any, **named: Any) -> object:
@@ -538,15 +530,14 @@ def test_thread_halts_a_hung_loop(tmp_path: Path, hang: str) -> None:
             assert kernel.cause is not None
             assert kernel.cause.code is HaltCode.STALLED
             assert kernel.cause.source == "watchdog"
-            assert "engine alpha" in kernel.cause.reason
+            assert kernel.cause.reason.startswith(f"engine alpha, pid {os.getpid()}: ")
+            assert words in kernel.cause.reason
             assert gateway.taken == ([] if hang == "strategy" else ["a"])
             if hang == "await":
-                assert "at work on one tick" in kernel.cause.reason
                 assert beats[-1] > beats[0]
 
     asyncio.run(main())
-    assert any(record["kind"] == "halt" and record["code"] == "STALLED" for record in journal(tmp_path / "home"))
-    berth.close()
+    assert [record["code"] for record in of_kind(tmp_path / "home", "halt", "alpha")] == ["STALLED"]
 
 
 class Halted:

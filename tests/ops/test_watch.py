@@ -45,7 +45,7 @@ inode = lambda path: path.stat().st_ino
 berth.introduce(operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page))
 hold = Hold(page.map, lock, berth.slots)
 assert hold.enter()
-berth.tell(Mode.RUNNING, held=True)
+berth.tell(Mode.RUNNING)
 mute = threading.Event()
 
 
@@ -54,7 +54,7 @@ def beat():  # from a thread: it says that the process lives, and nothing of its
         if not mute.is_set():
             berth.beat()
         if hold.see() and hold.leave():
-            berth.tell(Mode.HALTED, held=False)
+            berth.tell(Mode.HALTED)
             print("halted", file=sys.stderr, flush=True)
             return
         time.sleep(0.002)
@@ -183,9 +183,7 @@ class Watching:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """Return an armed home with a roster."""
-    made = arm(tmp_path / "home")
-    made.engines.mkdir(mode=0o700, exist_ok=True)
-    return made.path
+    return arm(tmp_path / "home").path
 
 
 # -- What stalls -----------------------------------------------------------------------------------
@@ -238,7 +236,6 @@ def test_send_that_does_not_end_is_halted_until_it_is_confirmed(home: Path) -> N
 @pytest.mark.parametrize("stuck", ["suspended", "send"])
 def test_what_does_not_drain_is_killed(home: Path, stuck: str) -> None:
     """An engine that is suspended, and one that does not end a send, get SIGKILL, and then the halt is confirmed."""
-    pytest.importorskip("interlock.breaker.kill")
     with Process(home) as engine, Process(home, "beta") as other:
         if stuck == "send":
             engine.do("send 7")
@@ -400,7 +397,7 @@ class Stuck:
         self.berth.introduce(operator="ann", run="r", lock_inode=0, page_inode=0)
         self.lock = FileLock(self.home.lock)
         assert self.lock.shared()
-        self.berth.tell(Mode.RUNNING, held=True)
+        self.berth.tell(Mode.RUNNING)
         self.told: list[dict[str, Any]] = []
         self.now_ns = 0
         plan = Plan(
@@ -425,7 +422,7 @@ class Stuck:
     def out(self) -> None:
         """The send ends, and the engine lets go."""
         self.lock.release()
-        self.berth.tell(Mode.HALTED, held=False)
+        self.berth.tell(Mode.HALTED)
 
 
 @pytest.fixture

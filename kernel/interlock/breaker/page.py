@@ -85,6 +85,11 @@ class Page:
         write_durably(path, bytes(data))
 
     @property
+    def inode(self) -> int:
+        """Of the mapped file."""
+        return self._stat.st_ino
+
+    @property
     def begun(self) -> bool:
         """Whether a journal was begun in this home, so that an empty one is a loss."""
         return self.map[_BEGUN_AT] != 0

@@ -25,7 +25,7 @@ import attrs
 import orjson
 
 from interlock.breaker import latch as latches
-from interlock.breaker.home import Home, HomeError, Quiet, boot_id
+from interlock.breaker.home import Home, HomeError, boot_id
 from interlock.breaker.notify import sd_notify
 from interlock.breaker.roster import engines
 from interlock.breaker.watchdog import Limits, Stall, Watchdog
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from interlock.breaker.kill import Quiet
     from interlock.breaker.latch import Latch
 
 __all__ = ["Plan", "Teller", "Watch", "watch"]
