@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 from tests.helpers import HOME_ID, arm, halt_home, python, reset_home
-from tests.ops.cli_helpers import COMMAND, PATIENCE_S, cli, environment
+from tests.ops.cli_helpers import COMMAND, PATIENCE_S, PATIENT, Live, cli, environment
 
 from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
@@ -263,6 +263,27 @@ def test_suspended_engine_is_stopped(home: Path) -> None:
             assert watch.until("halt")["confirmed"] is True
 
 
+def test_real_engine_that_hangs_in_its_strategy(tmp_path: Path) -> None:
+    """``interlock run`` with a strategy that does not return is halted, and what it orders later is refused."""
+    home, (ours, theirs) = arm(tmp_path / "home", PATIENT).path, os.pipe()
+    with Live(home, tmp_path, hold=ours) as live:
+        live.tick()
+        live.asked(1)
+        with Watching(home, *QUICK["busy"]) as watch:
+            stall = watch.until("stall")
+            assert (stall["pid"], stall["what"]) == (live.process.pid, "BUSY")
+            halted = watch.until("halt")
+            assert (halted["confirmed"], halted["killed"]) == (True, [])
+            assert watch.end() == 0
+        os.write(theirs, b"x")
+        ended = live.end()
+    os.close(ours)
+    os.close(theirs)
+    assert ended.code == 3
+    assert ended.json["halt_cause"]["code"] == "STALLED"
+    assert (ended.json["orders_sent"], ended.json["refused_by_reason"]) == (0, {"HALTED": 1})
+
+
 # -- What it survives --------------------------------------------------------------------------------
 
 
@@ -426,14 +447,31 @@ class Stuck:
 
 
 @pytest.fixture
-def stuck(home: Path) -> Iterator[Stuck]:
-    """Return a watch that owes a halt, because it is not confirmed."""
+def fresh(home: Path) -> Iterator[Stuck]:
+    """Return a watch that has not seen its engine stall yet."""
     made = Stuck(home)
-    stall, halt = made.steps(6, "stall", "halt")
-    assert (stall["what"], halt["confirmed"]) == ("BEAT", False)
+    assert made.steps(3, "stall", "halt") == []
     yield made
     made.lock.close()
     made.berth.close()
+
+
+@pytest.fixture
+def stuck(fresh: Stuck) -> Stuck:
+    """Return a watch that owes a halt, because it is not confirmed."""
+    stall, halt = fresh.steps(3, "stall", "halt")
+    assert (stall["what"], halt["confirmed"]) == ("BEAT", False)
+    return fresh
+
+
+def test_halt_is_owed_as_long_as_the_engine_lives(fresh: Stuck) -> None:
+    """A stall in a home that is gone is not forgotten while its process lives: it is halted when the home is back."""
+    away = fresh.home.path.with_name("away")
+    fresh.home.path.rename(away)
+    stall, halt = fresh.steps(50, "stall", "halt", "dropped")
+    assert (stall["what"], halt["state"]) == ("BEAT", "NOT HALTED")
+    away.rename(fresh.home.path)
+    assert [event["state"] for event in fresh.steps(2, "stall", "halt", "dropped")] == ["HALTED"]
 
 
 def test_owed_halt_is_told_once_while_nothing_changes(stuck: Stuck) -> None:
@@ -476,6 +514,18 @@ def test_reader_that_goes_away_ends_nothing(home: Path) -> None:
         assert engine.child.stderr.readline() == "halted\n"
         watch.child.send_signal(signal.SIGTERM)
         assert watch.child.wait(PATIENCE_S) == 0
+
+
+def test_closed_standard_output_belongs_to_nobody(home: Path) -> None:
+    """Started without a standard output it writes its report into no other file that has the descriptor now."""
+    command = [*COMMAND, "watch", "--home", str(home), "--once", *QUICK["busy"], "--timeout", "0.2"]
+    with Process(home) as engine:
+        engine.do("hang", "hangs")
+        ended = subprocess.run(
+            ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command], env=environment(), timeout=PATIENCE_S, check=False
+        )
+    assert ended.returncode == 3
+    assert read_latch(Home(home).latch)[0].code == "STALLED"
 
 
 def test_reader_that_hangs_holds_nobody_up() -> None:

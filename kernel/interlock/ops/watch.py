@@ -17,6 +17,7 @@ import os
 import queue
 import select
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -75,10 +76,10 @@ class Teller:
     """Writes lines from a thread of its own: who reads them may hang, or go away, and nothing waits for that.
 
     Args:
-        descriptor: where to.
+        descriptor: where to; None: there is nobody to be told.
     """
 
-    def __init__(self, descriptor: int = 1) -> None:
+    def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
         self._lines: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._work, daemon=True, name="interlock-tell")
@@ -95,7 +96,7 @@ class Teller:
         while (line := self._lines.get()) is not None:
             view = memoryview(line + b"\n")
             try:
-                while view:
+                while view and self._descriptor is not None:
                     view = view[os.write(self._descriptor, view) :]
             except OSError:  # the reader is gone, the disk is full: the next line may do better
                 continue
@@ -311,7 +312,8 @@ def watch(plan: Plan) -> Exit:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # not sigtimedwait: interrupted by SIGCONT, it may return what is none
-    teller = Teller()
+    out = sys.__stdout__  # None if it was closed: another file has its descriptor by now
+    teller = Teller(None if out is None else out.fileno())
     try:
         return Watch(plan, teller.say).run(asked)
     finally:
