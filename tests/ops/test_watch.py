@@ -330,7 +330,7 @@ def test_roster_that_vanishes_under_an_engine_halts(home: Path) -> None:
 def test_halt_is_owed_while_the_home_is_gone(home: Path) -> None:
     """A stall in a home that is not there is told as not halted; it is halted as soon as the home is back."""
     away = home.with_name("away")
-    with Process(home) as engine, Watching(home, *QUICK["beat"], "--beat", "1") as watch:
+    with Process(home) as engine, Watching(home, *QUICK["beat"], "--beat", "2") as watch:
         watch.until("watched")
         home.rename(away)
         assert watch.until("halt")["state"] == "NOT HALTED"
@@ -342,7 +342,7 @@ def test_halt_is_owed_while_the_home_is_gone(home: Path) -> None:
 def test_no_halt_is_owed_when_nobody_is_left(home: Path) -> None:
     """A home that comes back after the engine that stalled has ended is not halted for that."""
     away = home.with_name("away")
-    with Watching(home, *QUICK["beat"], "--beat", "1") as watch:
+    with Watching(home, *QUICK["beat"], "--beat", "2") as watch:
         with Process(home) as engine:
             watch.until("watched")
             home.rename(away)
@@ -514,15 +514,17 @@ def test_reader_that_goes_away_ends_nothing(home: Path) -> None:
         assert engine.child.stderr.readline() == "halted\n"
         watch.child.send_signal(signal.SIGTERM)
         assert watch.child.wait(PATIENCE_S) == 0
+        assert watch.child.stderr is not None
+        assert watch.child.stderr.read() == ""
 
 
 def test_closed_standard_output_belongs_to_nobody(home: Path) -> None:
-    """Started without a standard output it writes its report into no other file that has the descriptor now."""
+    """Started without standard input and output it writes its report into no other file that has the descriptor now."""
     command = [*COMMAND, "watch", "--home", str(home), "--once", *QUICK["busy"], "--timeout", "0.2"]
     with Process(home) as engine:
         engine.do("hang", "hangs")
         ended = subprocess.run(
-            ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command], env=environment(), timeout=PATIENCE_S, check=False
+            ["/bin/sh", "-c", 'exec "$@" <&- >&-', "sh", *command], env=environment(), timeout=PATIENCE_S, check=False
         )
     assert ended.returncode == 3
     assert read_latch(Home(home).latch)[0].code == "STALLED"
