@@ -15,6 +15,7 @@ import attrs
 
 from interlock.breaker import latch as latches
 from interlock.breaker.files import sync_directory
+from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
@@ -146,10 +147,12 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
     home = Home(path)
     home.require()
     limits, digest = home.read_limits()
+    check(home.path, engine=engine)
     berth = _berth(home, engine)
     held: list[Berth | FileLock] = [berth]
     try:
         latch, latch_stat, page, fault = _witnesses(home)
+        begun = page is not None and page.begun  # before the journals are looked for: another engine may just begin one
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
@@ -161,6 +164,8 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         known = home.streams()
         last, opened, writer = _claim(home, engine)
         held.append(writer)
+        probe(home.engines / engine)
+        check(home.path, engine=engine)  # once more, with what was made since
         _mend(opened)
         for name in opened:
             if not recovery.begin(int(name.stem)):
@@ -170,7 +175,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
             for line in lines(name):
                 recovery.feed(line)
         salvage = _salvage(recovery, last)
-        if told.records == 0 and (berth.begun or (page is not None and page.begun and not known)):
+        if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{last.parent}: the journal is gone")
         holes = restorer.finish()
         against = contradiction(latch, told, holes, recovery)

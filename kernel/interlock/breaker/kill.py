@@ -149,10 +149,10 @@ class Kill:
         """Stop emission, whatever else is wrong with the home: engines look at the page."""
         home = self.home
         try:
-            page = Page(home.page, whose := home.page_says())
+            page = Page(home.page, None)
             try:
                 if page.map[0] == ARMED:  # else another's record may stand there
-                    self._left = self._cause(latches.blank(whose))
+                    self._left = self._cause(latches.blank(page.home))
                     page.leave(self._left.encode())
             except TypeError as error:
                 self.problems.append(f"the cause is no text: {error}")
@@ -249,7 +249,7 @@ class Kill:
         """Under the lock: a reset that was under way when we halted may have armed it since. Then halt again."""
         home = self.home
         try:
-            page = Page(home.page, home.page_says())
+            page = Page(home.page, None)
         except LatchError:
             return self.stopped  # it was there before: engines see that it is gone, and are out in any case
         try:

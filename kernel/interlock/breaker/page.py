@@ -44,8 +44,12 @@ class Page:
 
     __slots__ = ("_path", "_stat", "map")
 
-    def __init__(self, path: Path, home: str) -> None:
+    def __init__(self, path: Path, home: str | None) -> None:
         """Map it.
+
+        Args:
+            path: the file.
+            home: whose it must be; None: whoever's, for a halt.
 
         Raises:
             LatchError: absent, unreadable, of the wrong size, or of another home.
@@ -70,8 +74,7 @@ class Page:
             raise LatchError(HaltCode.HOME_UNREADABLE, message) from error
         finally:
             os.close(descriptor)
-        whose = self.map[_HOME_AT : _HOME_AT + _HOME_LENGTH]
-        if self.map[1 : 1 + len(_MAGIC)] != _MAGIC or whose != home.encode():
+        if self.map[1 : 1 + len(_MAGIC)] != _MAGIC or (home is not None and self.home != home):
             self.map.close()
             message = f"{path}: not the page of home {home}"
             raise LatchError(HaltCode.PAGE_REPLACED, message)
@@ -83,6 +86,11 @@ class Page:
         data[1 : 1 + len(_MAGIC)] = _MAGIC
         data[_HOME_AT : _HOME_AT + _HOME_LENGTH] = home.encode()
         write_durably(path, bytes(data))
+
+    @property
+    def home(self) -> str:
+        """The UUID that stands in it."""
+        return self.map[_HOME_AT : _HOME_AT + _HOME_LENGTH].decode("ascii", "replace").strip("\x00")
 
     @property
     def inode(self) -> int:

@@ -20,6 +20,7 @@ import typer
 from interlock.attach import Told, contradiction
 from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
+from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines
 from interlock.breaker.segment import lines, segments
@@ -247,7 +248,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
         fail(Exit.HALTED, str(error), json=json)
     latch, fault, byte = target.latch_state()
     told, against = _told(target, latch)
-    why = str(fault) if fault else against
+    why = "; ".join(filter(None, (str(fault) if fault else against, *problems(target.path)))) or None
     armed = latch is not None and latch.state == latches.ARMED and byte == ARMED and why is None
     found: dict[str, object] = {
         "home": str(home),
