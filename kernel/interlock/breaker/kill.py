@@ -246,25 +246,35 @@ class Kill:
         return True
 
     def look_again(self) -> bool:
-        """Under the lock: a reset that was under way when we halted may have armed it since. Then halt again."""
+        """Under the lock: a reset that was under way when we halted may have armed it since. Then halt again.
+
+        It may also have died when it had armed the record and not yet the byte, so that what we knew of the record
+        is no longer so. If we know nothing of it yet, WriteLatch is still at it, on a disk that may hang.
+        """
         home = self.home
         try:
             page = Page(home.page, None)
         except LatchError:
             return self.stopped  # it was there before: engines see that it is gone, and are out in any case
         try:
-            if page.map[0] != ARMED:
-                return True
-            page.halt()
-            self.again = True
-            self.durable = False
+            armed = page.map[0] == ARMED
+            if armed:
+                page.halt()
         finally:
             page.map.close()
+        if not (armed or self.durable):
+            return True
+        self.again = self.again or armed
+        claimed, self.durable = self.durable, False
         with contextlib.suppress(LatchError, OSError, TypeError):
             latch, _ = read_latch(home.latch)
             if latch.state == latches.ARMED:
+                self.again = True
                 write_latch(home.latch, self._cause(latch))
             self.durable = True
+            return True
+        if not (armed or self.again):  # there is no record that could be believed: as WriteLatch found it
+            self.durable = claimed
             return True
         self.problems.append("armed by a reset meanwhile, and halted again by the page alone")
         return True
