@@ -58,7 +58,7 @@ VARIABLES
     byte,        \* byte 0 of the page: "ARMED" or "HALT"
     latch,       \* the record on the disk: "ARMED" or "HALTED"
     latchEpoch,  \* the epoch in it
-    raced,       \* the page's halt count is not what the last reset began with
+    raced,       \* the page's halt count is not what the reset under way began with
     sh,          \* who holds the running lock shared
     ex,          \* who holds it exclusively: a killer, "operator" or "none"
 
@@ -159,6 +159,9 @@ Left(s) == IF Once THEN s ELSE "idle"
 HaltByte ==
     /\ byte' = "HALT"
     /\ fenced' = IF byte = "ARMED" THEN [e \in Engines |-> TRUE] ELSE fenced
+
+(* The page's halt count is raised.  Nobody but a reset compares it. *)
+Count == raced' = (ex = "operator")
 
 (* A process ends, and its locks go with it, but for what a child holds. *)
 Die(e) ==
@@ -389,7 +392,7 @@ engineVars == <<mode, epoch, dead, hold, em, asleep, child, sh>>
 (* Raise the page's halt count: a reset that is under way will see it. *)
 CountHalt(k) ==
     /\ pc[k] = "idle"
-    /\ raced' = TRUE
+    /\ Count
     /\ pc' = [pc EXCEPT ![k] = "counted"]
     /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
 
@@ -421,7 +424,7 @@ GetExclusive(k) ==
 LookAgain(k) ==
     /\ pc[k] = "exclusive"
     /\ byte # "HALT"
-    /\ raced' = TRUE
+    /\ Count
     /\ pc' = [pc EXCEPT ![k] = "counted"]
     /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
 
@@ -446,7 +449,7 @@ TimeOut(k) ==
     /\ ex # "none" \/ ~Quiet
     /\ IF byte = "HALT"
        THEN pc' = [pc EXCEPT ![k] = "timedout"] /\ raced' = raced
-       ELSE pc' = [pc EXCEPT ![k] = "counted"] /\ raced' = TRUE
+       ELSE pc' = [pc EXCEPT ![k] = "counted"] /\ Count
     /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
 
 (* SIGKILL to an engine that did not let go. *)
@@ -482,7 +485,7 @@ Mirror ==
     /\ byte = "ARMED"
     /\ latch = "HALTED"
     /\ HaltByte
-    /\ raced' = TRUE
+    /\ Count
     /\ UNCHANGED <<engineVars, latch, latchEpoch, ex, pc, rs, saidVars, arms, seen>>
 
 -----------------------------------------------------------------------------
@@ -495,9 +498,8 @@ ResetBegin ==
     /\ ex = "none"
     /\ Quiet
     /\ ex' = "operator"
-    /\ raced' = FALSE
     /\ rs' = "begun"
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, pc, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, homeVars, pc, saidVars, historyVars>>
 
 (* The record first.  What was acknowledged is over with it. *)
 ResetLatch ==
@@ -536,14 +538,16 @@ ResetUndone ==
     /\ rs = "yielding"
     /\ latch' = "HALTED"
     /\ ex' = "none"
+    /\ raced' = FALSE
     /\ rs' = "idle"
-    /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, pc, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, latchEpoch, pc, saidVars, historyVars>>
 
 ResetDies ==
     /\ rs \in {"begun", "latched", "armed", "yielding"}
     /\ ex' = "none"
+    /\ raced' = FALSE
     /\ rs' = "idle"
-    /\ UNCHANGED <<engineVars, homeVars, pc, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, pc, saidVars, historyVars>>
 
 -----------------------------------------------------------------------------
 EngineMoves(e) ==
@@ -572,24 +576,27 @@ Spec == Init /\ [][Next]_vars
 
 (***************************************************************************)
 (* What must not be put off for ever.  Nobody is obliged to halt a home    *)
-(* that is armed, nor to reset one.  But a halt that is not acknowledged   *)
-(* is somebody's business: of a killer that does not die (Persists).       *)
-(* Whoever holds the lock exclusively goes on or dies (LockMovesOn), and   *)
-(* so does what is not acted upon by anybody: a forked child's handler     *)
-(* (ChildrenClose).                                                        *)
+(* that is armed, nor to reset one.  But a halt that is not acknowledged,  *)
+(* or not on the disk, is the business of a killer that does not die       *)
+(* (Persists).                                                             *)
+(* Whoever holds the lock exclusively goes on or dies, and resets do not   *)
+(* begin and die for ever (LockMovesOn).  A forked child closes what it    *)
+(* inherited (ChildrenClose).                                              *)
 (*                                                                         *)
 (* Then there are two ways.  By force (Escalates): the engines need do     *)
 (* nothing at all.  Or by consent (EnginesDrain): no SIGKILL, but every    *)
-(* lookout looks, every send ends, and whoever is suspended is resumed.    *)
+(* lookout looks, every send ends, and nobody is suspended.                *)
+(*                                                                         *)
+(* Only for the record must a full disk have room again (DiskRecovers).    *)
 (***************************************************************************)
 Persists(k) ==
-    /\ WF_vars(byte = "HALT" /\ ~ackd /\ CountHalt(k))
+    /\ WF_vars(byte = "HALT" /\ (~ackd \/ latch = "ARMED") /\ CountHalt(k))
     /\ WF_vars(SetByte(k) \/ GetExclusive(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k))
 
 SomebodyPersists == \A k \in Killers \ Mortal : Persists(k)
 DiskRecovers     == \A k \in Killers \ Mortal : SF_vars(WriteLatch(k))
 LockMovesOn      == /\ \A k \in Killers : WF_vars(ex = k /\ (SetByte(k) \/ LookAgain(k) \/ Ack(k)))
-                    /\ WF_vars(ResetMoves)
+                    /\ WF_vars(ResetMoves) /\ <>[][~ResetDies]_vars
 ChildrenClose    == \A e \in Engines : WF_vars(ChildCloses(e))
 Escalates        == \A k \in Killers \ Mortal : \A e \in Engines : WF_vars(Escalate(k, e))
 LookoutLooks     == \A e \in Engines : WF_vars(See(e)) /\ WF_vars(Leave(e)) /\ WF_vars(CheckAgain(e))
@@ -600,6 +607,7 @@ ForceSpec   == /\ Spec /\ SomebodyPersists /\ LockMovesOn /\ ChildrenClose
                /\ Escalates
 ConsentSpec == /\ Spec /\ SomebodyPersists /\ LockMovesOn /\ ChildrenClose
                /\ LookoutLooks /\ EverySendEnds
+DiskSpec    == ForceSpec /\ DiskRecovers
 
 -----------------------------------------------------------------------------
 (* Invariants: what holds in every state. *)
@@ -669,6 +677,9 @@ TimeOutMeansHalted ==
 (* A halt leads to the ack, unless it is reset first. *)
 HaltIsAcked == byte = "HALT" ~> (ackd \/ byte = "ARMED")
 
+(* And to the record, likewise. *)
+HaltIsWritten == byte = "HALT" ~> (latch = "HALTED" \/ byte = "ARMED")
+
 -----------------------------------------------------------------------------
 (* Seen from one engine, this is Kernel.tla.  The engines are alike, so it *)
 (* is shown of one.  Its emitters' orders are the orders, where Once.      *)
@@ -716,7 +727,10 @@ THEOREM Safety ==
             /\ HaltWins
             /\ TimeOutMeansHalted
 
-THEOREM Liveness == (ForceSpec => HaltIsAcked) /\ (ConsentSpec => HaltIsAcked)
+THEOREM Liveness ==
+    /\ ForceSpec => HaltIsAcked
+    /\ ConsentSpec => HaltIsAcked
+    /\ DiskSpec => HaltIsWritten
 
 THEOREM Refinement == (Spec /\ Once) => RefinesKernel
 =============================================================================
