@@ -412,7 +412,7 @@ WriteLatch(k) ==
     /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, ex, pc, rs, ackd, historyVars>>
 
 (* The lock, exclusively: whoever held it is out. *)
-GetExclusive(k) ==
+WaitQuiet(k) ==
     /\ pc[k] = "waiting"
     /\ ex = "none"
     /\ Quiet
@@ -561,7 +561,7 @@ EngineSuffers(e) ==
     Crash(e) \/ Restart(e) \/ Suspend(e) \/ Resume(e) \/ Fork(e) \/ ChildCloses(e)
 
 KillerMoves(k) ==
-    \/ CountHalt(k) \/ SetByte(k) \/ WriteLatch(k) \/ GetExclusive(k) \/ LookAgain(k)
+    \/ CountHalt(k) \/ SetByte(k) \/ WriteLatch(k) \/ WaitQuiet(k) \/ LookAgain(k)
     \/ Ack(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k) \/ GiveUp(k) \/ KillerDies(k)
     \/ \E e \in Engines : Escalate(k, e)
 
@@ -591,7 +591,7 @@ Spec == Init /\ [][Next]_vars
 (***************************************************************************)
 Persists(k) ==
     /\ WF_vars(byte = "HALT" /\ (~ackd \/ latch = "ARMED") /\ CountHalt(k))
-    /\ WF_vars(SetByte(k) \/ GetExclusive(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k))
+    /\ WF_vars(SetByte(k) \/ WaitQuiet(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k))
 
 SomebodyPersists == \A k \in Killers \ Mortal : Persists(k)
 DiskRecovers     == \A k \in Killers \ Mortal : SF_vars(WriteLatch(k))

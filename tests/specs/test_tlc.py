@@ -376,6 +376,21 @@ def test_failure_is_named(tmp_path: Path, check: str, exit_code: int, violated: 
     assert not dump.exists()
 
 
+def test_refinement_is_named(tmp_path: Path) -> None:
+    """A step that the refined module, which lies elsewhere, does not have is a failure of the property by name."""
+    module, cfg, above = tmp_path / "Low.tla", tmp_path / "Low.cfg", tmp_path / "elsewhere" / "High.tla"
+    above.parent.mkdir()
+    text = "---- MODULE {} ----\nEXTENDS Naturals\nVARIABLE s\nSpec == s = 0 /\\ [][s' = {}]_s\n{}\n====\n"
+    above.write_text(text.format("High", "1 - s", ""))
+    cfg.write_text("SPECIFICATION Spec\nPROPERTY Refines\n")
+    for step, exit_code, violated in (("1 - s", 0, None), ("2", 13, "Refines")):
+        module.write_text(text.format("Low", step, "High == INSTANCE High\nRefines == High!Spec"))
+        result = tlc.run(module, cfg, beside=[above], timeout_s=TIMEOUT_S)
+        assert (result.exit_code, result.violated) == (exit_code, violated), result.output
+    with pytest.raises(tlc.TlcError, match=r"not a \.tla file"):
+        tlc.run(module, cfg, beside=[above.parent], timeout_s=TIMEOUT_S)
+
+
 def test_parse_error_has_no_counts(tmp_path: Path) -> None:
     """A module that does not parse gives 150 and no counts."""
     module, cfg = toy(tmp_path)
