@@ -9,7 +9,7 @@ HALTED, with the reason: that is a kernel, too, because cancels must pass.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 _all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
+
+
+_BUSY_S: Final = 0.25
 
 
 @attrs.frozen(kw_only=True)
@@ -151,7 +154,12 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
     berth = _berth(home, engine)
     held: list[Berth | FileLock] = [berth]
     try:
+        running = FileLock(home.lock)
+        held.append(running)
+        looking = running.shared(_BUSY_S)  # a reset, which holds it exclusively, is seen before or after, not between
         latch, latch_stat, page, fault = _witnesses(home)
+        if looking:
+            running.release()
         begun = page is not None and page.begun  # before the journals are looked for: another engine may just begin one
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
@@ -186,8 +194,6 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         segment = MappedSegment(last) if mapped else Segment(last)
-        running = FileLock(home.lock)
-        held.append(running)
         return Attachment(
             sentinel=Sentinel(
                 home=home,
@@ -286,7 +292,7 @@ def _witnesses(
     armed = latch is not None and latch.state == latches.ARMED
     if fault is None and armed and page is not None and page.map[0] != ARMED:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
-    if page is not None and (fault is not None or not armed):
+    if page is not None and page.map[0] == ARMED and (fault is not None or not armed):
         page.halt()
     return latch, found, page, fault
 
