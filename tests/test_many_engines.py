@@ -21,6 +21,7 @@ from interlock.breaker.latch import read_latch
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD
 from interlock.breaker.roster import Berth, engines
+from interlock.breaker.watchdog import Limits
 from interlock.journal.verify import Status
 
 from .helpers import (
@@ -469,6 +470,25 @@ def test_clock_set_back_changes_nothing(home: Path) -> None:
         assert kernel.mode is Mode.HALTED
     with attach(home, clock, engine="a") as again:
         assert again.mode is Mode.HALTED
+
+
+# -- The watchdog's thread -------------------------------------------------------------------------------
+
+
+def test_kernel_that_is_watched_halts_itself_when_its_loop_stands(home: Path) -> None:
+    """Attached with a watchdog, an engine whose heartbeat does not come halts, by a thread of its own, and says why."""
+    with running(home, engine="a", watch=Limits(beat_s=0.2, busy_s=60, send_s=60, interval_s=0.01)) as kernel:
+        deadline = time.monotonic() + PATIENCE_S
+        while kernel.cause is None and time.monotonic() < deadline:
+            kernel._quiet.wait(0.01)  # the loop hangs: nobody calls heartbeat
+        assert kernel.cause is not None
+        assert kernel.cause.code is HaltCode.STALLED
+        assert "no heartbeat" in kernel.cause.reason
+        watch = kernel._watch
+        assert watch is not None
+    watch.join(PATIENCE_S)
+    assert not watch.is_alive()
+    assert sound_of(home, "a") is Status.VERIFIED
 
 
 # -- Killers that die, and many of them -------------------------------------------------------------------

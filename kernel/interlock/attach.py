@@ -156,10 +156,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
     try:
         running = FileLock(home.lock)
         held.append(running)
-        looking = running.shared(_BUSY_S)  # a reset, which holds it exclusively, is seen before or after, not between
-        latch, latch_stat, page, fault = _witnesses(home)
-        if looking:
-            running.release()
+        latch, latch_stat, page, fault = _witnesses(home, running)
         begun = page is not None and page.begun  # before the journals are looked for: another engine may just begin one
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
@@ -274,9 +271,18 @@ def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
 
 
 def _witnesses(
-    home: Home,
+    home: Home, lock: FileLock
 ) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
-    """Latch and page, and what is wrong with them."""
+    """Latch and page, and what is wrong with them; before or after a reset, which holds the lock, not between."""
+    looking = lock.shared(_BUSY_S)
+    try:
+        return _looked(home)
+    finally:
+        if looking:
+            lock.release()
+
+
+def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
     latch: Latch | None = None
     found: os.stat_result | None = None
     page: Page | None = None

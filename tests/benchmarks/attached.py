@@ -17,15 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from interlock import Kernel, Mode
 from interlock.breaker.quiescence import SLOTS, Hold
+from interlock.breaker.watchdog import Limits
 from interlock.core.modes import ARMED
 
 from .measure import Plan, Timing, require, samples_ns, timing_of
 from .ours import Orders, make_home, send
-
-try:  # until it is merged
-    from interlock.breaker.watchdog import Limits, WatchThread
-except ImportError:
-    Limits = WatchThread = None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,11 +51,8 @@ class _Unannounced(Hold):
 def _attached(kernel: Kernel) -> Callable[[], None]:
     """All that watches over it looks on."""
     require(kernel._lookout is not None and kernel._lookout.is_alive(), "no lookout")
-    if WatchThread is None:
-        return lambda: None
-    thread = WatchThread(kernel, kernel._sentinel.berth.seen, Limits(beat_s=60, busy_s=60, send_s=60))
-    thread.start()
-    return thread.end
+    require(kernel._watch is not None and kernel._watch.is_alive(), "no watchdog")
+    return lambda: None
 
 
 def _private(kernel: Kernel) -> Callable[[], None]:
@@ -125,7 +118,8 @@ def _ratio(ours: Sequence[int], theirs: Sequence[int]) -> float:
 
 
 def _submits(home: Path, change: Callable[[Kernel], Callable[[], None]]) -> array[int]:
-    with Kernel.attach(home, operator="bench", durability="process") as kernel:
+    watch = Limits(beat_s=60, busy_s=60, send_s=60) if change is _attached else None
+    with Kernel.attach(home, operator="bench", durability="process", watch=watch) as kernel:
         require(kernel.start(), "the kernel did not start")
         back = change(kernel)
         orders = Orders(kernel)
