@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 
     from interlock.breaker.latch import Latch
     from interlock.core.ledger import Working
+    from interlock.core.tickets import Ticket
 
 __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClock"]
 
@@ -324,6 +325,31 @@ class Kernel:
                 self._core.close_gate()
                 self._recorder.write("drain", epoch=self._core.epoch, reason=records.text(reason))
                 self._handle()
+
+    def ticket(self, ticket: Ticket) -> Verdict:
+        """Let one exit of a controlled stop through the gate that `drain` has closed: RUNNING only, for one try.
+
+        Returns:
+            True if the order that the ticket names may now be submitted; its record is in the journal. Else the refusal.
+        """
+        with self._lock:
+            core = self._core
+            verdict = core.ticket(ticket, self._page[0])
+            if verdict:
+                said = self._recorder.write(
+                    "ticket",
+                    epoch=core.epoch,
+                    id=ticket.client_order_id,
+                    instrument=ticket.instrument,
+                    side=str(ticket.side),
+                    quantity=f"{ticket.quantity:f}",
+                )
+                if said is None:
+                    verdict = refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+                else:
+                    core.admit(ticket)
+            self._handle()
+            return verdict
 
     def stop(self, reason: str = "stop", timeout_s: float = 5.0) -> StopReport:
         """RUNNING to IDLE: close the gate, let what is in flight end, seal.
