@@ -28,6 +28,7 @@ from interlock.breaker.latch import read_latch
 from interlock.core.values import TimeInForce
 from interlock.engine import Engine, Latencies, Report
 from interlock.journal.verify import Status
+from interlock.stopping import Overrun, Phase
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -726,8 +727,12 @@ def test_stop_lets_a_send_in_flight_end(tmp_path: Path) -> None:
     assert len(of_kind(home, "permit")) == 1
 
 
-def test_send_that_hangs_is_reported_and_never_lost(tmp_path: Path) -> None:
-    """A send that outlasts the stop is cancelled, reported as in flight, recorded as unknown, kept as working."""
+@pytest.mark.parametrize("overrun", Overrun)
+def test_send_that_hangs_is_reported_and_never_lost(tmp_path: Path, overrun: Overrun) -> None:
+    """A send that outlasts the stop is cancelled, reported as in flight, recorded as unknown, kept as working.
+
+    The stop halts then, unless it was told to go on.
+    """
     home = tmp_path / "home"
 
     async def drive(loop: Engine) -> None:
@@ -743,11 +748,15 @@ def test_send_that_hangs_is_reported_and_never_lost(tmp_path: Path) -> None:
         gateway=Gate,
         drive=drive,
         drain_s=0.02,
+        drain_overrun=overrun,
         also=Status.IN_DOUBT,
     )
 
     assert [one.client_order_id for one in ended.report.in_flight] == ["W-1"]
-    assert (ended.mode, ended.working) == (Mode.IDLE, ("W-1",))
+    assert (ended.mode, ended.working) == (Mode.HALTED if overrun is Overrun.HALT else Mode.IDLE, ("W-1",))
+    assert ended.report.shutdown is not None
+    assert {one.phase: one.in_budget for one in ended.report.shutdown.phases}[Phase.DRAIN] is False
+    assert ended.report.shutdown.category == (0 if overrun is Overrun.HALT else None)
     assert (ended.report.orders_sent, ended.report.orders_unknown) == (0, 1)
     assert len(of_kind(home, "unknown")) == 1
     assert [doubt.order for doubt in sound(home, Status.IN_DOUBT).in_doubt] == ["W-1"]

@@ -30,6 +30,7 @@ import time
 import uuid
 import weakref
 from collections import deque
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, assert_never
 
 import attrs
@@ -265,10 +266,19 @@ class Kernel:
             book = self._core.books[instrument]
             return book.size_text(book.position)
 
-    def working_orders(self) -> tuple[Order, ...]:
-        """The orders that are, or may be, at the venue."""
+    def positions(self) -> dict[str, Decimal]:
+        """The confirmed position of every instrument that the limits know, in units."""
         with self._lock:
-            return tuple(working.order for working in self._core.working.values())
+            return {name: Decimal(book.size_text(book.position)) for name, book in self._core.books.items()}
+
+    def working_orders(self) -> tuple[Order, ...]:
+        """The orders that are, or may be, at the venue. A hung disk does not hold this up."""
+        locked = self._lock.acquire(timeout=_CANCEL_WAIT_S)
+        try:
+            return tuple(working.order for working in list(self._core.working.values()))
+        finally:
+            if locked:
+                self._lock.release()
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """The sends that have begun and not ended."""
@@ -330,7 +340,7 @@ class Kernel:
         """Let one exit of a controlled stop through the gate that `drain` has closed: RUNNING only, for one try.
 
         Returns:
-            True if the order that the ticket names may now be submitted; its record is in the journal. Else the refusal.
+            True if its order may now be submitted, and its record is in the journal; else the refusal.
         """
         with self._lock:
             core = self._core
@@ -739,6 +749,39 @@ class Kernel:
     def on_reject(self, order_id: str, reason: str = "") -> None:
         """The venue refused the order."""
         self._on_closed("reject", order_id, reason)
+
+    def settle(self, order_id: str, filled: Decimal, *, reason: str = "", rejected: bool = False) -> bool:
+        """Close an order that the venue was asked about and is done with, unless its own event came first.
+
+        Events and answers race: an order that the venue's event has closed meanwhile stays as it is, so that it is
+        never closed twice; and one of whose fills the ledger lacks some stays working until they are reported.
+
+        Args:
+            order_id: of the order.
+            filled: how much of it the venue executed, in units.
+            reason: stands in the journal.
+            rejected: it was refused; otherwise cancelled or expired.
+
+        Returns:
+            True if it works no more. False: fills are missing, or a hung disk holds the journal, or it is detached.
+        """
+        if not self._lock.acquire(timeout=_CANCEL_WAIT_S):
+            return False
+        try:
+            working = self._core.working.get(order_id)
+            if working is None:
+                return True
+            book = working.book
+            told, ordered = book.sizes[str(filled)][0], book.sizes[str(working.order.quantity)][0]
+            if self._closed or told is None or ordered is None or told != ordered - working.remaining:
+                return False
+            kind = "reject" if rejected else "cancelled"
+            self._core.on_closed(order_id, kind)
+            self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
+            self._handle()
+            return True
+        finally:
+            self._lock.release()
 
     def _on_closed(self, kind: str, order_id: str, reason: str) -> None:
         with self._lock:

@@ -82,7 +82,7 @@ class Core(Presignal):
             return self.raised(error)
         return working
 
-    def ticket(self, ticket: Ticket, latch: int) -> Verdict:
+    def ticket(self, ticket: Ticket, latch: int) -> Verdict:  # noqa: PLR0911 - one a reason
         """Whether an exit may be let through the closed gate; see `tickets`. `admit` then does it.
 
         Args:
