@@ -245,6 +245,7 @@ class Engine:
             budgets_s={Phase.DRAIN: drain_s, Phase.CANCEL: drain_s},
             overruns={Phase.DRAIN: drain_overrun},
         )
+        self._drain_s = drain_s
         self._session = session
         self._began = False
         self._errors_in_a_row = 0
@@ -431,7 +432,10 @@ class Engine:
 
     async def _drain(self) -> None:
         """Let sends in flight end, then end the loop; one that takes too long is cancelled, and unknown."""
+        deadline = time.monotonic() + self._drain_s
         await asyncio.to_thread(self._shutdown.drain)
+        while self.kernel.in_flight() and time.monotonic() < deadline:  # a halt cut it short: they may end all the same
+            await asyncio.sleep(0.005)
         self.report.in_flight = self.kernel.in_flight()
         if self._loop_task is not None:
             self._loop_task.cancel()
