@@ -163,6 +163,7 @@ def hold(kernel: Kernel, venue: Venue, quantity: str = "2", *, instrument: str =
 
 
 def intents(home: Path, engine: str = "desk") -> dict[str, bytes]:
-    """The files of an engine's stored stops."""
+    """The files of an engine's stored stops; not those that a kill cut off half-written, which nobody reads."""
     directory = home / "stops" / engine
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())} if directory.is_dir() else {}
+    names = sorted(directory.iterdir()) if directory.is_dir() else []
+    return {path.name: path.read_bytes() for path in names if not path.name.startswith(".")}

@@ -800,6 +800,12 @@ class Kernel:
             message = "detached: report this to the kernel that attaches next"
             raise MisuseError(message)
 
+    def seal(self) -> None:
+        """End the batch: what was said up to now is in the journal, and on the disk if so configured."""
+        with self._lock:
+            self._recorder.settle()
+            self._handle()
+
     def anomaly(self, code: str, detail: str) -> None:
         """Record something that should not happen; whether to halt is the caller's to say."""
         with self._lock:

@@ -132,15 +132,17 @@ class StopExecutor:
     def resume(self) -> Future[StopOutcome] | None:
         """Take up what a crash interrupted: to be called after every attach, before `Kernel.start`.
 
-        It asks first and cancels what still works. It halts, if the stop had not come to that, and sends nothing. None
-        if there is nothing to take up.
+        That is a stop whose intent is open; or the stop of a halt, if orders work and none was finished. It asks first
+        and cancels what still works. It halts, if the stop had not come to that, and sends nothing. None if there is
+        nothing to take up.
         """
         if self._stops is None:
             return None
         found = self._stops.look()
-        left_open = any(not one.done and one.epoch == self._kernel.epoch for one in found.records)
-        lost = bool(found.problems) and self._kernel.mode is Mode.HALTED and bool(self._kernel.working_orders())
-        if not left_open and not lost:
+        mine = [one.done for one in found.records if one.epoch == self._kernel.epoch]
+        finished = bool(mine) and all(mine) and not found.problems
+        begun_by_halt = self._kernel.mode is Mode.HALTED and bool(self._kernel.working_orders())
+        if finished or (all(mine) and not begun_by_halt):
             return None
         wanted = _Wanted(asked=0, reason="resumed", pace=self.pace, again=True, found=found)
         return self._begin(wanted)
@@ -189,10 +191,12 @@ class StopExecutor:
         resumed = left_open is not None
         orders = kernel.working_orders()
         lanes, strays = self._lanes(
-            orders, wanted, intent, controlled=controlled, ask_first=resumed or bool(found.problems)
+            orders, wanted, intent, controlled=controlled, ask_first=wanted.found is not None or resumed
         )
         for order in orders:
             intent.order(order.client_order_id, instrument=order.instrument, standing=str(Standing.WORKING))
+        if controlled:  # nothing is on fire, so a crash from here on finds it
+            intent.stored(intent.turn(), _STORE_S)
         self._run(lanes, wanted.pace, problems, controlled=controlled)
         ends = {end.client_order_id: end for lane in lanes for end in tuple(lane.ends.values())} | strays
         exits = tuple(end for lane in lanes if isinstance(lane, ExitLane) for end in tuple(lane.exits.values()))
@@ -386,6 +390,7 @@ class StopExecutor:
             intent.order(
                 end.client_order_id, instrument=end.instrument, gateway=end.gateway, standing=str(end.standing)
             )
+        _bounded(self._kernel.seal, _STORE_S)  # first, or a crash would leave a finished stop whose orders still work
         version = intent.turn(category=outcome.category, done=True)
         durable = intent.stored(version, _STORE_S) and bool(outcome.stop)
         intent.close()
