@@ -84,7 +84,7 @@ class Sending:
 
 
 def test_orderly_shutdown_goes_through_its_phases(home: Path, kernel: Kernel) -> None:
-    """Gate closed, sends ended, orders taken back, IDLE and sealed, detached: each phase says what it did and how long."""
+    """Gate closed, sends ended, orders taken back, IDLE and sealed, detached: each phase tells what it did."""
     venue = Venue(kernel)
     place(kernel, venue, "a", "b")
     report = shutdown(kernel, venue).run("evening")
@@ -120,7 +120,7 @@ def test_without_cancels_orders_go_on_resting(kernel: Kernel) -> None:
     assert kernel.positions()[NAME] == Decimal(2)
 
 
-def test_shutdown_waits_for_a_send_that_ends(home: Path, kernel: Kernel) -> None:
+def test_shutdown_waits_for_a_send_that_ends(kernel: Kernel) -> None:
     """A send in flight ends, is counted, and nothing is let in meanwhile."""
     sending = Sending(kernel)
     closing = shutdown(kernel, Venue(kernel), detach=False, cancel=False)
@@ -285,7 +285,7 @@ def test_halt_during_the_seal(home: Path, kernel: Kernel, monkeypatch: pytest.Mo
         assert again.mode is Mode.HALTED
 
 
-def test_gate_that_hangs_halts(home: Path, kernel: Kernel) -> None:
+def test_gate_that_hangs_halts(kernel: Kernel) -> None:
     """If not even the gate can be closed in time, because a disk hangs, the byte is set: nothing is sent any more."""
     kernel._lock.acquire()  # whoever has it waits for the disk
     closing = shutdown(kernel, Venue(kernel), detach=False, budgets_s={Phase.GATE: 0.02, Phase.SEAL: 0.02})
@@ -318,7 +318,7 @@ def test_shutdown_inside_a_loop(kernel: Kernel) -> None:
         submitting = asyncio.create_task(kernel.submit_async(order("slow"), send))
         await asyncio.sleep(0)
         ending = asyncio.create_task(asyncio.to_thread(shutdown(kernel, venue, cancel=False, detach=False).run))
-        while kernel._core.gate_open:
+        while kernel._core.gate_open:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0)
         out.set()
         assert (await submitting).accepted

@@ -246,7 +246,7 @@ def test_answer_that_cannot_be_is_none(name: str) -> None:
 
 
 def test_fills_that_the_venue_tells_are_booked_once(home: Path, kernel: Kernel) -> None:
-    """Executions come in by the answer, by the venue's event, or by both: the position is right, the order over once."""
+    """Executions come in by the answer, by the venue's event, or by both: the position is right all the same."""
     venue = Venue(kernel, events=False)
     place(kernel, venue, "a", "b")
     fills = {"a": venue.fill("a", D("0.4"), told=True), "b": venue.fill("b", D(1))}
@@ -294,7 +294,7 @@ def test_settle_never_closes_twice(home: Path, kernel: Kernel) -> None:
 
 
 def test_order_that_the_venue_never_had_ends_the_asking(kernel: Kernel) -> None:
-    """A venue that says it has no such order and never will is not asked until the budget is spent; it is no success."""
+    """A venue that says it has no such order and never will is not asked for ever; it is no success either."""
     venue = PaperVenue(seed=1)
     venue.connect(kernel)
     place(kernel, Venue(kernel), "elsewhere")
@@ -443,7 +443,7 @@ def test_interrupted_stop_is_taken_up_by_asking_first(home: Path) -> None:
         assert (outcome.resumed, outcome.complete, outcome.stop) == (True, True, "1-1")
         assert standings(outcome) == {"a": Standing.CANCELLED, "b": Standing.CANCELLED, "gone": Standing.CLOSED}
         assert venue.calls("cancel") == ["b"]
-        assert [one for one in venue.told if one[1] == "b"][0][0] == "query"
+        assert next(one for one in venue.told if one[1] == "b")[0] == "query"
         assert executor(kernel, venue, home).resume() is None
     assert list(intents(home)) == ["1-1.json"]
 

@@ -175,7 +175,10 @@ def test_stop_that_is_killed_is_taken_up_and_never_replayed(tmp_path: Path, cate
     stored = [decode(data) for data in intents(home).values()]
     if mode is Mode.HALTED:  # every step but the very first of a controlled stop, whose intent was not yet stored
         assert {words[1] for words in said if words[0] == "cancel"} == {"o0", "o1", "o2"}
-        assert [one.done for one in stored] == [True]
+        assert [one.done for one in stored] == [True] or (outcome, stored) == (
+            None,
+            [],
+        )  # all was over, and in the journal
     else:
         assert (category, step, stored) == (1, "begun", [])
     if outcome is not None:

@@ -434,7 +434,7 @@ class Engine:
         """Let sends in flight end, then end the loop; one that takes too long is cancelled, and unknown."""
         deadline = time.monotonic() + self._drain_s
         await asyncio.to_thread(self._shutdown.drain)
-        while self.kernel.in_flight() and time.monotonic() < deadline:  # a halt cut it short: they may end all the same
+        while self.kernel.in_flight() and time.monotonic() < deadline:  # noqa: ASYNC110 - a halt may have cut it short
             await asyncio.sleep(0.005)
         self.report.in_flight = self.kernel.in_flight()
         if self._loop_task is not None:
@@ -464,7 +464,7 @@ class Engine:
         return self._ending
 
     async def _see_halt(self, *, wait: bool = False) -> None:
-        """Begin the stop of a halt. In a replay the ticks are the clock, and wait for it: so the journal is the same."""
+        """Begin the stop of a halt. In a replay the ticks are the clock and wait for it, so the journal is the same."""
         ending = self._take_back()
         if ending is not None and (wait or self._timeline is not None):
             self.report.stop = await _outlast(ending)

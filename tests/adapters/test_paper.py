@@ -528,7 +528,7 @@ def test_one_seed_one_story(actions: list[tuple[object, ...]], seed: int) -> Non
 
 
 def test_dead_orders_leave_nothing_behind() -> None:
-    """However many orders came and went, the venue keeps those that rest, one tick an instrument, and a thousand ends."""
+    """However many orders came and went, the venue keeps what rests, a tick an instrument, and a thousand ends."""
     desk = Desk()
 
     def size() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from interlock.core.ledger import Working
 from interlock.core.modes import ARMED, Mode
-from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode, Reason
 from interlock.core.tickets import Ticket, fits
 from interlock.core.values import HaltCause, Order, Side, Verdict
 
 from .builders import ANYTHING, NAME, NOT_ARMED, decide, fill, market, running, sent, snapshot
+
+if TYPE_CHECKING:
+    from interlock.core.preorder import Core
 
 CAUSE = HaltCause(code=HaltCode.OPERATOR, reason="pulled", source="test")
 
