@@ -13,7 +13,7 @@ import pytest
 from tests.helpers import NAME, abandon, arm, attach, journal, of_kind, order, quote, reset_home, running, sound
 from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Raises, Venue, hold, intents, place
 
-from interlock import HaltCode, Kernel, MisuseError, Mode, Order, Reason, Side, TimeInForce
+from interlock import Kernel, MisuseError, Mode, Order, Reason, Side, TimeInForce
 from interlock.adapters.paper import PaperVenue
 from interlock.core.tickets import Ticket
 from interlock.journal.verify import Status
@@ -159,6 +159,25 @@ def test_gateway_that_fails_holds_up_no_other(home: Path, kernel: Kernel, call: 
         (escalated,) = [one for one in written(kernel, home, "anomaly") if one["code"] == "STOP_ESCALATED"]
         assert "bad-1" in escalated["detail"]
     assert all(end.problem for end in outcome.escalated)
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), asyncio.CancelledError(), ValueError()], ids=lambda error: repr(error)
+)
+@pytest.mark.parametrize("call", ["cancel", "query"])
+def test_order_that_breaks_its_calls_holds_up_no_other(kernel: Kernel, call: str, error: BaseException) -> None:
+    """Whatever a gateway raises for one order, its other orders are over, and the lane goes on."""
+    venue = Venue(kernel, events=False)
+    place(kernel, venue, "bad", "good")
+
+    def breaks(order_id: str) -> None:
+        if order_id == "bad":
+            raise error
+
+    venue.habits[call] = breaks
+    outcome = stop(kernel, venue, pace=BRIEF)
+    assert standings(outcome) == {"bad": Standing.UNKNOWN, "good": Standing.CANCELLED}
+    assert outcome.problems == ()
 
 
 def test_time_out_is_unknown_though_it_was_seen_working(kernel: Kernel) -> None:
@@ -754,7 +773,7 @@ def test_gateway_that_cannot_send_exits_nothing(home: Path, kernel: Kernel) -> N
 # Tickets at the kernel, and clearing
 
 
-def test_ticket_is_in_the_journal_before_its_permit(home: Path, kernel: Kernel) -> None:
+def test_ticket_is_in_the_journal_before_its_permit(kernel: Kernel) -> None:
     """A ticket that the journal has not taken lets nothing through; one that it has, lets one order."""
     venue = Venue(kernel)
     hold(kernel, venue)
@@ -784,4 +803,3 @@ def test_outcome_is_plain_data(home: Path, kernel: Kernel) -> None:
     outcome = executor(kernel, venue, home).controlled("evening").result(LONG_S)
     plain = orjson.loads(orjson.dumps(outcome.as_json()))
     assert (plain["complete"], plain["exits"][0]["quantity"], plain["exits"][0]["standing"]) == (True, "2", "filled")
-    assert HaltCode.OPERATOR == kernel.cause.code  # type: ignore[union-attr]

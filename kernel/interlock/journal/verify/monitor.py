@@ -205,7 +205,7 @@ class Monitor:
         else:
             self._mode = RUNNING
             self._run.draining = False
-            self._run.tickets.clear()
+            self._run.tickets.clear()  # between a halt or a stop and here no permit is allowed at all
 
     def _on_drain(self, record: Record, _number: int) -> None:
         if self._running(record):
@@ -223,7 +223,6 @@ class Monitor:
         if not self._running(record):
             return
         self._mode = IDLE
-        self._run.tickets.clear()
         waiting = sum(permit[2] is self._run for permit in self._open.values())
         if waiting:
             self._broken(MODES, f"stop with {waiting} permits that have no outcome")
@@ -242,7 +241,6 @@ class Monitor:
         why = f"{record['code']}: {record['reason']}"
         self._act(record, number, record["operator"] or record["source"], why)
         self._mode = HALTED
-        self._run.tickets.clear()
         self._run.halted(number, self._run.base + record["at"])
 
     def _on_reset(self, record: Record, number: int) -> None:
