@@ -146,11 +146,13 @@ def _spy(kind: type, name: str, seen: Callable[[], object]) -> None:
 
 
 def resumed(home: Path) -> tuple[StopOutcome | None, Mode]:
-    """Attach again, and take up what there is."""
+    """Attach again, and take up what there is; then nothing works any more, if the home is halted."""
     with attach(home) as kernel:
         venue = DiskVenue(home / "venue", kernel)
         taken_up = executor(kernel, venue, home).resume()
-        return None if taken_up is None else taken_up.result(60), kernel.mode
+        outcome = None if taken_up is None else taken_up.result(60)
+        assert kernel.mode is not Mode.HALTED or kernel.working_orders() == ()
+        return outcome, kernel.mode
 
 
 @pytest.mark.parametrize(("category", "step"), CASES)
