@@ -161,9 +161,7 @@ def test_gateway_that_fails_holds_up_no_other(home: Path, kernel: Kernel, call: 
     assert all(end.problem for end in outcome.escalated)
 
 
-@pytest.mark.parametrize(
-    "error", [SystemExit(3), asyncio.CancelledError(), ValueError()], ids=lambda error: repr(error)
-)
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), ValueError()], ids=repr)
 @pytest.mark.parametrize("call", ["cancel", "query"])
 def test_order_that_breaks_its_calls_holds_up_no_other(kernel: Kernel, call: str, error: BaseException) -> None:
     """Whatever a gateway raises for one order, its other orders are over, and the lane goes on."""
@@ -406,6 +404,21 @@ def test_full_disk_holds_up_no_stop(home: Path, kernel: Kernel) -> None:
     assert standings(outcome) == {"a": Standing.CANCELLED}
     assert outcome.durable is False
     assert any("not durable" in problem or "stops" in problem for problem in outcome.problems)
+
+
+def test_hung_journal_holds_up_no_cancel(kernel: Kernel) -> None:
+    """While a disk hangs under the kernel's lock, orders are cancelled and asked about; the ledger hears later."""
+    venue = Venue(kernel, events=False)
+    place(kernel, venue, "a", "b")
+    with kernel._lock:  # whoever has it waits for the disk
+        kernel.halt("pulled", timeout_s=0)
+        outcome = executor(kernel, venue, pace=attrs.evolve(BRIEF, budget_s=1.0)).halted().result(LONG_S)
+    assert sorted(set(venue.calls("cancel"))) == ["a", "b"]
+    assert venue.resting == {}
+    assert [(end.standing, end.booked) for end in outcome.orders] == [(Standing.CANCELLED, False)] * 2
+    assert not outcome.complete
+    again = executor(kernel, venue).halted().result(LONG_S)
+    assert again.complete
 
 
 def test_finished_stop_is_never_begun_again(home: Path) -> None:

@@ -18,14 +18,15 @@ import asyncio
 import contextlib
 import signal
 import time
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import attrs
 
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import PASS, HaltCause, Outcome
-from interlock.stopping import Overrun, Phase, Shutdown, Standing, State, StopExecutor, StopGateway
+from interlock.stopping import Overrun, Phase, Shutdown, StopExecutor, StopGateway
+from interlock.stopping.loops import OnLoop, outlast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from interlock.stopping import Exits, ShutdownReport, StopOutcome
 
 __all__ = ["Engine", "Feed", "Gateway", "Latencies", "Report", "Strategy", "Timeline", "Watches"]
-
-
-T = TypeVar("T")
 
 
 class Feed(Protocol):
@@ -235,7 +233,7 @@ class Engine:
         self._ending: Future[StopOutcome] | None = None
         clearing = self._executor
         if clearing is None and cancel_on_stop:
-            clearing = StopExecutor(kernel, {"gateway": _OnLoop(self, gateway)})
+            clearing = StopExecutor(kernel, {"gateway": OnLoop(gateway.cancel, lambda: self.loop)})
         self._shutdown = Shutdown(
             kernel,
             executor=clearing,
@@ -265,7 +263,7 @@ class Engine:
         """
         resumed = None if self._executor is None else self._executor.resume()
         if resumed is not None:
-            self.report.stop = await _outlast(resumed)
+            self.report.stop = await outlast(resumed)
         started = self.kernel.start(self._session)
         if not started:
             said = (started.reason, started.limit, started.value)
@@ -450,7 +448,7 @@ class Engine:
             self._shutdown.gate("end of feed")
             await asyncio.to_thread(self._shutdown.drain)
         finishing = asyncio.get_running_loop().run_in_executor(None, self._shutdown.finish)
-        shutdown = self.report.shutdown = await _outlast(finishing)
+        shutdown = self.report.shutdown = await outlast(finishing)
         self.report.drained = shutdown.stopped
         if shutdown.stop is not None:
             self.report.stop = shutdown.stop
@@ -467,7 +465,7 @@ class Engine:
         """Begin the stop of a halt. In a replay the ticks are the clock and wait for it, so the journal is the same."""
         ending = self._take_back()
         if ending is not None and (wait or self._timeline is not None):
-            self.report.stop = await _outlast(ending)
+            self.report.stop = await outlast(ending)
 
     # -- For people and programs -----------------------------------------------------------------
 
@@ -503,48 +501,6 @@ class Engine:
             "journal": {"records": records, "bytes": size_bytes},
             "run": kernel.run,
         }
-
-
-class _OnLoop:
-    """A gateway that can't be asked and belongs to the engine's loop: its cancels are made there."""
-
-    def __init__(self, engine: Engine, gateway: Gateway) -> None:
-        self._engine = engine
-        self._gateway = gateway
-
-    async def cancel(self, cancel: Cancel) -> object:
-        """Have the loop send a cancel."""
-        loop = self._engine.loop
-        if loop is None:
-            message = "the engine does not run"
-            raise RuntimeError(message)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._send(cancel), loop))
-
-    async def _send(self, cancel: Cancel) -> object:
-        return await self._gateway.cancel(cancel)
-
-    async def query(self, order: Order) -> State:
-        """Nobody knows, unless the gateway tells the kernel."""
-        del order
-        return State(standing=Standing.UNKNOWN, reason="this gateway cannot be asked")
-
-
-async def _outlast(going_on: Future[T] | asyncio.Future[T]) -> T:
-    """Wait for what goes on whatever becomes of us. A cancellation meanwhile has to wait, too, and is passed on."""
-    waiting = asyncio.wrap_future(going_on)
-    cancelled: asyncio.CancelledError | None = None
-    while not waiting.done():
-        try:
-            await asyncio.shield(waiting)
-        except asyncio.CancelledError as error:
-            if waiting.cancelled():
-                raise
-            cancelled = error
-        except Exception:  # noqa: BLE001, S110 - told below
-            pass
-    if cancelled is not None:
-        raise cancelled
-    return waiting.result()
 
 
 def cause_as_json(cause: HaltCause) -> dict[str, object]:

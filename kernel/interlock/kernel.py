@@ -64,7 +64,7 @@ from interlock.journal.recorder import Recorder
 from interlock.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from mmap import mmap
     from types import TracebackType
 
@@ -267,15 +267,21 @@ class Kernel:
             return book.size_text(book.position)
 
     def positions(self) -> dict[str, Decimal]:
-        """The confirmed position of every instrument that the limits know, in units."""
-        with self._lock:
+        """The confirmed position of every instrument that the limits know, in units; no hung disk holds this up."""
+        with self._looking():
             return {name: Decimal(book.size_text(book.position)) for name, book in self._core.books.items()}
 
     def working_orders(self) -> tuple[Order, ...]:
         """The orders that are, or may be, at the venue. A hung disk does not hold this up."""
+        with self._looking():
+            return tuple(working.order for working in list(self._core.working.values()))
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Under the lock; or without it, if whoever has it does not let go: what is seen may be old then."""
         locked = self._lock.acquire(timeout=_CANCEL_WAIT_S)
         try:
-            return tuple(working.order for working in list(self._core.working.values()))
+            yield
         finally:
             if locked:
                 self._lock.release()

@@ -28,9 +28,10 @@ from interlock.core.errors import MisuseError
 from interlock.core.modes import Mode
 from interlock.core.values import Order, OrderType, Side
 from interlock.stopping.exits import ExitLane, Exits
-from interlock.stopping.gateways import OVER, Standing
+from interlock.stopping.gateways import Standing
 from interlock.stopping.intent import Found, Intent, Record, Stops
 from interlock.stopping.lane import Errand, Lane, Pace, said
+from interlock.stopping.recall import finished_before, recall
 from interlock.stopping.report import ExitEnd, OrderEnd, StopOutcome
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ class StopExecutor:
         mine = [one for one in found.records if one.epoch == kernel.epoch]
         left_open = next((one for one in reversed(mine) if not one.done), None)
         if mine and left_open is None and not (wanted.again or found.problems):
-            return self._finished_before(mine[-1], wanted, began_ns)
+            works = {order.client_order_id for order in kernel.working_orders()}
+            return finished_before(mine[-1], works, wanted.asked, time.monotonic_ns() - began_ns)
         if left_open is not None and kernel.mode is not Mode.HALTED:
             kernel.halt(f"stop {left_open.name} was interrupted: {left_open.reason}", source="stop")
         controlled = wanted.asked == 1 and kernel.mode is Mode.RUNNING and left_open is None
@@ -206,7 +208,7 @@ class StopExecutor:
         if controlled:
             ends |= self._take_back(exits, wanted, intent, problems)
         if resumed:
-            exits = self._recall(intent.record, ends)
+            exits = recall(intent.record, ends)
         return self._close(
             StopOutcome(
                 stop=intent.record.name if wanted.stored and self._stops is not None else "",
@@ -334,55 +336,6 @@ class StopExecutor:
         lanes, strays = self._lanes(resting, wanted, intent, controlled=False, ask_first=False)
         self._run(lanes, wanted.pace, problems, controlled=False)
         return {end.client_order_id: end for lane in lanes for end in tuple(lane.ends.values())} | strays
-
-    @staticmethod
-    def _recall(record: Record, ends: dict[str, OrderEnd]) -> tuple[ExitEnd, ...]:
-        """The exits of a stop that was interrupted: each may have been sent, and none is sent again."""
-        for order_id, row in record.orders.items():  # over by now, or it would still work
-            if order_id not in ends:
-                told = row.get("standing", "")
-                standing = Standing(told) if told in OVER else Standing.CLOSED
-                ends[order_id] = OrderEnd(
-                    client_order_id=order_id,
-                    instrument=row.get("instrument", ""),
-                    gateway=row.get("gateway", ""),
-                    standing=standing,
-                    booked=True,
-                )
-        return tuple(
-            ExitEnd(
-                instrument=row.get("instrument", ""),
-                client_order_id=order_id,
-                begun=row.get("stage") != "refused",
-                standing=ends[order_id].standing if order_id in ends else Standing.CLOSED,
-                problem="interrupted: asked for, not sent again",
-            )
-            for order_id, row in record.exits.items()
-        )
-
-    def _finished_before(self, record: Record, wanted: _Wanted, began_ns: int) -> StopOutcome:
-        """What a stop came to that had its end before: nothing of it is done again."""
-        works = {order.client_order_id for order in self._kernel.working_orders()}
-        ends: dict[str, OrderEnd] = {}
-        for order_id, row in record.orders.items():
-            told = row.get("standing", "")
-            ends[order_id] = OrderEnd(
-                client_order_id=order_id,
-                instrument=row.get("instrument", ""),
-                gateway=row.get("gateway", ""),
-                standing=Standing.UNKNOWN if order_id in works else Standing(told) if told in OVER else Standing.CLOSED,
-                booked=order_id not in works,
-            )
-        return StopOutcome(
-            stop=record.name,
-            category=record.category,
-            asked=wanted.asked,
-            orders=tuple(ends.values()),
-            exits=self._recall(record, ends),
-            durable=True,
-            before=True,
-            took_ns=time.monotonic_ns() - began_ns,
-        )
 
     def _close(self, outcome: StopOutcome, intent: Intent, began_ns: int) -> StopOutcome:
         """Say what it came to: in the intent, in the journal, and to whoever waits."""
