@@ -958,10 +958,10 @@ def test_cancels_that_fail_hold_up_neither_each_other_nor_the_stop(tmp_path: Pat
         strategy=Wants(resting),
         gateway=gateway,
         cancel_on_stop=True,
-        drain_s=0.02,
+        drain_s=0.5,
     )
 
-    assert gateway.cancels == ["W-1", "W-2", "W-3"]
+    assert gateway.cancels[:3] == ["W-1", "W-2", "W-3"]
     assert (ended.mode, ended.report.drained, len(ended.working)) == (Mode.IDLE, True, 3)
     assert all(one["error"] for one in of_kind(home, "cancel_end"))
 
