@@ -677,7 +677,26 @@ def test_exit_that_rests_is_taken_back_at_the_end(home: Path, kernel: Kernel) ->
     assert (outcome.positions, outcome.complete, kernel.mode) == ({NAME: D(2)}, False, Mode.HALTED)
     assert venue.resting == {}
     (end,) = outcome.exits
-    assert standings(outcome)[end.client_order_id] is Standing.CANCELLED
+    assert (standings(outcome)[end.client_order_id], end.standing) == (Standing.CANCELLED, Standing.CANCELLED)
+
+
+def test_exit_of_a_gateway_that_was_left_behind_never_leaves(home: Path, kernel: Kernel) -> None:
+    """A gateway that hangs over its position until the stop was reported finds no way to send: the kernel is HALTED."""
+    venue = Venue(kernel)
+    hold(kernel, venue)
+
+    async def position(_: str) -> Decimal:
+        venue.out.wait(LONG_S)
+        return venue.held
+
+    venue.position = position  # type: ignore[attr-defined]
+    outcome = executor(kernel, venue, home, pace=BRIEF).controlled("evening").result(LONG_S)
+    venue.out.set()
+    for thread in threading.enumerate():
+        if thread.name == "stop venue":
+            thread.join(LONG_S)
+    assert (outcome.exits[0].begun, outcome.category, kernel.mode) == (False, 1, Mode.HALTED)
+    assert venue.calls("send") == ["entry-XYZ"]
 
 
 def test_halted_kernel_exits_nothing(home: Path, kernel: Kernel) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -22,6 +21,7 @@ from interlock.stopping.intent import Intent, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 STEPS: Final = {
     0: ("begun", "cancel in", "cancel out", "query in", "last words", "done"),
@@ -132,7 +132,7 @@ def die(home: Path, category: int, step: str) -> None:
     else:
         kernel.halt("pulled")
         stopper.halted().result(60)
-    print("not killed", file=sys.stderr)
+    sys.stderr.write("not killed\n")
 
 
 def _spy(kind: type, name: str, seen: Callable[[], object]) -> None:

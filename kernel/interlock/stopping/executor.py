@@ -32,7 +32,7 @@ from interlock.stopping.gateways import Standing
 from interlock.stopping.intent import Found, Intent, Record, Stops
 from interlock.stopping.lane import Errand, Lane, Pace, said
 from interlock.stopping.recall import finished_before, recall
-from interlock.stopping.report import ExitEnd, OrderEnd, StopOutcome
+from interlock.stopping.report import OrderEnd, StopOutcome
 
 if TYPE_CHECKING:
     import os
@@ -200,13 +200,21 @@ class StopExecutor:
         if controlled:  # nothing is on fire, so a crash from here on finds it
             intent.stored(intent.turn(), _STORE_S)
         self._run(lanes, wanted.pace, problems, controlled=controlled)
-        ends = {end.client_order_id: end for lane in lanes for end in tuple(lane.ends.values())} | strays
-        exits = tuple(end for lane in lanes if isinstance(lane, ExitLane) for end in tuple(lane.exits.values()))
         category = 1 if controlled and kernel.mode is Mode.RUNNING else 0
         if wanted.asked == 1 and kernel.mode is not Mode.HALTED:
             kernel.halt(f"end of the controlled stop: {wanted.reason}", source="stop")
+        # Only now: before the halt, a lane that was left behind may still have begun its exit.
+        ends = {end.client_order_id: end for lane in lanes for end in tuple(lane.ends.values())} | strays
+        exits = tuple(end for lane in lanes if isinstance(lane, ExitLane) for end in tuple(lane.exits.values()))
         if controlled:
-            ends |= self._take_back(exits, wanted, intent, problems)
+            taken = self._take_back(lanes, wanted, intent, problems)
+            ends |= taken
+            exits = tuple(
+                attrs.evolve(end, begun=True, standing=taken[end.client_order_id].standing)
+                if end.client_order_id in taken
+                else end
+                for end in exits
+            )
         if resumed:
             exits = recall(intent.record, ends)
         return self._close(
@@ -328,14 +336,14 @@ class StopExecutor:
                 problems.append(f"gateway {lane.name}: {lane.trouble}")
 
     def _take_back(
-        self, exits: tuple[ExitEnd, ...], wanted: _Wanted, intent: Intent, problems: list[str]
+        self, lanes: Iterable[Lane], wanted: _Wanted, intent: Intent, problems: list[str]
     ) -> dict[str, OrderEnd]:
         """HALTED now, what rests of an exit is taken back like any other order."""
-        begun = {end.client_order_id for end in exits if end.begun}
-        resting = [order for order in self._kernel.working_orders() if order.client_order_id in begun]
-        lanes, strays = self._lanes(resting, wanted, intent, controlled=False, ask_first=False)
-        self._run(lanes, wanted.pace, problems, controlled=False)
-        return {end.client_order_id: end for lane in lanes for end in tuple(lane.ends.values())} | strays
+        planned = {order_id for lane in lanes if isinstance(lane, ExitLane) for order_id in lane.ids.values()}
+        resting = [order for order in self._kernel.working_orders() if order.client_order_id in planned]
+        again, strays = self._lanes(resting, wanted, intent, controlled=False, ask_first=False)
+        self._run(again, wanted.pace, problems, controlled=False)
+        return {end.client_order_id: end for lane in again for end in tuple(lane.ends.values())} | strays
 
     def _close(self, outcome: StopOutcome, intent: Intent, began_ns: int) -> StopOutcome:
         """Say what it came to: in the intent, in the journal, and to whoever waits."""
