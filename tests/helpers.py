@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from interlock import Cancel, Fill, Kernel, Order, OrderType, Permit, Quote, Side
-from interlock.breaker.home import Home, Now, Quiet
+from interlock.breaker.home import Home, Now
 from interlock.breaker.latch import HALTED, Latch
 from interlock.breaker.segment import chunks, segments
 from interlock.journal.verify import Report, Status, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from interlock.breaker.kill import Quiet
 
 HOME_ID: Final = "11111111-2222-4333-8444-555555555555"
 OTHER_ID: Final = "99999999-2222-4333-8444-555555555555"
@@ -164,8 +166,8 @@ def arm(path: Path, limits: str = LIMITS, *, home: str = HOME_ID, clock: FakeClo
     return made
 
 
-def halt_home(path: Path, *, code: str = "OPERATOR", reason: str = "pulled", timeout_s: float = 0.0) -> Quiet:
-    """Halt a home from outside, as `interlock halt` does."""
+def halted_by(operator: str = "bob", *, code: str = "OPERATOR", reason: str = "pulled") -> Callable[[Latch], Latch]:
+    """What makes the record of a halt from outside."""
 
     def halted(latch: Latch) -> Latch:
         return Latch(
@@ -175,13 +177,26 @@ def halt_home(path: Path, *, code: str = "OPERATOR", reason: str = "pulled", tim
             code=code,
             reason=reason,
             source="cli",
-            operator="bob",
+            operator=operator,
             ts_us=UTC_US,
             boot="",
             mono_ns=0,
         )
 
-    return Home(path).halt(halted, timeout_s)
+    return halted
+
+
+def halt_home(
+    path: Path,
+    *,
+    code: str = "OPERATOR",
+    reason: str = "pulled",
+    operator: str = "bob",
+    timeout_s: float = 0.0,
+    escalate: bool = False,
+) -> Quiet:
+    """Halt a home from outside, as `interlock halt` does."""
+    return Home(path).halt(halted_by(operator, code=code, reason=reason), timeout_s, escalate=escalate)
 
 
 def reset_home(path: Path, epoch: int, known_epoch: int = 0) -> Latch:
@@ -210,7 +225,8 @@ def abandon(kernel: Kernel) -> None:
     """Do to a kernel what the death of its process does: its descriptors are closed, nothing is written."""
     kernel._sentinel.segment.close()
     kernel._sentinel.running.close()
-    kernel._sentinel.writer.close()
+    kernel._over.set()
+    kernel._sentinel.leave()
     kernel._closed = True
 
 
@@ -264,21 +280,21 @@ def fill(order_id: str, fill_id: str, *, side: Side = Side.BUY, quantity: str = 
 # -- What was written ------------------------------------------------------------------------------
 
 
-def journal(path: Path) -> list[dict[str, Any]]:
+def journal(path: Path, engine: str = "engine") -> list[dict[str, Any]]:
     """The records of a home's journal that are whole lines, decoded."""
-    found = b"".join(name.read_bytes() for name in segments(Home(path).journal))
+    found = b"".join(name.read_bytes() for name in segments(Home(path).stream(engine)))
     return [orjson.loads(line) for line in found.split(b"\n")[:-1]]
 
 
-def kinds(path: Path) -> list[str]:
+def kinds(path: Path, engine: str = "engine") -> list[str]:
     """The kinds of a home's records, seals left out."""
-    return [record["kind"] for record in journal(path) if record["kind"] != "seal"]
+    return [record["kind"] for record in journal(path, engine) if record["kind"] != "seal"]
 
 
-def of_kind(path: Path, kind: str) -> list[dict[str, Any]]:
+def of_kind(path: Path, kind: str, engine: str = "engine") -> list[dict[str, Any]]:
     """The records of one kind, also those that were salvaged."""
     found = []
-    for record in journal(path):
+    for record in journal(path, engine):
         inner = record
         while inner["kind"] == "salvage":
             inner = inner["record"]
@@ -287,9 +303,9 @@ def of_kind(path: Path, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-def verified(path: Path) -> Report:
+def verified(path: Path, engine: str = "engine") -> Report:
     """What the independent verifier says of a home's journal."""
-    return verify((name.name, chunks(name)) for name in segments(Home(path).journal))
+    return verify((name.name, chunks(name)) for name in segments(Home(path).stream(engine)))
 
 
 def sound(path: Path, *statuses: Status) -> Report:

@@ -50,7 +50,7 @@ with running(Path("home"), clock, run=RUN_ID, durability=sys.argv[2]) as kernel:
 clock.advance(1000)
 with attach(Path("home"), clock, run=RUN_ID, durability=sys.argv[2]) as kernel:
     kernel.heartbeat()
-sys.stdout.write(Path("home/journal/00000000000000000000.jsonl").read_text())
+sys.stdout.write(Path("home/journal/engine/00000000000000000000.jsonl").read_text())
 """
 
 

@@ -757,7 +757,7 @@ def test_close_with_a_send_in_flight(home: Path) -> None:
         assert not kernel.halt("x", timeout_s=0.0).confirmed
         with pytest.raises(HomeError):
             reset_home(home, 1)
-        with pytest.raises(HomeError, match="in use"):
+        with pytest.raises(HomeError, match="attached already"):
             attach(home)
     assert halt_home(home).confirmed
     with attach(home) as again:
@@ -800,15 +800,19 @@ def test_closed_kernel_refuses_and_leaves_the_home_alone(home: Path) -> None:
 
 
 def test_second_attach_is_refused_by_name(home: Path) -> None:
-    """A second engine is refused, and told who has the home."""
-    with running(home, engine="first"), pytest.raises(HomeError, match=rf"first, pid {os.getpid()}, operator ann"):
-        attach(home)
-    attach(home).close()
+    """A second process of one name is refused, and told who has the name."""
+    said = rf"'first' is attached already \(pid {os.getpid()}, operator ann\)"
+    with running(home, engine="first"), pytest.raises(HomeError, match=said):
+        attach(home, engine="first")
+    attach(home, engine="first").close()
 
 
 def test_attach_takes_any_names(home: Path) -> None:
-    """Names that no file can hold do not keep an engine out, nor break its journal."""
-    with attach(home, operator="\udcff", engine="\udcff") as kernel:
+    """Names that no file can hold do not keep an engine out, nor break its journal; its own name is a file's."""
+    for name in ("", "a/b", "..", ".a", "a b", "\udcff", "é", "x" * 65):
+        with pytest.raises(ValueError, match="an engine's name"):
+            attach(home, engine=name)
+    with attach(home, operator="\udcff") as kernel:
         assert kernel.start(session="\udcff")
         assert kernel.submit(order("a"), RecordingVenue().send).reason is Reason.NO_REFERENCE
     sound(home)
@@ -1010,7 +1014,7 @@ def test_restart_after_sigkill(home: Path, durability: str, point: str) -> None:
     with python(ENGINE, home, durability, point) as child:
         out, error = child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL, error
-    left = b"".join(path.read_bytes() for path in segments(home / "journal"))
+    left = b"".join(path.read_bytes() for path in segments(home / "journal" / "engine"))
     with attach(home) as kernel:
         assert kernel.mode is (Mode.HALTED if point == "halted" else Mode.IDLE)
         if point == "halted":
@@ -1027,8 +1031,8 @@ def test_restart_after_sigkill(home: Path, durability: str, point: str) -> None:
             again = [kernel.submit(order(name), RecordingVenue().send).reason for name in sorted(working)]
             assert again == [Reason.DUPLICATE_ID] * len(working)
     assert ("sent b" in out) is (point == "in-send")
-    sidecars = sorted((home / "journal").glob("*.torn-*"))
-    (segment,) = segments(home / "journal")
+    sidecars = sorted((home / "journal" / "engine").glob("*.torn-*"))
+    (segment,) = segments(home / "journal" / "engine")
     for sidecar in sidecars:
         torn = sidecar.read_bytes()
         kept = left.rstrip(b"\0")
@@ -1080,10 +1084,11 @@ def test_restart_after_a_halt_stays_halted(home: Path) -> None:
 @pytest.mark.parametrize("before", ["armed", "ran", "halted"])
 def test_halt_and_reset_while_detached_are_recorded(home: Path, before: str) -> None:
     """A halt and reset made while nobody was attached stand in the journal, which then verifies."""
-    if before != "armed":
-        with running(home) as kernel:
-            if before == "halted":
-                kernel.halt("x")
+    with attach(home) as kernel:
+        if before != "armed":
+            kernel.start()
+        if before == "halted":
+            kernel.halt("x")
     halt_home(home)
     reset_home(home, 1)
     with running(home) as kernel:
@@ -1099,7 +1104,7 @@ def test_crash_between_run_and_reset_records(home: Path) -> None:
     halt_home(home)
     reset_home(home, 1)
     abandon(attach(home))
-    (segment,) = segments(home / "journal")
+    (segment,) = segments(home / "journal" / "engine")
     lines = segment.read_bytes().splitlines(keepends=True)
     last = max(place for place, line in enumerate(lines) if b'"kind":"run"' in line)
     segment.write_bytes(b"".join(lines[: last + 1]))

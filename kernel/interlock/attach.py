@@ -9,15 +9,19 @@ HALTED, with the reason: that is a kernel, too, because cancels must pass.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from interlock.breaker import latch as latches
+from interlock.breaker.files import sync_directory
+from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
+from interlock.breaker.quiescence import DEAD, Hold
+from interlock.breaker.roster import Berth, look
 from interlock.breaker.segment import (
     MappedSegment,
     Segment,
@@ -43,10 +47,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
     from pathlib import Path
+_all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
 
-_BUSY_S = 0.25  # someone may just be looking (`interlock status`)
 
-__all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
+_BUSY_S: Final = 0.25
 
 
 @attrs.frozen(kw_only=True)
@@ -130,33 +134,33 @@ class Attachment:
 
 
 def open_home(  # noqa: C901 - one step after the other, each with its own way out
-    path: str | os.PathLike[str], who: str, *, mapped: bool = False
+    path: str | os.PathLike[str], engine: str, *, mapped: bool = False
 ) -> Attachment:
     """Open a home for one engine.
 
     Args:
         path: the home.
-        who: said to whoever is refused because we are attached.
+        engine: its name.
         mapped: write the journal through a mapping, for durability ``process``.
 
     Raises:
-        HomeError: there is no home, its journal can't be opened, or another engine is attached.
+        HomeError: there is no home, its journal can't be opened, or another process is attached under that name.
         LimitsError: its limits are missing or wrong.
     """
     home = Home(path)
     home.require()
     limits, digest = home.read_limits()
+    check(home.path, engine=engine)
+    berth = _berth(home, engine)
+    held: list[Berth | FileLock] = [berth]
     try:
-        writer = FileLock(home.writer_lock)
-    except OSError as error:
-        message = f"{home.writer_lock}: cannot be opened, so nothing is permitted: {error.strerror}"
-        raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
-    try:
-        if not writer.exclusive(_BUSY_S):
-            message = f"{home.path}: in use by {writer.holder()}"
-            raise HomeError(HaltCode.EXTERNAL, message)  # noqa: TRY301 - the lock is closed below
-        writer.note(who)
+        running = FileLock(home.lock)
+        held.append(running)
+        looking = running.shared(_BUSY_S)  # a reset, which holds it exclusively, is seen before or after, not between
         latch, latch_stat, page, fault = _witnesses(home)
+        if looking:
+            running.release()
+        begun = page is not None and page.begun  # before the journals are looked for: another engine may just begin one
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
@@ -165,9 +169,12 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
             restorer.play(record)
 
         recovery = Recovery(visit=visit)
-        opened = segments(home.journal)
+        known = home.streams()
+        last, opened, writer = _claim(home, engine)
+        held.append(writer)
+        probe(home.engines / engine)
+        check(home.path, engine=engine)  # once more, with what was made since
         _mend(opened)
-        last = home.journal / segment_name(0)
         for name in opened:
             if not recovery.begin(int(name.stem)):
                 set_aside(name)
@@ -176,8 +183,8 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
             for line in lines(name):
                 recovery.feed(line)
         salvage = _salvage(recovery, last)
-        if not opened or (told.records == 0 and page is not None and page.begun):
-            fault = fault or (HaltCode.JOURNAL_FAILED, f"{home.journal}: the journal is gone")
+        if told.records == 0 and (berth.begun or (begun and not known)):
+            fault = fault or (HaltCode.JOURNAL_FAILED, f"{last.parent}: the journal is gone")
         holes = restorer.finish()
         against = contradiction(latch, told, holes, recovery)
         if against is not None and (fault is None or fault[0] is HaltCode.EXTERNAL):
@@ -194,8 +201,11 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
                 page=page,
                 latch=latch,
                 latch_stat=latch_stat,
-                running=FileLock(home.lock),
+                running=running,
+                killer=FileLock(home.lock),
                 writer=writer,
+                berth=berth,
+                hold=Hold(page.map if page else DEAD, running, berth.slots),
                 segment=segment,
             ),
             limits_sha256=digest,
@@ -208,12 +218,59 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
             salvage=salvage,
         )
     except OSError as error:
-        writer.close()
+        _close(held)
         message = f"{home.path}: the journal cannot be opened, so nothing is permitted: {error}"
         raise HomeError(HaltCode.JOURNAL_FAILED, message) from error
     except BaseException:
-        writer.close()
+        _close(held)
         raise
+
+
+def _close(held: list[Berth | FileLock]) -> None:
+    for lock in held:
+        lock.close()
+
+
+def _berth(home: Home, engine: str) -> Berth:
+    """Our place in the roster.
+
+    Raises:
+        HomeError: another process has it, or it can't be had.
+    """
+    try:
+        home.engines.mkdir(mode=0o700, exist_ok=True)
+        return Berth(home.engines, engine, home.identity())
+    except BlockingIOError as error:
+        other = look(home.engines, engine)
+        who = f" (pid {other.pid}, operator {other.operator})" if other is not None and other.pid else ""
+        message = f"{home.path}: engine {engine!r} is attached already{who}; each process needs a name of its own"
+        raise HomeError(HaltCode.EXTERNAL, message) from error
+    except OSError as error:
+        message = f"{home.engines / engine}: cannot be opened, so nothing is permitted: {error}"
+        raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+
+
+def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
+    """The journal's open end, all its segments, and a lock on that very file: a journal has one writer.
+
+    Raises:
+        HomeError: another process writes to it.
+        OSError: it can't be made or opened.
+    """
+    stream = home.stream(engine)
+    if not stream.is_dir():
+        stream.mkdir(mode=0o700)
+        sync_directory(home.journal)
+    opened = segments(stream)
+    last = opened[-1] if opened else stream / segment_name(0)
+    if not opened:
+        Segment(last).close()
+    writer = FileLock(last)
+    if not writer.exclusive():
+        writer.close()
+        message = f"{last}: another process writes to it"
+        raise HomeError(HaltCode.JOURNAL_FAILED, message)
+    return last, opened, writer
 
 
 def _witnesses(
@@ -235,7 +292,7 @@ def _witnesses(
     armed = latch is not None and latch.state == latches.ARMED
     if fault is None and armed and page is not None and page.map[0] != ARMED:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
-    if page is not None and (fault is not None or not armed):
+    if page is not None and page.map[0] == ARMED and (fault is not None or not armed):
         page.halt()
     return latch, found, page, fault
 

@@ -38,6 +38,8 @@ import attrs
 from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
 from interlock.breaker.home import HomeError, Now, boot_id
+from interlock.breaker.kill import InFlight, Kill, Killed, Quiet, Waiting
+from interlock.breaker.roster import engine_name
 from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
 from interlock.core.errors import MisuseError
@@ -65,10 +67,10 @@ from interlock.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from mmap import mmap
     from types import TracebackType
 
     from interlock.breaker.latch import Latch
+    from interlock.breaker.lock import FileLock
     from interlock.core.ledger import Working
     from interlock.core.tickets import Ticket
 
@@ -77,10 +79,9 @@ __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClo
 T = TypeVar("T")
 _ACCEPTED: Final = Reason.ACCEPTED
 _SENT: Final = Outcome.SENT
-_DEAD_PAGE: Final = b"\x00"
-"""What stands for the page when there is none: always halt."""
-
 _LONGEST_WAIT_S: Final = 86_400.0
+_OWN_WAIT_S: Final = 0.05
+_LOOK_EVERY_S: Final = 0.005
 _CANCEL_WAIT_S: Final = 0.05
 _TOTALS_EVERY_NS: Final = 10_000_000_000
 
@@ -106,25 +107,18 @@ class SystemClock:
 
 
 @attrs.frozen(kw_only=True)
-class InFlight:
-    """A send that has begun and not ended."""
-
-    permit: int
-    client_order_id: str
-    instrument: str
-    for_ns: int
-
-
-@attrs.frozen(kw_only=True)
 class HaltReport:
     """What a halt reached by the time it returned. Emission is stopped in any case.
 
     Attributes:
-        confirmed: nothing of this kernel is being sent, nor can begin to be.
+        confirmed: no process attached to the home is sending, nor can begin to.
         durable: the latch record is on disk, so that a restart stays halted.
         recorded: the halt is in the journal.
         cause: the first cause, which a repeat does not change.
-        in_flight: sends that had begun before and have not ended yet.
+        in_flight: sends that had begun before and have not ended yet, of all processes, if not ``confirmed``.
+        waiting: the processes that are not quiet, if not ``confirmed``.
+        killed: those that got SIGKILL.
+        message: what went wrong or is still awaited, for people.
     """
 
     confirmed: bool
@@ -132,6 +126,9 @@ class HaltReport:
     recorded: bool
     cause: HaltCause
     in_flight: tuple[InFlight, ...]
+    waiting: tuple[Waiting, ...] = ()
+    killed: tuple[Killed, ...] = ()
+    message: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -155,7 +152,7 @@ class Kernel:
         self._sentinel = sentinel
         self._core = attachment.core
         self._journal = attachment.journal
-        self._page: mmap | bytes = sentinel.page.map if sentinel.page else _DEAD_PAGE
+        self._hold = sentinel.hold
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()
@@ -174,8 +171,11 @@ class Kernel:
         self._run = run
         self._pending: deque[HaltCause] = deque()
         self._late: deque[tuple[Cancel, int | None, str | None]] = deque()
-        self._holds_running = False
+        self._engine = engine
+        self._asking = 0
         self._closed = False
+        self._over = threading.Event()
+        self._lookout: threading.Thread | None = None
         self._totalled_ns = self._recorder.zero_ns
         self._pid = os.getpid()
         _ATTACHED.add(self)
@@ -197,7 +197,8 @@ class Kernel:
         Args:
             home: the directory.
             operator: who answers for this run; stands in the journal.
-            engine: a name for the process.
+            engine: the engine's name: it has its own journal and ledger in the home. Any number of engines may be
+                attached to one home, each under a name of its own.
             durability: ``disk`` (the permit is on the disk before the send) or ``process`` (it is with
                 the operating system: it survives this process, but not a loss of power).
             clock: for tests and replays.
@@ -208,15 +209,14 @@ class Kernel:
             HALTED kernel refuses every order and passes every cancel.
 
         Raises:
-            HomeError: there is no home, or no way to keep a journal in it, or another engine has it.
+            HomeError: there is no home, or no way to keep a journal in it, or another process has that name.
             LimitsError: its limits are missing or wrong.
         """
         if durability not in {"disk", "process"}:
             message = f"durability is disk or process, not {durability!r}"
             raise ValueError(message)
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
-        who = f"{engine}, pid {os.getpid()}, operator {operator}"
-        attachment = open_home(home, who, mapped=durability == "process")
+        attachment = open_home(home, engine_name(engine), mapped=durability == "process")
         return cls(
             attachment,
             operator=operator,
@@ -231,7 +231,7 @@ class Kernel:
     @property
     def mode(self) -> Mode:
         """The mode; HALTED as soon as the latch is not armed, whether or not that was noticed yet."""
-        if self._page[0] != ARMED:
+        if self._hold.page[0] != ARMED:
             return Mode.HALTED
         return self._core.mode
 
@@ -288,13 +288,15 @@ class Kernel:
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """The sends that have begun and not ended."""
-        now = self._mono()
+        now = time.monotonic_ns()
         return tuple(
             InFlight(
+                engine=self._engine,
+                pid=self._pid,
                 permit=working.number,
                 client_order_id=working.order.client_order_id,
                 instrument=working.order.instrument,
-                for_ns=now - working.begun_ns,
+                for_ns=max(0, now - self._hold.since(working.number)),
             )
             for working in list(self._core.in_flight.values())
         )
@@ -312,17 +314,18 @@ class Kernel:
         """
         session = session if session is None else records.text(session)
         with self._lock:
-            if not (self._holds_running or self._closed):
-                # Before the look at the latch: so nobody can halt, find all quiet, and reset between the two.
-                if not self._sentinel.running.shared():
+            self._inspect()
+            # Before the look that counts: so nobody can halt, find all quiet, and reset between the two.
+            if self._core.mode is not Mode.HALTED and not self._closed and not self._hold.enter():
+                if self._hold.page[0] == ARMED:
                     return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
-                self._holds_running = True
+                self._core.observe(self._hold.page[0])
             self._inspect()
             if self._core.mode is Mode.HALTED:
                 self._settle()
                 return refusal(Reason.HALTED)
             latch = self._sentinel.latch
-            verdict = self._core.start(self._page[0], latch.epoch if latch else 0, self._mono(), session)
+            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
             if verdict:
                 said = self._recorder.write("start", epoch=self._core.epoch, operator=self._operator, session=session)
                 self._recorder.totals(self._core.accounts())  # where the session opens
@@ -332,12 +335,21 @@ class Kernel:
             self._settle()
             if self._core.mode is Mode.RUNNING:
                 self._quiet.clear()
+                self._post()
             return verdict
+
+    def _post(self) -> None:
+        """Post the lookout, if it is not at its post."""
+        if self._lookout is None:
+            self._lookout = threading.Thread(
+                target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
+            )
+            self._lookout.start()
 
     def drain(self, reason: str = "stop") -> None:
         """Close the gate to new orders, while sends in flight may end: the first half of `stop`."""
         with self._lock:
-            if self._core.mode is Mode.RUNNING and self._core.gate_open and self._page[0] == ARMED:
+            if self._core.mode is Mode.RUNNING and self._core.gate_open and self._hold.page[0] == ARMED:
                 self._core.close_gate()
                 self._recorder.write("drain", epoch=self._core.epoch, reason=records.text(reason))
                 self._handle()
@@ -350,7 +362,7 @@ class Kernel:
         """
         with self._lock:
             core = self._core
-            verdict = core.ticket(ticket, self._page[0])
+            verdict = core.ticket(ticket, self._hold.page[0])
             if verdict:
                 said = self._recorder.write(
                     "ticket",
@@ -379,7 +391,7 @@ class Kernel:
         self.drain(reason)
         while True:
             with self._lock:
-                verdict = self._core.stop(self._page[0])
+                verdict = self._core.stop(self._hold.page[0])
                 if verdict:  # written before a halt that was asked for meanwhile
                     self._recorder.unblock()
                     self._recorder.note("stop", epoch=self._core.epoch)
@@ -401,6 +413,7 @@ class Kernel:
         source: str = "kernel",
         operator: str | None = None,
         timeout_s: float = 2.0,
+        escalate: bool = False,
     ) -> HaltReport:
         """Stop emission now, from any thread; then write it down, and wait for quiet.
 
@@ -414,53 +427,88 @@ class Kernel:
             source: what halts.
             operator: who, if not the run's operator.
             timeout_s: how long to wait for the confirmation. Emission does not wait for it.
+            escalate: SIGKILL the other processes of the home that are not quiet by then.
         """
-        self._sentinel.stop()
-        cause = HaltCause(
-            code=code if code.__class__ is HaltCode else HaltCode.OPERATOR,
-            reason=records.text(reason),
-            source=records.text(source),
-            operator=self._operator if operator is None else records.text(operator),
-            ts_us=self._clock.utc_us(),
-            epoch=self._core.epoch,
-        )
-        self._pending.append(cause)
+        self._asking += 1  # whoever sees the byte meanwhile waits for the cause
+        try:
+            self._sentinel.stop()
+            cause = HaltCause(
+                code=code if code.__class__ is HaltCode else HaltCode.OPERATOR,
+                reason=records.text(reason),
+                source=records.text(source),
+                operator=self._operator if operator is None else records.text(operator),
+                ts_us=self._clock.utc_us(),
+                epoch=self._core.epoch,
+            )
+            self._pending.append(cause)
+        finally:
+            self._asking -= 1
         timeout_s = min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0  # a NaN is no wait either
         if not timeout_s:  # perhaps in a signal handler: no lock, no disk; the next look at the kernel does the rest
-            in_flight = self.in_flight()
-            return HaltReport(
-                confirmed=False,
-                durable=self._sentinel.durable,
-                recorded=False,
-                cause=self._core.cause or cause,
-                in_flight=in_flight,
-            )
+            return self._report(cause, Quiet(stopped=True, durable=self._sentinel.durable, confirmed=False, message=""))
         deadline = time.monotonic() + timeout_s
-        locked = recorded = False
-        if self._lock.acquire(timeout=timeout_s):
-            try:
-                locked = True
-                self._handle()
-                recorded = self._journal.broken is None
-                if self._core.in_flight:
-                    self._quiet.clear()
-            finally:
-                self._lock.release()
-        while locked and self._core.in_flight and self._worth_waiting() and time.monotonic() < deadline:
-            self._quiet.wait(max(0.0, min(deadline - time.monotonic(), 0.05)))
-        in_flight = self.in_flight()
-        return HaltReport(
-            confirmed=not in_flight and self._core.mode is Mode.HALTED and not self._closed,
-            durable=self._sentinel.durable,
-            recorded=recorded,
-            cause=self._core.cause or cause,
-            in_flight=in_flight,
+        kill = Kill(
+            self._sentinel.home, lambda latch: self._sentinel.halted(cause, latch.epoch, self._now()), self._killer()
         )
+        kill.stopped = self._sentinel.page is not None
+        written = self._write_down()
+        while self._hold.sending and self._worth_waiting() and time.monotonic() < deadline:
+            self._quiet.wait(max(0.0, min(deadline - time.monotonic(), _OWN_WAIT_S)))
+        self._hold.see()
+        self._hold.leave()
+        waits = self._worth_waiting() or not self._hold.sending  # not for a send of this very thread
+        confirmed = kill.wait_quiet(deadline if waits else time.monotonic())
+        written.wait(max(0.0, deadline - time.monotonic()))
+        kill.durable = kill.durable or (self._sentinel.durable and not kill.again)
+        quiet = kill.finish(written, deadline, confirmed=confirmed and not self._closed, escalate=escalate)
+        return self._report(cause, quiet, recorded=written.is_set())
+
+    def _killer(self) -> FileLock | None:
+        """The running lock on our own second description; a detached kernel has to open another."""
+        return None if self._closed else self._sentinel.killer
+
+    def _report(self, cause: HaltCause, quiet: Quiet, *, recorded: bool = False) -> HaltReport:
+        confirmed = quiet.confirmed and not self._hold.sending
+        others = [one for waiting in quiet.waiting if waiting.pid != self._pid for one in waiting.in_flight]
+        return HaltReport(
+            confirmed=confirmed,
+            durable=quiet.durable,
+            recorded=recorded and self._journal.broken is None,
+            cause=self._core.cause or cause,
+            in_flight=() if confirmed else (*self.in_flight(), *others),
+            waiting=quiet.waiting,
+            killed=quiet.killed,
+            message=quiet.message,
+        )
+
+    def _write_down(self) -> threading.Event:
+        """Latch and journal what has happened, in a thread: the disk may hang, and who holds the lock may wait for it.
+
+        Returns:
+            Set when it is done.
+        """
+        done = threading.Event()
+
+        def work() -> None:
+            try:
+                with self._lock:
+                    self._handle()
+            finally:
+                done.set()
+
+        try:
+            threading.Thread(target=work, daemon=True, name="interlock-scribe").start()
+        except RuntimeError:  # no thread to be had: then by ourselves
+            work()
+        return done
 
     def _worth_waiting(self) -> bool:
         """Whether some send in flight is not this very thread's, which waiting would only hold up."""
         mine = threading.get_ident()
-        return any(working.thread != mine for working in list(self._core.in_flight.values()))
+        sending = list(self._hold.sending)
+        return any(
+            (working := self._core.in_flight.get(number)) is None or working.thread != mine for number in sending
+        )
 
     def reset(self, *, operator: str, reason: str, epoch: int) -> None:
         """HALTED to IDLE, by someone who answers for it and names the current epoch. Starts nothing.
@@ -495,7 +543,7 @@ class Kernel:
             recorder = self._recorder
             recorder.ticks += 1
             core = self._core
-            verdict = core.consult(tick, self._page[0], mono, (mono + recorder.utc_ns) // 1000)
+            verdict = core.consult(tick, self._hold.page[0], mono, (mono + recorder.utc_ns) // 1000)
             if verdict is not PASS:
                 recorder.block(verdict, tick, mono)
             elif recorder.row is not None:
@@ -581,7 +629,7 @@ class Kernel:
         core = self._core
         mono = self._mono()
         try:
-            decided = core.decide(order, self._page[0], mono, 0)
+            decided = core.decide(order, self._hold.page[0], mono, 0)
             if isinstance(decided, Verdict):
                 self._recorder.refuse(order, decided, core.epoch, core.mode, mono)
                 if core.notices:
@@ -604,9 +652,15 @@ class Kernel:
 
     def _begin(self, working: Working) -> Permit | None:
         """Under the lock: the last look at the latch, and in flight from here."""
-        working.begun_ns = self._mono()  # both before it is in flight, where a halt finds it without the lock
+        working.begun_ns = self._mono()  # all before it is in flight, where a halt finds it without the lock
         working.thread = threading.get_ident()
-        if not self._core.begin(working, self._page[0]):
+        hold = self._hold
+        number = working.number
+        if not hold.begin(number, time.monotonic_ns()):
+            self._core.observe(0)
+            return None
+        if not self._core.begin(working, ARMED):
+            hold.end(number)
             return None
         return grant(working.order, working.number, self._core.epoch)
 
@@ -629,6 +683,7 @@ class Kernel:
         self._recorder.note("void", permit=working.number, code=code)
 
     def _ended(self, working: Working, permit: Permit, result: object) -> None:
+        self._hold.end(working.number)  # first, and without the lock: whoever holds it may be waiting for a disk
         said = None if result is None else records.printed(result)  # the caller's code: not under the lock
         lock = self._lock
         lock.acquire()
@@ -646,6 +701,8 @@ class Kernel:
 
     def _broken_off(self, working: Working | None, permit: Permit | None, error: BaseException) -> bool:
         """A submit ended by an exception. True if it was the send's, and the verdict is accepted and unknown."""
+        if working is not None and working.number in self._hold.sending:
+            self._hold.end(working.number)
         said = records.failure(error)  # the caller's code: not under the lock
         if permit is not None:
             withdraw(permit)
@@ -829,6 +886,7 @@ class Kernel:
             quick: only say that the loop turns. For a replay, whose seconds pass in microseconds; its loop
                 calls `inspect` on the wall's time.
         """
+        self._sentinel.berth.beat()  # before the lock: what it says is that the loop came round
         with self._lock:
             mono = self._mono()
             self._core.beat(mono)
@@ -845,18 +903,30 @@ class Kernel:
             self._recorder.settle()
             self._handle()
 
+    def busy(self, since_ns: int) -> None:
+        """Say to whoever watches that the loop is at work on one tick since then (`time.monotonic_ns`); 0: not."""
+        self._sentinel.berth.busy(since_ns)
+
     def inspect(self) -> None:
         """The part of `heartbeat` that looks at the home, for a loop whose time is not the wall's."""
+        self._sentinel.berth.beat()
         with self._lock:
             self._inspect()
 
     def _inspect(self) -> None:
         """Under the lock: are the files what they were? See halts and resets made by others."""
+        core = self._core
+        hold = self._hold
+        was = core.mode
         if self._closed:
             return
-        core = self._core
-        was = core.mode
-        seen = self._sentinel.look(core.epoch, may_adopt=was is not Mode.RUNNING)
+        if was is Mode.HALTED and (core.in_flight or not hold.leave()):
+            self._handle()  # a reset by somebody else can't be lawful yet, and a halt is nothing new
+            self._make_durable()
+            return
+        # An engine that was hung or suspended may find that it was halted, let go, and was reset meanwhile.
+        out = hold.see() and hold.leave() and not core.in_flight
+        seen = self._sentinel.look(core.epoch, may_adopt=out or was is not Mode.RUNNING)
         if isinstance(seen, Fault):
             if was is not Mode.HALTED:
                 core.halt(self._cause(seen.code, seen.message, "home"))
@@ -867,15 +937,25 @@ class Kernel:
                     core.cause = cause
                 self._record_halt(cause, self._mono(), first=False)
         elif isinstance(seen, Rearmed):
-            if was is not Mode.HALTED:  # halted and reset between two looks
-                reason = "halted and reset by another process"
-                self._record_halt(self._cause(HaltCode.EXTERNAL, reason, "latch"), self._mono(), first=True)
-            self._record_reset(seen.latch, prior=core.epoch)
-            self._at.fault = None
-            core.adopt(ARMED, seen.latch.epoch)
+            self._adopt(seen.latch)
         self._handle()
         if was is Mode.HALTED:
             self._make_durable()
+
+    def _adopt(self, latch: Latch) -> None:
+        """Somebody else reset the home, while this engine was out: to IDLE, in the new epoch."""
+        core = self._core
+        hold = self._hold
+        if core.mode is not Mode.HALTED:  # halted and reset between two looks
+            reason = "halted and reset by another process"
+            core.halt(self._cause(HaltCode.EXTERNAL, reason, "latch"))
+            self._handle()
+        self._record_reset(latch, prior=core.epoch)
+        self._at.fault = None
+        core.adopt(ARMED, latch.epoch)
+        hold.retire()
+        hold.leave()
+        hold.revive()
 
     def _make_durable(self) -> None:
         """Try again what a full disk prevented, or what was left to whoever set the byte."""
@@ -895,8 +975,8 @@ class Kernel:
         if self._journal.broken is not None and core.mode is not Mode.HALTED:
             self._sentinel.stop()
             core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
-        if self._page[0] != ARMED and core.mode is not Mode.HALTED:
-            core.observe(self._page[0])
+        if self._hold.page[0] != ARMED and core.mode is not Mode.HALTED and not self._asking:
+            core.observe(self._hold.page[0])
         while core.notices:
             notice = core.notices.pop(0)  # one by one: an interrupt loses none of the others
             if isinstance(notice, Halted):
@@ -922,7 +1002,10 @@ class Kernel:
 
     def _halted(self, notice: Halted) -> None:
         """The core halted: byte, latch, journal, in this order."""
-        self._sentinel.stop()
+        if not unnamed(notice.cause):  # else somebody set it, and may even have reset it since
+            self._sentinel.stop()
+        self._hold.retire()
+        self._hold.leave()
         at_ns = self._mono()
         core = self._core
         cause = notice.cause if notice.cause.ts_us else attrs.evolve(notice.cause, ts_us=self._clock.utc_us())
@@ -954,14 +1037,29 @@ class Kernel:
     def _settle(self) -> None:
         """Let go of the running lock once nothing is in flight and nothing can begin."""
         core = self._core
-        if core.in_flight:
+        hold = self._hold
+        if core.mode is not Mode.RUNNING:
+            hold.retire()
+            if hold.leave() and core.mode is Mode.IDLE:
+                hold.revive()
+        self._sentinel.berth.tell(core.mode)
+        if core.in_flight or hold.sending:
             return
         self._quiet.set()
-        if self._holds_running and core.mode is not Mode.RUNNING:
-            self._sentinel.running.release()
-            self._holds_running = False
         if self._closed:
             self._sentinel.leave()
+
+    def _look_out(self, noted: bool) -> bool:  # noqa: FBT001 - what it returned last
+        """One look. True if a halt was seen and is being written down."""
+        hold = self._hold
+        if not hold.see():
+            return False
+        if hold.leave():
+            self._quiet.set()
+        if noted or self._asking or self._core.mode is Mode.HALTED:
+            return noted
+        self._write_down()
+        return True
 
     def _commit(self, number: int) -> None:
         """Without the lock: wait until the record is on the disk, together with all who wait."""
@@ -1012,11 +1110,13 @@ class Kernel:
             if lost is not None and self._journal.broken is None:
                 with contextlib.suppress(OSError):  # then it is still open, which the next attach will see to
                     at.sentinel.segment.sync()
-                    carried(at.sentinel.home.journal / lost.torn_file)
+                    carried(at.sentinel.segment.path.with_name(lost.torn_file))
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
+                at.sentinel.berth.begin()
                 at.sentinel.page.begin()
-            self._quiet.set()
+            at.sentinel.introduce(self._operator, self._run)
+            self._settle()
 
     def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
@@ -1024,10 +1124,13 @@ class Kernel:
         core = self._core
         latch = at.sentinel.latch
         zero = self._recorder.zero_ns  # such a halt was made before this run began
-        if at.told.records == 0 and latch is not None:
-            self._recorder.note("arm", epoch=1, operator=latch.operator or "", reason=latch.reason)
         halted = at.told.halted
         prior = max(at.told.epoch, 1)
+        if at.told.records == 0 and latch is not None:  # a journal that begins in whatever epoch it is
+            armed = latch.state == latches.ARMED  # else it says who halted, and not who armed
+            who, why = (latch.operator or "", latch.reason) if armed else ("", "")
+            self._recorder.note("arm", epoch=latch.epoch, operator=who, reason=why)
+            prior = latch.epoch
         if latch is not None and latch.epoch > prior:
             core.epoch, epoch = prior, core.epoch
             if not halted:
@@ -1067,7 +1170,8 @@ class Kernel:
             self._recorder.note("end", code=str(self._core.mode))
             self._recorder.settle()
             self._closed = True
-            self._page = _DEAD_PAGE
+            self._over.set()
+            self._hold.retire()
             self._retire("detached")
             self._sentinel.segment.close()
             self._settle()  # a send that is still in flight keeps both locks until it has ended
@@ -1092,20 +1196,35 @@ class Kernel:
 
     def _forked(self) -> None:
         """In a forked child: this copy never permits anything, and keeps no lock alive."""
-        self._page = _DEAD_PAGE
+        self._hold.abandon()
         self._closed = True
+        self._lookout = None
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()
         self._pending.clear()
-        self._holds_running = False
         self._retire("a forked child")
         self._sentinel.segment.abandon()
+        self._sentinel.berth.abandon()
         self._sentinel.leave()
 
 
 def _accepted(working: Working, outcome: Outcome, error: BaseException) -> Verdict:
     return Verdict(accepted=True, reason=_ACCEPTED, permit=working.number, outcome=outcome, error=error)
+
+
+def _look_out(of: weakref.ref[Kernel], over: threading.Event) -> None:
+    """The lookout: sees the byte and lets go, although the engine's loop, strategy or disk may hang.
+
+    It takes no lock that is held across a disk, and writes nothing down itself.
+    """
+    noted = False
+    while not over.wait(_LOOK_EVERY_S):
+        kernel = of()
+        if kernel is None:
+            return
+        noted = kernel._look_out(noted)  # noqa: SLF001
+        del kernel  # an engine that nobody holds any more may go
 
 
 _ATTACHED: Final[weakref.WeakSet[Kernel]] = weakref.WeakSet()

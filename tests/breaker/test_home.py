@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.breaker.disks import mounted
 from tests.helpers import (
     HOME_ID,
     LIMITS,
@@ -35,7 +36,7 @@ from tests.helpers import (
 
 from interlock import HaltCode, HomeError, Kernel, LimitsError, Mode, Reason
 from interlock.breaker import home as homes
-from interlock.breaker.home import Home, Now, Quiet
+from interlock.breaker.home import Home, Now
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.page import Page
 from interlock.breaker.segment import segments
@@ -43,7 +44,9 @@ from interlock.core.modes import ARMED
 from interlock.journal.verify import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from interlock.breaker.kill import Quiet
 
 NOW = Now(ts_us=UTC_US, mono_ns=0)
 
@@ -106,8 +109,8 @@ def test_what_is_no_home(tmp_path: Path, what: str) -> None:
 UNUSABLE: dict[str, tuple[str, type[Exception]]] = {
     "limits.toml": ("limits", LimitsError),
     "lock": ("lock", HomeError),
-    "journal/writer.lock": ("lock", HomeError),
-    "journal/00000000000000000000.jsonl": ("journal", HomeError),
+    "engines/engine": ("lock", HomeError),
+    "journal/engine/00000000000000000000.jsonl": ("journal", HomeError),
 }
 
 
@@ -115,6 +118,7 @@ UNUSABLE: dict[str, tuple[str, type[Exception]]] = {
 @pytest.mark.parametrize("what", ["directory", "dangling", "loop"])
 def test_home_that_cannot_be_opened(home: Path, name: str, what: str) -> None:
     """A home whose files can't be opened is refused with an error that says which, and is free afterwards."""
+    attach(home).close()
     path = home / name
     kept = path.read_bytes()
     path.unlink()
@@ -182,7 +186,7 @@ def test_arming_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_journal_that_is_gone_halts(home: Path) -> None:
     """A home whose journal's segment was deleted comes up HALTED, because ids and positions are lost."""
     running(home).close()
-    for path in segments(home / "journal"):
+    for path in segments(home / "journal" / "engine"):
         path.unlink()
     with attach(home) as kernel:
         permits_nothing(kernel)
@@ -195,7 +199,7 @@ def test_journal_that_is_gone_halts(home: Path) -> None:
 def test_stray_segment_halts(home: Path, first: int) -> None:
     """A segment that does not follow is set aside byte for byte, and the kernel comes up HALTED."""
     running(home).close()
-    stray = home / "journal" / f"{first:020d}.jsonl"
+    stray = home / "journal" / "engine" / f"{first:020d}.jsonl"
     stray.write_bytes(b"stray\n" * 1000)
     with attach(home) as kernel:
         permits_nothing(kernel)
@@ -210,7 +214,7 @@ def test_journal_damaged_in_its_middle_halts(home: Path, place: float) -> None:
         for number in range(5):
             kernel.submit(order(f"o{number}"), RecordingVenue().send)
             kernel.heartbeat()
-    (path,) = segments(home / "journal")
+    (path,) = segments(home / "journal" / "engine")
     data = bytearray(path.read_bytes())
     data[int(len(data) * place)] ^= 1
     path.write_bytes(data)
@@ -309,7 +313,7 @@ def _home_becomes_file(home: Path, scratch: Path) -> None:
     home.write_bytes(b"")
 
 
-SEGMENT = "journal/00000000000000000000.jsonl"
+SEGMENT = "journal/engine/00000000000000000000.jsonl"
 LOSSES: dict[str, Callable[[Path, Path], None]] = {
     "latch deleted": _delete("latch.json"),
     "latch copied": _copy("latch.json"),
@@ -328,8 +332,8 @@ LOSSES: dict[str, Callable[[Path, Path], None]] = {
     "lock deleted": _delete("lock"),
     "lock copied": _copy("lock"),
     "lock a directory": _directory("lock"),
-    "writer lock deleted": _delete("journal/writer.lock"),
-    "writer lock copied": _copy("journal/writer.lock"),
+    "writer lock deleted": _delete("engines/engine"),
+    "writer lock copied": _copy("engines/engine"),
     "segment deleted": _delete(SEGMENT),
     "segment copied": _copy(SEGMENT),
     "segment a directory": _directory(SEGMENT),
@@ -494,19 +498,6 @@ def test_epoch_never_goes_back(home: Path, tmp_path: Path, attached: bool) -> No
 # -- Disks ------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def mounted(path: Path, *options: str) -> Iterator[Path]:
-    """A file system of its own; skips where that may not be mounted."""
-    path.mkdir()
-    done = subprocess.run(["mount", *options, str(path)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no mount here: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
 def _fill(path: Path) -> None:
     """Use up every byte of a file system."""
     with (path / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -608,11 +599,11 @@ def test_file_that_may_not_grow(home: Path, room: int) -> None:
     """A write that is cut short or refused sends nothing and halts; what was torn is set aside whole."""
     said = run_python(LIMITED, home, room)
     assert said.split() == ["JOURNAL_FAILED", "HALTED", "True", "HALTED"]
-    (path,) = segments(home / "journal")
+    (path,) = segments(home / "journal" / "engine")
     left = path.read_bytes()
     with attach(home) as kernel:
         permits_nothing(kernel)
-    torn = b"".join(sidecar.read_bytes() for sidecar in sorted((home / "journal").glob("*.torn-*")))
+    torn = b"".join(sidecar.read_bytes() for sidecar in sorted((home / "journal" / "engine").glob("*.torn-*")))
     assert left.endswith(torn)
     assert path.read_bytes().startswith(left[: len(left) - len(torn)])
     sound(home, Status.IN_DOUBT)
@@ -620,7 +611,8 @@ def test_file_that_may_not_grow(home: Path, room: int) -> None:
 
 def test_segment_that_is_full_from_the_start(home: Path) -> None:
     """With /dev/full for a segment there is no kernel, or a HALTED one; never a permit."""
-    (path,) = segments(home / "journal")
+    attach(home).close()
+    (path,) = segments(home / "journal" / "engine")
     path.unlink()
     path.symlink_to("/dev/full")
     for durability in ("disk", "process"):
@@ -751,7 +743,7 @@ def test_crash_at_any_heartbeat_keeps_a_halt(home: Path) -> None:
 def test_emptied_journal_halts(home: Path) -> None:
     """A journal that was begun and is empty now has lost all orders: it is a halt, and not a first attach."""
     running(home).close()
-    (segment,) = (home / "journal").glob("*.jsonl")
+    (segment,) = (home / "journal" / "engine").glob("*.jsonl")
     segment.write_bytes(b"")
     with attach(home) as kernel:
         permits_nothing(kernel)
@@ -786,7 +778,7 @@ def test_change_in_place_is_seen(home: Path, name: str) -> None:
     """A latch that was changed in place, with its old time put back, and a journal that grew or shrank, halt."""
     with attach(home, durability="disk") as kernel:
         assert kernel.start()
-        path = home / name if name == "latch.json" else next((home / name).glob("*.jsonl"))
+        path = home / name if name == "latch.json" else next((home / name / "engine").glob("*.jsonl"))
         times = path.stat()
         data = bytearray(path.read_bytes())
         if name == "journal":

@@ -89,19 +89,6 @@ def test_lock_is_never_made_anew(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_note_is_read_by_the_refused(path: Path) -> None:
-    """Who holds a lock stands in it, also in bytes that are no text."""
-    lock = FileLock(path)
-    assert lock.holder() == "another process"
-    lock.note("ann \udcff")
-    assert lock.holder() == "ann \\udcff"
-    lock.note("b")
-    assert lock.holder() == "b"
-    path.write_bytes(b"\xff")
-    assert lock.holder() == "\ufffd"
-    lock.close()
-
-
 def test_locks_are_not_inherited(tmp_path: Path) -> None:
     """A program that an engine starts does not keep the engine's locks."""
     home = arm(tmp_path / "home").path

@@ -72,7 +72,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scripted(kernel, clock)
     kernel._journal.flush()
     abandon(kernel)
-    (path,) = segments(home / "journal")
+    (path,) = segments(home / "journal" / "engine")
     path.write_bytes(path.read_bytes().rstrip(b"\0"))
     return home
 
@@ -81,14 +81,14 @@ def copy(crashed: Path, place: Path, data: bytes) -> Path:
     """Return a copy of the home with these bytes for a journal."""
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(crashed, place)
-    (path,) = segments(place / "journal")
+    (path,) = segments(place / "journal" / "engine")
     path.write_bytes(data)
     return place
 
 
 def whole(crashed: Path) -> bytes:
     """Return the bytes of its journal."""
-    (path,) = segments(crashed / "journal")
+    (path,) = segments(crashed / "journal" / "engine")
     return path.read_bytes()
 
 
@@ -116,7 +116,7 @@ def test_every_cut_recovers(crashed: Path, ram: Path) -> None:
             assert bool(kernel.start()) is not lost
         after = whole(home)
         assert after.startswith(kept)
-        sidecars = sorted((home / "journal").glob("*.torn-*"))
+        sidecars = sorted((home / "journal" / "engine").glob("*.torn-*"))
         assert b"".join(path.read_bytes() for path in sidecars) == tail
         records = [orjson.loads(line) for line in after.splitlines()]
         salvaged = [orjson.dumps(one["record"]) for one in records if one["kind"] == "salvage"]
@@ -146,7 +146,7 @@ def test_every_changed_byte_is_survived(crashed: Path, ram: Path) -> None:
     """With any byte changed the kernel comes up, HALTED if the verifier would tell it in what was sealed."""
     data = whole(crashed)
     kept = len(sealed_prefix(data))
-    (name,) = (path.name for path in segments(crashed / "journal"))
+    (name,) = (path.name for path in segments(crashed / "journal" / "engine"))
     unseen = 0
     for place in range(len(data)):
         changed = bytearray(data)
@@ -160,7 +160,7 @@ def test_every_changed_byte_is_survived(crashed: Path, ram: Path) -> None:
             unseen += 1  # time of the last seal, which nothing binds yet
             assert verify([(name, [bytes(changed[:kept])])]).status is Status.VERIFIED, place
         after = whole(home)
-        sidecars = b"".join(path.read_bytes() for path in sorted((home / "journal").glob("*.torn-*")))
+        sidecars = b"".join(path.read_bytes() for path in sorted((home / "journal" / "engine").glob("*.torn-*")))
         assert bytes(changed).endswith(sidecars)
         assert after.startswith(bytes(changed)[: len(data) - len(sidecars)])
     assert unseen <= len(str(UTC_US)) + len(str(3 * MS))
@@ -174,7 +174,7 @@ def test_recovery_of_what_is_whole_changes_nothing(crashed: Path, tmp_path: Path
         before = whole(home)
         attach(home, FakeClock()).close()
         assert whole(home).startswith(before)
-    assert list((home / "journal").glob("*.torn-*")) == []
+    assert list((home / "journal" / "engine").glob("*.torn-*")) == []
     sound(home)
 
 
@@ -260,11 +260,11 @@ def test_home_keeps_every_torn_tail(tmp_path: Path) -> None:
     for number in range(4):
         kernel = attach(home)
         kernel.close()
-        with Home(home).journal.joinpath("0" * 20 + ".jsonl").open("ab") as file:
+        with Home(home).stream("engine").joinpath("0" * 20 + ".jsonl").open("ab") as file:
             file.write(b"torn %d" % number)
         torn.append(b"torn %d" % number)
     attach(home).close()
-    assert [path.read_bytes() for path in sorted((home / "journal").glob("*.torn-*"))] == torn
+    assert [path.read_bytes() for path in sorted((home / "journal" / "engine").glob("*.torn-*"))] == torn
     sound(home)
 
 
@@ -297,7 +297,7 @@ def test_recovery_that_crashes_anywhere_is_done_over(crashed: Path, ram: Path) -
     seal = len(sealed_prefix(recovered))
     for length in [*range(kept, seal, 5), seal - 1, seal]:
         home = copy(crashed, ram / "home", recovered[:length])
-        sidecar = home / "journal" / ("0" * 20 + ".jsonl.torn-0.open")
+        sidecar = home / "journal" / "engine" / ("0" * 20 + ".jsonl.torn-0.open")
         sidecar.write_bytes(data[kept:])
         for _ in range(2):
             with attach(home, FakeClock(), durability="disk") as kernel:
@@ -313,7 +313,7 @@ def test_sidecar_without_its_cut_is_a_copy(crashed: Path, tmp_path: Path) -> Non
     """A crash between the copy and the cut leaves a second copy, and every record once."""
     data = whole(crashed)
     home = copy(crashed, tmp_path / "home", data)
-    sidecar = home / "journal" / ("0" * 20 + ".jsonl.torn-0.open")
+    sidecar = home / "journal" / "engine" / ("0" * 20 + ".jsonl.torn-0.open")
     sidecar.write_bytes(data[len(sealed_prefix(data)) :])
     with attach(home, FakeClock()) as kernel:
         assert {one.client_order_id for one in kernel.working_orders()} == {"d"}

@@ -140,7 +140,8 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     "a second arm": (lambda: Book().put("run").put("arm").put("arm"), [(MODES, 2)]),
     "an arm after a start": (lambda: Book().put("run").put("start").put("arm"), [(MODES, 2)]),
     "an arm after a halt": (lambda: Book().put("run").put("halt").put("arm"), [(MODES, 2)]),
-    "an arm at epoch 2": (lambda: Book().put("run").put("arm", epoch=2), [(MODES, 1)]),
+    "an arm at epoch 0": (lambda: Book().put("run").put("arm", epoch=0), [(MODES, 1)]),
+    "a start not in the arm's epoch": (lambda: Book().put("run").put("arm", epoch=2).put("start"), [(MODES, 2)]),
     # NoEmitAfterHalt
     "a permit in IDLE": (
         lambda: Book().put("run").put("permit").put("void", permit=1),

@@ -83,7 +83,7 @@ def test_the_three_runs(tmp_path: Path, ticks: int, halt_at: int | None, sent: i
         assert said["halt_cause"]["reason"] == f"halt at tick {halt_at}, as asked for"
     records = journal(home)
     assert said["journal"]["records"] == len(records)
-    assert said["journal"]["bytes"] == sum(path.stat().st_size for path in segments(Home(home).journal))
+    assert said["journal"]["bytes"] == sum(path.stat().st_size for path in segments(Home(home).stream("engine")))
     assert [record["kind"] for record in records].count("sent") == sent
     verified(home)
 
@@ -199,7 +199,7 @@ def test_arm_makes_an_idle_home_with_a_verified_journal(tmp_path: Path) -> None:
     (record,) = of_kind(home, "arm")
     assert (record["operator"], record["reason"]) == ("ann", "new desk")
     status = cli("status", "--home", home, "--json")
-    assert (status.code, status.json["state"], status.json["epoch"], status.json["attached"]) == (0, "ARMED", 1, None)
+    assert (status.code, status.json["state"], status.json["epoch"], status.json["attached"]) == (0, "ARMED", 1, [])
     verified(home)
 
 
@@ -393,7 +393,7 @@ def send(permit):
     print("inside", flush=True)
     sys.stdin.readline()
 
-with Kernel.attach(sys.argv[1], operator="ann", engine="stuck engine", durability=sys.argv[2]) as kernel:
+with Kernel.attach(sys.argv[1], operator="ann", engine="stuck", durability=sys.argv[2]) as kernel:
     assert kernel.start()
     now = time.time_ns() // 1000
     price = Decimal(100)
@@ -420,20 +420,21 @@ def test_halt_is_unconfirmed_while_an_engine_is_inside_a_send(live_home: Path, s
     halted = cli("halt", "--home", live_home, "--timeout", "0.1", "--operator", "bob", "--json")
 
     assert (halted.code, halted.json["confirmed"], halted.json["durable"]) == (4, False, True)
-    assert "stuck engine" in halted.json["message"]
+    assert "engine stuck, pid" in halted.json["message"]
     assert str(stuck.pid) in halted.json["message"]
     people = cli("halt", "--home", live_home, "--timeout", "0")
     assert (people.code, "UNCONFIRMED" in people.out, str(stuck.pid) in people.out) == (4, True, True)
     reset = cli("reset", "--home", live_home, "--operator", "ann", "--reason", "hasty", "--epoch", "1")
     assert (reset.code, "is not quiet" in reset.err) == (2, True)
     status = cli("status", "--home", live_home, "--json")
-    assert (status.code, "stuck engine" in status.json["attached"]) == (3, True)
+    (attached,) = status.json["attached"]
+    assert (status.code, attached["engine"], attached["pid"], attached["quiet"]) == (3, "stuck", stuck.pid, False)
 
     out, _ = stuck.communicate("\n", timeout=PATIENCE_S)
 
     assert out == "sent HALTED\n"
     assert cli("halt", "--home", live_home).code == 0
-    assert "bob" in [record["operator"] for record in of_kind(live_home, "halt")]
+    assert "bob" in [record["operator"] for record in of_kind(live_home, "halt", "stuck")]
     verified(live_home)
 
 
@@ -450,19 +451,20 @@ def test_killed_between_permit_and_outcome_is_in_doubt(
     assert doubt.out.startswith("IN-DOUBT\n")
     assert "STUCK-1" in doubt.out
     said = cli("verify", "--home", live_home, "--json")
-    assert (said.code, said.json["status"]) == (5, "IN-DOUBT")
-    assert [one["order"] for one in said.json["in_doubt"]] == ["STUCK-1"]
+    assert (said.code, said.json["verdict"]) == (5, "IN-DOUBT")
+    assert [one["order"] for one in said.json["engines"]["stuck"]["in_doubt"]] == ["STUCK-1"]
     assert cli("halt", "--home", live_home, "--timeout", "0").code == 0
     assert cli("reset", "--home", live_home, "--operator", "ann", "--reason", "died", "--epoch", "1").code == 0
     assert cli("run", "--home", live_home, "--ticks", ticks, "--strategy", "every-tick").code == 0
     later = cli("verify", "--home", live_home, "--json")
-    assert (later.code, [one["order"] for one in later.json["in_doubt"]]) == (5, ["STUCK-1"])
+    assert (later.code, later.json["engines"]["engine"]["verdict"]) == (5, "VERIFIED")
+    assert [one["order"] for one in later.json["engines"]["stuck"]["in_doubt"]] == ["STUCK-1"]
 
 
 def test_flipped_bit_is_tampered(home: Path, ticks: Path) -> None:
     """One bit changed in the middle of a journal: verify ends with 6 and an address, and nothing runs on it."""
     quick("run", "--home", home, "--ticks", ticks, "--strategy", "every-tick")
-    (segment,) = segments(Home(home).journal)
+    (segment,) = segments(Home(home).stream("engine"))
     data = bytearray(segment.read_bytes())
     place = data.index(b'"quantity":"1"', len(data) // 2) + len(b'"quantity":"')
     data[place] ^= 2
@@ -473,7 +475,7 @@ def test_flipped_bit_is_tampered(home: Path, ticks: Path) -> None:
 
     assert (told.code, told.out.splitlines()[0]) == (6, "TAMPERED")
     assert f"{segment.name}:" in told.out
-    said = quick("verify", "--journal", home / "journal", "--json")
+    said = quick("verify", "--journal", home / "journal" / "engine", "--json")
     assert (said.code, said.json["verdict"]) == (6, "TAMPERED")
     assert said.json["findings"][0]["line"] >= line
     run = quick("run", "--home", home, "--ticks", ticks)
@@ -483,14 +485,15 @@ def test_flipped_bit_is_tampered(home: Path, ticks: Path) -> None:
 def test_torn_tail_is_not_verified(home: Path) -> None:
     """Bytes behind the last seal are no tampering, but not VERIFIED either: 5, with how far it is."""
     quick("halt", "--home", home)
-    (segment,) = segments(Home(home).journal)
+    (segment,) = segments(Home(home).stream("engine"))
     records = len(journal(home))
     with segment.open("ab") as file:
         file.write(b'{"v":1,"seq":')
 
     told = quick("verify", "--home", home, "--json")
 
-    assert (told.code, told.json["verdict"], told.json["torn_bytes"]) == (5, f"VERIFIED-TO-{records}", 13)
+    assert (told.code, told.json["verdict"]) == (5, f"VERIFIED-TO-{records}")
+    assert told.json["engines"]["engine"]["torn_bytes"] == 13
 
 
 # ---------------------------------------------------------------------------
@@ -763,9 +766,15 @@ def test_two_runs_on_one_home(live_home: Path, ticks: Path, tmp_path: Path) -> N
         live.asked(4)
         first = live.end()
 
-    holder = f"interlock run, pid {live.process.pid}"
+    holder = f"'engine' is attached already (pid {live.process.pid}, "
     assert (second.code, holder in second.json["error"]) == (2, True)
-    assert (status.code, holder in status.json["attached"]) == (0, True)
+    (attached,) = status.json["attached"]
+    assert (status.code, attached["engine"], attached["pid"], attached["mode"]) == (
+        0,
+        "engine",
+        live.process.pid,
+        "RUNNING",
+    )
     assert (first.code, first.json["orders_sent"], first.json["ticks"]) == (0, 2, 4)
     verified(live_home)
 
@@ -792,7 +801,7 @@ def test_demo_shows_a_kill_switch_at_work(tmp_path: Path) -> None:
     places = [told.out.index(part) for part in story]
     assert places == sorted(places)
     assert cli("status", "--home", home).code == 3
-    assert "demo: the kill switch" in [record["reason"] for record in of_kind(home, "halt")]
+    assert "demo: the kill switch" in [record["reason"] for record in of_kind(home, "halt", "demo")]
     verified(home)
 
 

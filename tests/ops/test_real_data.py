@@ -109,16 +109,16 @@ def run(home: Path, *names: str, strategy: str, **env: str) -> dict[str, Any]:
     assert said["ticks_blocked"] == sum(said["blocked_by_reason"].values())
     told = cli("verify", "--home", home, "--json")
     assert (told.code, told.json["verdict"]) == (0, "VERIFIED")
-    lines = b"".join(path.read_bytes() for path in segments(Home(home).journal))[before:].splitlines()
+    lines = b"".join(path.read_bytes() for path in segments(Home(home).stream("engine")))[before:].splitlines()
     assert sum(b'"kind":"sent"' in line for line in lines) == said["orders_sent"]
     assert sum(b'"kind":"refuse"' in line for line in lines) == said["orders_refused"]
-    assert said["journal"] == {"records": told.json["records"], "bytes": size(home)}
+    assert said["journal"] == {"records": told.json["engines"]["engine"]["records"], "bytes": size(home)}
     return said
 
 
 def size(home: Path) -> int:
     """Bytes of a journal."""
-    return sum(path.stat().st_size for path in segments(Home(home).journal))
+    return sum(path.stat().st_size for path in segments(Home(home).stream("engine")))
 
 
 @pytest.fixture

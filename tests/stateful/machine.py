@@ -482,9 +482,10 @@ class KernelMachine(RuleBasedStateMachine):
 
     @rule()
     def halt(self) -> None:
-        """A halt is confirmed and durable, unless what it would be written to is lost."""
+        """A halt is confirmed and durable, unless what it would be written to, or asked of, is lost."""
         report = self.engine.halt("pulled")
-        assert report.confirmed
+        assert self.lost or self.tainted or report.confirmed
+        assert not self.engine.in_flight()
         assert self.lost or self.tainted or report.durable
         self.world.may_send = self.rearmed = False
 

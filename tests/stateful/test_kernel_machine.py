@@ -51,6 +51,7 @@ class NoLastLook(Kernel):
     def _begin(self, working: Working) -> Permit | None:
         working.begun_ns = self._mono()
         working.thread = 0
+        self._hold.sending[working.number] = -1
         self._core.begin(working, ARMED)
         self._core.in_flight[working.number] = working
         return grant(working.order, working.number, self._core.epoch)
@@ -62,6 +63,7 @@ class NoLookAtTheByte(Kernel):
     def _begin(self, working: Working) -> Permit | None:
         working.begun_ns = self._mono()
         working.thread = 0
+        self._hold.sending[working.number] = -1
         if not self._core.begin(working, ARMED):
             return None
         return grant(working.order, working.number, self._core.epoch)

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import tomllib
 from decimal import Decimal
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from interlock.breaker import latch as latches
-from interlock.breaker.files import sync_directory, write_durably
+from interlock.breaker.files import make_file, sync_directory, write_durably
+from interlock.breaker.grounds import check, problems
+from interlock.breaker.kill import Kill
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
-from interlock.breaker.segment import Segment, segment_name
-from interlock.core.errors import InterlockError, LimitsError
+from interlock.breaker.roster import engines, home_of, is_engine_name
+from interlock.core.errors import HomeError, LimitsError
 from interlock.core.limits import Limits
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -31,18 +34,13 @@ from interlock.core.reasons import HaltCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Home", "HomeError", "Now", "Quiet", "boot_id"]
+    from interlock.breaker.kill import Quiet
+    from interlock.breaker.roster import Engine
+
+__all__ = ["Home", "HomeError", "Now", "boot_id"]
 
 _ARM: Final = "ARM"
 _RESET: Final = "RESET"
-
-
-class HomeError(InterlockError):
-    """The home can't be used as asked; nothing is permitted. ``code`` is a stable code."""
-
-    def __init__(self, code: HaltCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @attrs.frozen(kw_only=True)
@@ -53,24 +51,7 @@ class Now:
     mono_ns: int
 
 
-@attrs.frozen(kw_only=True)
-class Quiet:
-    """What a halt from outside reached.
-
-    Attributes:
-        stopped: whether the page byte was set, so that no engine begins a send any more. If not, an engine
-            sees the halt at its next heartbeat at the latest, if ``durable``, and not at all, if not.
-        durable: whether the latch on disk is known not to be armed.
-        confirmed: whether every engine attached to the home is known to have stopped sending.
-        message: what went wrong or is still awaited, for people.
-    """
-
-    stopped: bool
-    durable: bool
-    confirmed: bool
-    message: str
-
-
+@cache
 def boot_id() -> str:
     """The id of this boot of the machine; empty where the system has none."""
     try:
@@ -86,16 +67,27 @@ class Home:
         path: the directory.
     """
 
-    __slots__ = ("journal", "latch", "limits", "lock", "page", "path", "writer_lock")
+    __slots__ = ("engines", "journal", "latch", "limits", "lock", "page", "path")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path)  # not resolved: a link that is changed is a home that is replaced
         self.latch = self.path / "latch.json"
         self.page = self.path / "page"
         self.lock = self.path / "lock"
         self.limits = self.path / "limits.toml"
         self.journal = self.path / "journal"
-        self.writer_lock = self.journal / "writer.lock"
+        self.engines = self.path / "engines"
+
+    def stream(self, engine: str) -> Path:
+        """The directory of one engine's journal."""
+        return self.journal / engine
+
+    def streams(self) -> list[str]:
+        """The names that have a journal."""
+        try:
+            return sorted(path.name for path in self.journal.iterdir() if path.is_dir() and is_engine_name(path.name))
+        except OSError:
+            return []
 
     def require(self) -> None:
         """See that there is a home at all.
@@ -133,19 +125,18 @@ class Home:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 message = f"{self.path}: there is something here already; a halted home is reset, not armed again"
                 raise HomeError(HaltCode.HOME_UNREADABLE, message)
-            parent.mkdir(parents=True, exist_ok=True)
+            _make_parents(parent)
             building = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=parent))
             try:
                 made = Home(building)
                 made.journal.mkdir(mode=0o700)
-                Segment(made.journal / segment_name(0)).close()  # so that a journal that is gone can be told
+                made.engines.mkdir(mode=0o700)
                 write_durably(made.limits, limits)
                 made.lock.touch(mode=0o600, exist_ok=False)
-                made.writer_lock.touch(mode=0o600, exist_ok=False)
                 Page.make(made.page, home)
                 write_latch(made.latch, _armed(1, home, _ARM, operator, reason, now))
                 Page(made.page, home).arm()
-                sync_directory(made.journal)
+                check(building)
                 building.rename(self.path)
             except BaseException:
                 shutil.rmtree(building, ignore_errors=True)
@@ -171,13 +162,13 @@ class Home:
         return parse_limits(data, str(self.limits)), sha256(data).hexdigest()
 
     def identity(self) -> str:
-        """The home's UUID: from the latch, else from the page, else empty."""
+        """The home's UUID: from the latch, else from the page, else from the roster, else empty."""
         try:
             return read_latch(self.latch)[0].home
         except LatchError:
-            return self._page_says()
+            return self.page_says() or home_of(self.engines)
 
-    def _page_says(self) -> str:
+    def page_says(self) -> str:
         """The home's UUID as the page has it, or empty."""
         try:
             return self.page.read_bytes()[64:100].decode("ascii").strip("\x00")
@@ -203,91 +194,22 @@ class Home:
 
     # -- Stopping it, and letting it start again --------------------------------------------------
 
-    def halt(self, cause: Callable[[Latch], Latch], timeout_s: float) -> Quiet:
+    def halt(self, cause: Callable[[Latch], Latch], timeout_s: float, *, escalate: bool = False) -> Quiet:
         """Halt the home from outside: the byte, then the record, then wait until all engines are out.
 
         Args:
             cause: makes the halted record from the armed one.
             timeout_s: how long to wait for quiet.
+            escalate: SIGKILL the engines that are not quiet by then.
+
+        Raises:
+            HomeError: there is no home, so nothing was halted.
         """
         if not os.path.lexists(self.page):  # without its journal it must stop all the more
             self.require()
-        problems: list[str] = []
-        stopped = False
-        left: Latch | None = None
-        try:
-            page = Page(self.page, whose := self._page_says())  # whatever the latch says: engines look at the page
-            try:
-                if page.map[0] == ARMED:  # else another's record may stand there
-                    left = cause(_armed(1, whose, _ARM, "", "", Now(ts_us=0, mono_ns=0)))
-                    page.leave(left.encode())
-            except TypeError as error:
-                problems.append(f"the cause is no text: {error}")
-            finally:
-                page.halt()
-            page.map.close()
-            stopped = True
-        except LatchError as error:
-            problems.append(str(error))
-        latch: Latch | None = None
-        durable = True
-        try:
-            latch, _ = read_latch(self.latch)
-            durable = latch.state == latches.HALTED
-        except LatchError as error:
-            problems.append(str(error))  # which is a halt as well, unless others can read it
-            durable = error.code is not HaltCode.HOME_UNREADABLE
-        if latch is not None and latch.state == latches.ARMED:
-            try:
-                mine = left is not None and left.home == latch.home
-                write_latch(self.latch, attrs.evolve(left, epoch=latch.epoch) if left and mine else cause(latch))
-                durable = True
-            except (OSError, TypeError) as error:
-                problems.append(f"the latch is not yet durable: {error}")
-        elif not os.path.lexists(self.latch):
-            durable = False  # absent is halted; but someone may put an old one back
-        confirmed = self._quiet(timeout_s, problems, cause)
-        return Quiet(stopped=stopped, durable=durable, confirmed=confirmed, message="; ".join(problems))
-
-    def _quiet(self, timeout_s: float, problems: list[str], cause: Callable[[Latch], Latch]) -> bool:
-        """Wait until all are out, and see under the lock that it is still halted: a reset holds the lock, too."""
-        try:
-            lock = FileLock(self.lock)
-        except OSError as error:
-            problems.append(f"{self.lock}: {error.strerror}: nobody can tell who is still sending")
-            return False
-        try:
-            if lock.exclusive(timeout_s):
-                return self._still_halted(problems, cause)
-            problems.append(f"still attached and not quiet: {self.holder()}")
-            return False
-        finally:
-            lock.close()
-
-    def _still_halted(self, problems: list[str], cause: Callable[[Latch], Latch]) -> bool:
-        """A reset that was under way when we halted may have written its latch after we read it: halt again."""
-        try:
-            latch, _ = read_latch(self.latch)
-        except LatchError:
-            return True
-        if latch.state != latches.ARMED:
-            return True
-        try:
-            page = Page(self.page, latch.home)
-            page.halt()
-            page.map.close()
-            write_latch(self.latch, cause(latch))
-        except (OSError, LatchError, TypeError) as error:
-            problems.append(f"armed by a reset meanwhile, and not halted again: {error}")
-            return False
-        return True
-
-    def holder(self) -> str:
-        """Which engine is attached, by its own account."""
-        try:
-            return self.writer_lock.read_text(encoding="utf-8").strip() or "an engine"
-        except (OSError, UnicodeDecodeError):
-            return "an engine"
+        quiet = Kill(self, cause).run(timeout_s, escalate=escalate)
+        found = problems(self.path)  # after the act, which no ground holds up
+        return attrs.evolve(quiet, message="; ".join(filter(None, (quiet.message, *found))))
 
     def reset(self, *, epoch: int, known_epoch: int, operator: str, reason: str, now: Now) -> Latch:
         """Arm a halted home again, in the next epoch. A separate `start` must follow.
@@ -307,17 +229,19 @@ class Home:
         if not named or type(epoch) is not int:
             message = "a reset needs an operator, a reason and the current epoch"
             raise HomeError(HaltCode.HOME_UNREADABLE, message)
-        latch: Latch | None = None
-        fault: LatchError | None = None
-        try:
-            latch, _ = read_latch(self.latch)
-        except LatchError as error:
-            fault = error
         lock = self._lock_for_reset()
         try:
-            if not lock.exclusive():
-                message = f"{self.path}: {self.holder()} is not quiet; stop it before a reset"
+            free = lock.exclusive()
+            held = self._holders(lock)
+            if held or not free:
+                message = f"{self.path}: {held or 'somebody is'} not quiet; stop that before a reset"
                 raise HomeError(HaltCode.EXTERNAL, message)
+            latch: Latch | None = None
+            fault: LatchError | None = None
+            try:
+                latch, _ = read_latch(self.latch)  # under the lock: of two resets one only finds this epoch
+            except LatchError as error:
+                fault = error
             current = max(latch.epoch if latch else 0, known_epoch)
             armed = latch is not None and latch.state == latches.ARMED and latch.epoch >= known_epoch
             if latch is not None and armed and self.latch_state()[2] == ARMED:
@@ -342,22 +266,27 @@ class Home:
         except OSError as error:
             message = f"{self.lock}: cannot be opened, so nobody can tell who is still sending: {error.strerror}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+        attached = [engine for engine in engines(self.engines) if engine.attached]
+        if attached:
+            message = f"{self.lock} is gone while {_names(attached)} attached; end that first"
+            raise HomeError(HaltCode.EXTERNAL, message)
         try:
-            writer = FileLock(self.writer_lock)
-        except OSError as error:
-            message = f"{self.writer_lock}: cannot be opened, so nobody can tell who is attached: {error.strerror}"
-            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
-        try:
-            if not writer.exclusive():
-                message = f"{self.lock} is gone while {writer.holder()} is attached; end that first"
-                raise HomeError(HaltCode.EXTERNAL, message)
-            self.lock.touch(mode=0o600)
+            make_file(self.lock)
             return FileLock(self.lock)
         except OSError as error:
             message = f"{self.lock}: cannot be made: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
-        finally:
-            writer.close()
+
+    def _holders(self, lock: FileLock) -> str:
+        """Who is not quiet by the engines' own account, or holds on to another lock file than this one."""
+        inode = os.fstat(lock.descriptor).st_ino
+        return _names(
+            [
+                engine
+                for engine in engines(self.engines)
+                if engine.attached and (engine.held or engine.lock_inode not in {0, inode})
+            ]
+        )
 
     def _rearm(
         self, epoch: int, latch: Latch | None, fault: LatchError | None, operator: str, reason: str, now: Now
@@ -373,6 +302,8 @@ class Home:
             Page.make(self.page, home)
         page = Page(self.page, home)
         try:
+            if page.map[0] == ARMED:  # over a record that is no armed one: nobody may start before all is compared
+                page.halt()
             halts = page.halts
             armed = _armed(epoch, home, _RESET, operator, reason, now)
             write_latch(self.latch, armed)
@@ -386,6 +317,18 @@ class Home:
         finally:
             page.map.close()
         return armed
+
+
+def _names(attached: list[Engine]) -> str:
+    who = [f"{engine.name} (pid {engine.pid})" for engine in attached]
+    return f"{', '.join(who)} {'is' if len(who) == 1 else 'are'}" if who else ""
+
+
+def _make_parents(path: Path) -> None:
+    """Make the directories that lead to the home, so that nobody else may write them, whatever the umask is."""
+    if not path.is_dir():
+        _make_parents(path.parent)
+        path.mkdir(mode=0o755, exist_ok=True)
 
 
 def _armed(epoch: int, home: str, code: str, operator: str, reason: str, now: Now) -> Latch:

@@ -21,7 +21,7 @@ from interlock.core.reasons import HaltCode
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ARMED", "HALTED", "Latch", "LatchError", "read_latch", "write_latch"]
+__all__ = ["ARMED", "HALTED", "Latch", "LatchError", "blank", "read_latch", "write_latch"]
 
 ARMED: Final = "ARMED"
 HALTED: Final = "HALTED"
@@ -78,6 +78,22 @@ class Latch:
         """The record's bytes."""
         body: dict[str, object] = {"v": VERSION, **attrs.asdict(self)}
         return dumps({**body, "sum": sha256(dumps(body)).hexdigest()}) + b"\n"
+
+
+def blank(home: str) -> Latch:
+    """A record that only says whose it is, to make another from."""
+    return Latch(
+        state=ARMED,
+        epoch=1,
+        home=home,
+        code="ARM",
+        reason="",
+        source="",
+        operator=None,
+        ts_us=0,
+        boot="",
+        mono_ns=0,
+    )
 
 
 def decode(data: bytes, where: object) -> Latch:

@@ -1,7 +1,7 @@
 """File locks (``flock``), each on a descriptor of its own.
 
-A lock is never the latch: the kernel drops it with its holder. It says two other things: who may write
-the journal (exclusive), and whether anyone may still be sending (an engine holds ``lock`` shared from
+A lock is never the latch: the kernel drops it with its holder. It says two other things: who is attached under
+a name (exclusive), and whether anyone may still be sending (an engine holds ``lock`` shared from
 its start until it is quiet, so that whoever gets it exclusively knows that all are out).
 """
 
@@ -37,15 +37,18 @@ class FileLock:
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
 
-    def shared(self) -> bool:
-        """Take it shared, if nobody holds it exclusively now."""
-        return self._try(fcntl.LOCK_SH)
+    def shared(self, timeout_s: float = 0.0) -> bool:
+        """Take it shared; False if somebody still held it exclusively at the time-out."""
+        return self._take(fcntl.LOCK_SH, timeout_s)
 
     def exclusive(self, timeout_s: float = 0.0) -> bool:
         """Take it exclusively; False if others still held it at the time-out."""
+        return self._take(fcntl.LOCK_EX, timeout_s)
+
+    def _take(self, how: int, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         pause_s = _FIRST_POLL_S
-        while not self._try(fcntl.LOCK_EX):
+        while not self._try(how):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(pause_s)
@@ -68,14 +71,10 @@ class FileLock:
         """The open file; -1 when closed."""
         return self._descriptor
 
-    def note(self, text: str) -> None:
-        """Write into the file who holds it, for whoever is refused."""
-        os.truncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode(errors="backslashreplace"), 0)
-
-    def holder(self) -> str:
-        """What the holder wrote."""
-        return os.pread(self._descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+    @property
+    def inode(self) -> int:
+        """Of the open file."""
+        return os.fstat(self._descriptor).st_ino
 
     def same(self) -> bool:
         """Whether the file at the path is still the one that is open."""

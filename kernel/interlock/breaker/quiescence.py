@@ -25,21 +25,24 @@ No lock of this module is ever held across a send or while a disk is waited for.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from interlock.core.modes import ARMED
 
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence
     from mmap import mmap
 
-__all__ = ["DEAD", "SLOTS", "Hold", "SharedLock"]
+__all__ = ["DEAD", "HELD", "SLOTS", "Hold", "SharedLock", "Slots"]
 
 DEAD: Final = b"\x00"
 """What stands for the page when there is none, or it must not be believed any more: always halt."""
 
 SLOTS: Final = 64
 """How many sends at once can be named to others; more are counted all the same."""
+
+HELD: Final = 2 * SLOTS
+"""The slot that says whether the running lock is held."""
 
 
 class SharedLock(Protocol):
@@ -52,14 +55,24 @@ class SharedLock(Protocol):
         """Let go."""
 
 
+class Slots(Protocol):
+    """Integers that others see at once: a view of a mapped page."""
+
+    def __getitem__(self, at: int, /) -> int:
+        """What is shown."""
+
+    def __setitem__(self, at: int, number: int, /) -> None:
+        """Show a number."""
+
+
 class Hold:
     """One engine's hold on its home.
 
     Args:
         page: the mapped page of the home, or `DEAD`, if there is no valid one.
         lock: the running lock.
-        slots: where sends are shown to others: pairs of permit number and monotonic nanoseconds; at least
-            2 x `SLOTS` integers, all zero.
+        slots: where sends are shown to others: `SLOTS` pairs of a permit's number plus one and monotonic nanoseconds,
+            and then whether the lock is held; all zero.
 
     Attributes:
         page: what the order path reads; ``page[0]`` is `ARMED` or means halt.
@@ -69,13 +82,13 @@ class Hold:
 
     __slots__ = ("_free", "_guard", "_lock", "_mapped", "_slots", "held", "page", "sending")
 
-    def __init__(self, page: mmap | bytes, lock: SharedLock, slots: MutableSequence[int]) -> None:
+    def __init__(self, page: mmap | bytes, lock: SharedLock, slots: Slots) -> None:
         self.page: mmap | bytes = page
         self.held = False
         self.sending: dict[int, int] = {}
         self._mapped = page
         self._lock = lock
-        self._slots = slots
+        self._slots: Slots = slots
         self._free = list(range(0, 2 * SLOTS, 2))
         self._guard = threading.Lock()
 
@@ -95,6 +108,7 @@ class Hold:
                 self._lock.release()
                 return False
             self.held = True
+            self._slots[HELD] = 1
             return True
 
     def see(self) -> bool:
@@ -117,6 +131,7 @@ class Hold:
                 return True
             if self.page is not DEAD or self.sending:
                 return False
+            self._slots[HELD] = 0  # before: whoever gets the lock may look
             self._lock.release()
             self.held = False
             return True
@@ -159,6 +174,11 @@ class Hold:
             self.see()
             self.leave()
 
+    def since(self, number: int) -> int:
+        """When a send was announced; now, if that is not shown."""
+        slot = self.sending.get(number, -1)
+        return self._slots[slot + 1] if slot >= 0 else time.monotonic_ns()
+
     # -- A forked child ----------------------------------------------------------------------------
 
     def abandon(self) -> None:
@@ -166,6 +186,6 @@ class Hold:
         self._guard = threading.Lock()
         self.page = self._mapped = DEAD
         self.held = False
-        self._slots = [0] * (2 * SLOTS)
+        self._slots = [0] * (HELD + 1)
         self.sending = {}
         self._free = list(range(0, 2 * SLOTS, 2))

@@ -22,21 +22,33 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from orjson import JSONDecodeError, dumps, loads
 
-from interlock.breaker.files import sync_directory
+from interlock.breaker.files import same_file, sync_directory
 from interlock.breaker.lock import FileLock
-from interlock.breaker.quiescence import SLOTS
+from interlock.breaker.quiescence import HELD, SLOTS
 from interlock.core.modes import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Berth", "Engine", "Sending", "engine_name", "engines", "is_engine_name", "processes_with"]
+__all__ = [
+    "Berth",
+    "Engine",
+    "Sending",
+    "engine_name",
+    "engines",
+    "home_of",
+    "is_engine_name",
+    "look",
+    "processes_with",
+]
 
 SIZE: Final = 4096
 _MAGIC: Final = b"interlock engine 1\n"
+_HOME_END: Final = len(_MAGIC) + 36
 _NUMBERS_AT: Final = 128
 _SLOTS_AT: Final = 1024
-_TEXT_AT: Final = _SLOTS_AT + 16 * SLOTS
+_SLOTS_END: Final = _SLOTS_AT + 8 * (HELD + 1)
+_TEXT_AT: Final = 2560
 _LONGEST: Final = 400
 _BUSY_S: Final = 0.25  # someone may just be looking
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -47,13 +59,12 @@ _PID: Final = 0
 _STARTED: Final = 1
 _LOCK_INODE: Final = 2
 _PAGE_INODE: Final = 3
-_HELD: Final = 4
-_MODE: Final = 5
-_BEATS: Final = 6
-_BEAT_NS: Final = 7
-_BUSY_NS: Final = 8
-_NAMESPACE: Final = 9
-_BEGUN: Final = 10
+_MODE: Final = 4
+_BEATS: Final = 5
+_BEAT_NS: Final = 6
+_BUSY_NS: Final = 7
+_NAMESPACE: Final = 8
+_BEGUN: Final = 9
 
 
 def is_engine_name(name: str) -> bool:
@@ -96,7 +107,7 @@ class Engine:
         name: of the engine.
         attached: whether a process is attached under it; all that follows is of the past, if not.
         pid: of that process, in the process namespace ``namespace``.
-        started: when that process began, in ticks since boot: one with the same id that began at another time is another.
+        started: when that process began, in ticks since boot: another one is another process.
         namespace: inode of its process namespace.
         operator: who answers for it.
         run: UUID of its run.
@@ -168,22 +179,32 @@ class Berth:
             self._lock.close()
             raise
         self._numbers = memoryview(self._map)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
-        self.slots = memoryview(self._map)[_SLOTS_AT:_TEXT_AT].cast("Q")
-        for number in (_LOCK_INODE, _PAGE_INODE, _HELD, _MODE, _BEATS, _BEAT_NS, _BUSY_NS):
+        self.slots = memoryview(self._map)[_SLOTS_AT:_SLOTS_END].cast("Q")
+        for number in (_LOCK_INODE, _PAGE_INODE, _MODE, _BEATS, _BEAT_NS, _BUSY_NS):
             self._numbers[number] = 0
-        for slot in range(2 * SLOTS):
+        for slot in range(len(self.slots)):
             self.slots[slot] = 0
 
     def _mapped(self, home: str) -> mmap.mmap:
-        head = _MAGIC + home.encode()
         descriptor = self._lock.descriptor
         if os.fstat(descriptor).st_size == 0:  # just made, or its maker died
             os.posix_fallocate(descriptor, 0, SIZE)
-            os.pwrite(descriptor, head, 0)
-        if os.fstat(descriptor).st_size != SIZE or os.pread(descriptor, len(head), 0) != head:
+            os.pwrite(descriptor, (_MAGIC + home.encode()).ljust(_HOME_END, b"\x00"), 0)
+        head = os.pread(descriptor, _HOME_END, 0)
+        if os.fstat(descriptor).st_size != SIZE or _whose(head) is None or (home and _whose(head) not in {home, ""}):
             message = f"{self._path}: not a roster file of home {home}"
             raise OSError(message)
-        return mmap.mmap(descriptor, SIZE)
+        if not head.startswith(_MAGIC + home.encode()):
+            os.pwrite(descriptor, _MAGIC + home.encode(), 0)
+        # A mapping keeps a duplicate of its descriptor, and that would keep the lock: map another description.
+        other = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            if not same_file(self._path, descriptor) or os.fstat(other).st_ino != os.fstat(descriptor).st_ino:
+                message = f"{self._path}: replaced while it was opened"
+                raise OSError(message)
+            return mmap.mmap(other, SIZE)
+        finally:
+            os.close(other)
 
     @property
     def begun(self) -> bool:
@@ -205,10 +226,9 @@ class Berth:
         numbers[_STARTED] = _started(os.getpid())
         numbers[_PID] = os.getpid()
 
-    def tell(self, mode: Mode, *, held: bool) -> None:
-        """Say in which mode we are, and whether the running lock is held."""
+    def tell(self, mode: Mode) -> None:
+        """Say in which mode we are."""
         self._numbers[_MODE] = _MODES.index(mode)
-        self._numbers[_HELD] = held
 
     def beat(self) -> None:
         """The loop has come round."""
@@ -225,6 +245,10 @@ class Berth:
         """Heartbeats so far."""
         return self._numbers[_BEATS]
 
+    def seen(self) -> Engine:
+        """What others see of it; from memory, so that it can be looked at even if the home is gone."""
+        return _told(self.name, self._map[:], attached=True)
+
     def same(self) -> bool:
         """Whether the file at the path is still this one."""
         return self._lock.same()
@@ -232,6 +256,28 @@ class Berth:
     def close(self) -> None:
         """Give the name free. The mapping lives as long as somebody writes to it: a send may still end."""
         self._lock.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the page is the parent's."""
+        self._numbers = memoryview(bytearray(_SLOTS_AT - _NUMBERS_AT)).cast("Q")
+        self._lock.close()
+
+
+def _whose(head: bytes) -> str | None:
+    """The home's UUID that a roster file begins with; empty if its maker did not know it; None: no such file."""
+    if not head.startswith(_MAGIC):
+        return None
+    return head[len(_MAGIC) : _HOME_END].strip(b"\x00").decode("ascii", "replace")
+
+
+def home_of(directory: Path) -> str:
+    """The home's UUID as the roster has it, or empty."""
+    for path in sorted(directory.glob("*")):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            found = _whose(file.read(_HOME_END))
+            if found:
+                return found
+    return ""
 
 
 def engines(directory: Path) -> Iterator[Engine]:
@@ -261,9 +307,13 @@ def look(directory: Path, name: str) -> Engine | None:
         return None
     finally:
         lock.close()
-    data = data.ljust(SIZE, b"\x00")
+    return _told(name, data.ljust(SIZE, b"\x00"), attached=attached)
+
+
+def _told(name: str, data: bytes, *, attached: bool) -> Engine:
+    """What the bytes of a roster file say."""
     numbers = memoryview(data)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
-    slots = memoryview(data)[_SLOTS_AT:_TEXT_AT].cast("Q")
+    slots = memoryview(data)[_SLOTS_AT:_SLOTS_END].cast("Q")
     now = time.monotonic_ns()
     text: object = None
     with contextlib.suppress(JSONDecodeError):
@@ -278,7 +328,7 @@ def look(directory: Path, name: str) -> Engine | None:
         operator=str(said.get("operator", "")),
         run=str(said.get("run", "")),
         mode=_MODES[numbers[_MODE] % len(_MODES)],
-        held=numbers[_HELD] != 0,
+        held=slots[HELD] != 0,
         lock_inode=numbers[_LOCK_INODE],
         page_inode=numbers[_PAGE_INODE],
         beats=numbers[_BEATS],

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from interlock.breaker import latch as latches
+from interlock.breaker.grounds import check
 from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
+from interlock.core.errors import HomeError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from interlock.breaker.home import Home, Now
     from interlock.breaker.lock import FileLock
     from interlock.breaker.page import Page
+    from interlock.breaker.quiescence import Hold
+    from interlock.breaker.roster import Berth
     from interlock.breaker.segment import MappedSegment, Segment
 
 __all__ = ["Fault", "Latched", "Rearmed", "Seen", "Sentinel", "cause_of", "unnamed"]
@@ -68,7 +72,10 @@ class Sentinel:
         latch: the record as it was read last, or None.
         latch_stat: of its file.
         running: the lock to be held shared from start to quiet.
-        writer: the lock held exclusively while attached.
+        killer: the same lock on a description of its own, for our own halts.
+        writer: a lock on the journal's file: it has one writer.
+        berth: our place in the roster, held while attached.
+        hold: what is being sent, and whether ``running`` is held.
         segment: the journal's open end.
         durable: whether the latch on disk is known to say HALTED.
     """
@@ -79,7 +86,10 @@ class Sentinel:
     latch: Latch | None
     latch_stat: os.stat_result | None
     running: FileLock
+    killer: FileLock
     writer: FileLock
+    berth: Berth
+    hold: Hold
     segment: Segment | MappedSegment
     durable: bool = attrs.field(init=False)
 
@@ -116,7 +126,8 @@ class Sentinel:
         try:
             self.page.check()
             latch, found = self._changed()
-        except LatchError as error:
+            check(self.home.path, engine=self.berth.name, settled=True)
+        except (LatchError, HomeError) as error:
             return Fault(error.code, str(error))
         if latch is not None:
             seen = self._weigh(latch, epoch, may_adopt=may_adopt)
@@ -124,8 +135,8 @@ class Sentinel:
                 return seen
             self.latch, self.latch_stat = latch, found
             self.durable = isinstance(seen, Latched)
-        if not (self.running.same() and self.writer.same() and self.segment.same()):
-            return Fault(HaltCode.HOME_UNREADABLE, f"{self.home.path}: lock or journal replaced while in use")
+        if not (self.running.same() and self.berth.same() and self.segment.same()):
+            return Fault(HaltCode.HOME_UNREADABLE, f"{self.home.path}: lock, roster or journal replaced while in use")
         return seen
 
     def _changed(self) -> tuple[Latch | None, os.stat_result]:
@@ -172,6 +183,8 @@ class Sentinel:
                 cause = attrs.evolve(cause, code=error.code, reason=str(error), source="home")
             if error.code is not HaltCode.LATCH_ABSENT or not self.identity:
                 return cause  # what is wrong with the file is evidence, and it is a halt: leave it
+        if latch is not None and latch.state == latches.ARMED and latch.epoch > epoch and unnamed(cause):
+            return cause  # that halt is over: somebody has reset it, and we did not look meanwhile
         if latch is None or latch.state == latches.ARMED:
             left = self._left() if latch is not None and unnamed(cause) else None
             if may_wait and latch is not None and left is None and unnamed(cause):
@@ -179,7 +192,7 @@ class Sentinel:
                 return cause
             epoch = max(latch.epoch if latch else 0, epoch)
             try:
-                write_latch(path, attrs.evolve(left, epoch=epoch) if left else self._halted(cause, epoch, now))
+                write_latch(path, attrs.evolve(left, epoch=epoch) if left else self.halted(cause, epoch, now))
                 latch, found = read_latch(path, self.identity or None)
             except (OSError, LatchError):
                 self.durable = False  # halted by the page; the next heartbeat tries again
@@ -198,7 +211,8 @@ class Sentinel:
             return None
         return left if left.state == latches.HALTED and left.home == self.identity else None
 
-    def _halted(self, cause: HaltCause, epoch: int, now: Now) -> Latch:
+    def halted(self, cause: HaltCause, epoch: int, now: Now) -> Latch:
+        """The record of a halt."""
         return Latch(
             state=latches.HALTED,
             epoch=epoch,
@@ -212,12 +226,19 @@ class Sentinel:
             mono_ns=now.mono_ns,
         )
 
-    # -- Letting go --------------------------------------------------------------------------------
+    # -- Coming and going --------------------------------------------------------------------------------
+
+    def introduce(self, operator: str, run: str) -> None:
+        """Say in the roster who we are, and which lock and page are ours."""
+        page = self.page.inode if self.page is not None else 0
+        self.berth.introduce(operator=operator, run=run, lock_inode=self.running.inode, page_inode=page)
 
     def leave(self) -> None:
-        """Close both locks."""
+        """Close every lock."""
         self.running.close()
+        self.killer.close()
         self.writer.close()
+        self.berth.close()
 
 
 def unnamed(cause: HaltCause | None) -> bool:

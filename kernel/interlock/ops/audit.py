@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn
 
 from interlock.breaker.segment import chunks, segments
-from interlock.journal.verify import Report, verify
+from interlock.journal.verify import Report, Status, verify
 from interlock.ops.console import err, say, show
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["audit", "check"]
@@ -42,19 +43,33 @@ class _Silent:
         pass
 
 
-def audit(directory: Path, *, json: bool) -> int:
-    """Verify, print, and give the exit code."""
-    report = check(directory, progress=not json)
-    if json:
-        show(report.to_json())
+def audit(streams: Mapping[str, Path], *, json: bool) -> int:
+    """Verify, print, and give the exit code: the gravest of all.
+
+    Args:
+        streams: the journal's directory of each engine; under the empty name a directory by itself.
+        json: one JSON object in place of text.
+    """
+    reports = {name: check(directory, progress=not json) for name, directory in streams.items()}
+    gravest = max(reports.values(), key=lambda report: (report.exit_code, list(Status).index(report.status)))
+    if not json:
+        if len(reports) > 1:
+            say(f"{gravest.verdict}: the gravest of {len(reports)} engines", "bold")
+        for name, report in reports.items():
+            tell(report, name)
+    elif "" in reports:
+        show(gravest.to_json())
     else:
-        tell(report)
-    return int(report.exit_code)
+        plain = {name: report.to_json() for name, report in reports.items()}
+        show({"verdict": gravest.verdict, "exit_code": gravest.exit_code, "engines": plain})
+    return gravest.exit_code
 
 
-def tell(report: Report) -> None:
+def tell(report: Report, engine: str = "") -> None:
     """The report for people."""
     say(report.verdict, "bold")
+    if engine:
+        say(f"engine {engine}")
     tail = f"{report.tail_records} unsealed, {report.torn_bytes} torn bytes"
     say(f"{report.records} records, {report.sealed} sealed, {tail}")
     if report.root:

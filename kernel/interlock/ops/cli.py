@@ -1,7 +1,8 @@
-"""The command line: ``interlock arm | run | halt | status | reset | verify | demo``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo``."""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import signal
@@ -11,15 +12,17 @@ import uuid
 from importlib import resources
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import attrs
 import typer
 
 from interlock.attach import Told, contradiction
 from interlock.breaker import latch as latches
-from interlock.breaker.home import Home, HomeError, Now, Quiet, boot_id, parse_limits
-from interlock.breaker.lock import FileLock
+from interlock.breaker import watchdog
+from interlock.breaker.grounds import problems
+from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
+from interlock.breaker.roster import engine_name, engines
 from interlock.breaker.segment import lines, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
@@ -29,10 +32,14 @@ from interlock.journal.recovery import Recovery
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
 from interlock.ops import runner
+from interlock.ops import watch as watches
 from interlock.ops.audit import audit
 from interlock.ops.console import fail, say, show
 from interlock.ops.exits import Exit
 from interlock.version import __version__
+
+if TYPE_CHECKING:
+    from interlock.breaker.kill import Quiet
 
 __all__ = ["app", "main"]
 
@@ -47,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_FIRST = "engine"
 HomeOption = Annotated[Path, typer.Option("--home", "-H", help="The home directory.", envvar="INTERLOCK_HOME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -56,6 +64,19 @@ def _plain(given: str | None) -> str | None:
     return None if given is None else text(given)
 
 
+def _name(given: str) -> str:
+    """An engine's name."""
+    try:
+        return engine_name(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _names(given: list[str] | None) -> list[str] | None:
+    return [_name(name) for name in given] if given else None
+
+
+EngineOption = Annotated[str, typer.Option("--engine", help="The engine's name: its journal's, too.", callback=_name)]
 OperatorOption = Annotated[str, typer.Option("--operator", help="Who does it; stands in the journal.", callback=_plain)]
 
 
@@ -86,12 +107,16 @@ def top(
 
 
 @app.command()
-def arm(
+def arm(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     home: HomeOption,
     limits: Annotated[Path | None, typer.Option("--limits", help="TOML file with the limits.")] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Use the commented example limits.")] = False,  # noqa: FBT002
     operator: OperatorOption = "",
     reason: Annotated[str, typer.Option("--reason", help="Why.", callback=_plain)] = "armed",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option("--engine", help="An engine to begin a journal for; may be repeated.", callback=_names),
+    ] = None,
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Make a home: latch (armed), page, lock, limits, journal. Nothing runs yet."""
@@ -105,7 +130,8 @@ def arm(
     try:
         parse_limits(data, str(limits or "paper.toml"))
         Home(home).arm(data, home=str(uuid.uuid4()), operator=operator, reason=reason, now=_now())
-        Kernel.attach(home, operator=operator, engine="interlock arm").close()
+        for name in engine or [_FIRST]:
+            Kernel.attach(home, operator=operator, engine=name).close()
     except InterlockError as error:
         fail(Exit.USAGE, str(error), json=json)
     if json:
@@ -122,6 +148,9 @@ def halt(
     ] = "halted by operator",
     operator: OperatorOption = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
+    escalate: Annotated[  # noqa: FBT002
+        bool, typer.Option("--escalate", help="SIGKILL the engines that are not quiet by then.")
+    ] = False,
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """The kill switch: stop emission now, in every engine of this home, and say whether all are quiet."""
@@ -143,22 +172,22 @@ def halt(
         )
 
     try:
-        quiet = target.halt(halted, timeout)
+        quiet = target.halt(halted, timeout, escalate=escalate)
     except HomeError as error:
         fail(Exit.USAGE, f"{error}; NOTHING WAS HALTED HERE", json=json)
-    _journal_it(home, operator)
-    _report_halt(home, quiet, json=json)
+    code = _report_halt(home, quiet, json=json)
+    _journal_it(home, operator)  # after the report: a journal may be long, and a disk slow
+    raise typer.Exit(int(code))
 
 
 def _journal_it(home: Path, operator: str) -> None:
-    """If no engine is attached, the halt's record is ours to write; an attached one writes it itself."""
-    try:
-        Kernel.attach(home, operator=operator, engine="interlock halt").close()
-    except (InterlockError, OSError):
-        return
+    """Record it in the journals of engines that are not attached; an attached one writes it itself."""
+    for name in Home(home).streams() or [_FIRST]:
+        with contextlib.suppress(InterlockError, OSError):
+            Kernel.attach(home, operator=operator, engine=name).close()
 
 
-def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> None:
+def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> Exit:
     sure = quiet.stopped and quiet.confirmed and quiet.durable
     state = "HALTED" if quiet.stopped or quiet.durable else "NOT HALTED"
     if json:
@@ -171,7 +200,42 @@ def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> None:
             say("The latch is not on disk: emission is stopped by the page alone.")
         if quiet.durable and not quiet.stopped:
             say("The page could not be set: an engine that runs sees the halt at its next heartbeat, not before.")
-    raise typer.Exit(int(Exit.FINE if sure else Exit.UNCONFIRMED))
+        for killed in quiet.killed:
+            say(f"killed: engine {killed.engine or '(none)'}, pid {killed.pid}")
+    return Exit.FINE if sure else Exit.UNCONFIRMED
+
+
+@app.command()
+def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
+    home: HomeOption,
+    beat: Annotated[float, typer.Option("--beat", help="Seconds without a heartbeat.")] = 5.0,
+    busy: Annotated[float, typer.Option("--busy", help="Seconds of work on one tick.")] = 10.0,
+    send: Annotated[float, typer.Option("--send", help="Seconds of one send.")] = 10.0,
+    interval: Annotated[float, typer.Option("--interval", help="Seconds between two looks.")] = 0.25,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
+    no_escalate: Annotated[  # noqa: FBT002
+        bool, typer.Option("--no-escalate", help="Do not SIGKILL what is not quiet by then.")
+    ] = False,
+    once: Annotated[  # noqa: FBT002
+        bool, typer.Option("--once", help="End as soon as every engine has got on, or the home was halted.")
+    ] = False,
+    operator: OperatorOption = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,  # noqa: FBT002
+) -> None:
+    """The watchdog: halt the home when an engine of it does not get on, until SIGTERM."""
+    try:
+        plan = watches.Plan(
+            home=home,
+            limits=watchdog.Limits(beat_s=beat, busy_s=busy, send_s=send, interval_s=interval),
+            timeout_s=timeout,
+            escalate=not no_escalate,
+            once=once,
+            operator=operator or _user(),
+            json=json,
+        )
+        raise typer.Exit(int(watches.watch(plan)))
+    except (HomeError, ValueError) as error:
+        fail(Exit.USAGE, str(error), json=json)
 
 
 @app.command()
@@ -184,7 +248,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
         fail(Exit.HALTED, str(error), json=json)
     latch, fault, byte = target.latch_state()
     told, against = _told(target, latch)
-    why = str(fault) if fault else against
+    why = "; ".join(filter(None, (str(fault) if fault else against, *problems(target.path)))) or None
     armed = latch is not None and latch.state == latches.ARMED and byte == ARMED and why is None
     found: dict[str, object] = {
         "home": str(home),
@@ -198,47 +262,57 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
         "source": latch.source if latch else None,
         "ts": latch.ts_us if latch else None,
         "fault": why,
-        "attached": _held(target.writer_lock),
+        "attached": [
+            {
+                "engine": engine.name,
+                "pid": engine.pid,
+                "operator": engine.operator,
+                "mode": str(engine.mode),
+                "quiet": not engine.held,
+                "sending": len(engine.sending),
+            }
+            for engine in engines(target.engines)
+            if engine.attached
+        ],
         "journal_records": told.records,
     }
     if json:
         show(found)
     else:
         for name, value in found.items():
-            if value is not None:
+            if isinstance(value, list):
+                for item in value:
+                    say(f"{name:16} {', '.join(f'{key} {what}' for key, what in item.items())}")
+            elif value is not None:
                 say(f"{name:16} {value}")
     raise typer.Exit(int(Exit.FINE if armed else Exit.HALTED))
 
 
 def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
-    """What the journal says, and what it or the limits have against permits."""
-    told = Told()
-    recovery = Recovery(visit=told.visit)
+    """What the journals say, and what one of them or the limits have against permits."""
+    everything = Told()
+    against: str | None = None
     try:
-        paths = segments(home.journal)
-        for path in paths:
-            if recovery.begin(int(path.stem)):
-                for line in lines(path):
-                    recovery.feed(line.rstrip(b"\x00"))
         home.read_limits()
-    except (OSError, LimitsError) as error:
-        return told, str(error)
-    if not paths:
-        return told, f"{home.journal}: the journal is gone"
-    against = contradiction(latch, told, [], recovery)
-    return told, None if against is None else against[1]
-
-
-def _held(path: Path) -> str | None:
-    """Who holds a lock, or None."""
-    try:
-        lock = FileLock(path)
-    except OSError:
-        return None
-    try:
-        return None if lock.shared() else lock.holder()
-    finally:
-        lock.close()
+    except LimitsError as error:
+        against = str(error)
+    for name in home.streams():
+        told = Told()
+        recovery = Recovery(visit=told.visit)
+        try:
+            for path in segments(home.stream(name)):
+                if recovery.begin(int(path.stem)):
+                    for line in lines(path):
+                        recovery.feed(line.rstrip(b"\x00"))
+        except OSError as error:
+            against = against or str(error)
+        found = contradiction(latch, told, [], recovery)
+        against = against or (None if found is None else f"{name}: {found[1]}")
+        everything.records += told.records
+        everything.highest = max(everything.highest, told.highest)
+    if not everything.records:
+        against = against or f"{home.journal}: the journal is gone"
+    return everything, against
 
 
 @app.command()
@@ -267,17 +341,20 @@ def reset(
 @app.command()
 def verify(
     home: Annotated[Path | None, typer.Option("--home", "-H", help="The home whose journal to check.")] = None,
-    journal: Annotated[Path | None, typer.Option("--journal", help="A journal directory, in place of a home.")] = None,
+    journal: Annotated[
+        Path | None, typer.Option("--journal", help="A journal's directory, in place of a home.")
+    ] = None,
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
-    """Check a journal: structure, sequence, seals, and that nothing was sent that should not have been."""
+    """Check all journals: structure, sequence, seals, and that nothing was sent that should not have been."""
     if (home is None) is (journal is None):
         fail(Exit.USAGE, "give either --home or --journal", json=json)
     directory = journal if journal is not None else Home(home or "").journal
     if not directory.is_dir():
         fail(Exit.USAGE, f"{directory}: no journal here", json=json)
+    streams = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir()}
     try:
-        raise typer.Exit(audit(directory, json=json))
+        raise typer.Exit(audit({"": directory} if segments(directory) or not streams else streams, json=json))
     except OSError as error:
         fail(Exit.USAGE, f"{directory}: {error}", json=json)
 
@@ -311,6 +388,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     session: Annotated[
         str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=_plain)
     ] = None,
+    engine: EngineOption = _FIRST,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -329,6 +407,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         seed=seed,
         cancel_on_stop=cancel_on_stop,
         session=session,
+        engine=engine,
         operator=operator or _user(),
         json=json,
     )

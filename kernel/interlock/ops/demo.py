@@ -38,6 +38,7 @@ from interlock.ops.runner import Primed
 
 __all__ = ["demo"]
 
+_ENGINE: Final = "demo"
 _INSTRUMENT: Final = "SIM"
 _START_US: Final = 1_767_225_600_000_000
 _REFRESH_S: Final = 0.1
@@ -79,7 +80,7 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
         clock.advance(first)
     strategy = load("every-tick", {_INSTRUMENT: instrument})
     venue = PaperVenue(seed=seed, reject_rate="0.02", partial_rate="0.1", instruments={_INSTRUMENT: instrument})
-    with Kernel.attach(home, operator=operator, engine="interlock demo", durability="disk", clock=clock) as kernel:
+    with Kernel.attach(home, operator=operator, engine=_ENGINE, durability="disk", clock=clock) as kernel:
         venue.connect(kernel)
         engine = Engine(kernel, feed=paced(primed, Decimal(1)), strategy=strategy, gateway=venue, timeline=clock)
         note(f"Armed a home in {home}. Trading {_INSTRUMENT}: one order on each of about {ticks} simulated ticks.")
@@ -104,11 +105,11 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
         note(f"{report.orders_sent} orders were sent before the halt, {report.ticks_blocked} ticks blocked after it.")
         note(f"An order handed straight to gate 2 now: {verdict.reason}.")
         summary = engine.as_json()
-    with Kernel.attach(home, operator=operator, engine="interlock demo, restarted") as restarted:
+    with Kernel.attach(home, operator=operator, engine=_ENGINE) as restarted:
         again = restarted.start()
         note(f"After a restart: {restarted.mode}; start: {again.reason}. Only an authorised reset leaves HALTED.")
         stayed = restarted.mode is Mode.HALTED and not again and not verdict and not reached
-    audit = check(Home(home).journal, progress=not json)
+    audit = check(Home(home).stream(_ENGINE), progress=not json)
     fine = killed and stayed and audit.exit_code == 0 and report.orders_sent > 0 and report.ticks_blocked > 0
     if json:
         show({"story": told, "run": summary, "verify": audit.verdict, "fine": fine})

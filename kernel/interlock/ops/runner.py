@@ -39,8 +39,6 @@ __all__ = ["Plan", "run"]
 
 _SHOWN_BAD_ROWS: Final = 10
 _REFRESH_S: Final = 0.2
-_STOPS: Final = "run"
-"""Under which name the intents of this command's stops are stored in the home."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +58,7 @@ class Plan:
     seed: int
     cancel_on_stop: bool
     session: str | None
+    engine: str
     operator: str
     json: bool
 
@@ -142,7 +141,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
     kernel = Kernel.attach(
         plan.home,
         operator=plan.operator,
-        engine="interlock run",
+        engine=plan.engine,
         durability=plan.durability,
         clock=timeline or SystemClock(),
     )
@@ -161,7 +160,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
             halt_at_tick=plan.halt_at_tick,
             max_ticks=plan.max_ticks,
             cancel_on_stop=plan.cancel_on_stop,
-            stopping=StopExecutor(kernel, {"paper": venue}, home=plan.home, engine=_STOPS),
+            stopping=StopExecutor(kernel, {"paper": venue}, home=plan.home, engine=plan.engine),
             session=plan.session,
         )
         refused = kernel.mode is Mode.HALTED
@@ -182,7 +181,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
                     await watching
         kernel.inspect()  # whoever halted us after the last tick is seen here at the latest
         mode, cause, summary = kernel.mode, kernel.cause, engine.as_json()  # a closed kernel is always HALTED
-    size = _journal_size(plan.home, kernel)
+    size = _journal_size(Home(plan.home).stream(plan.engine), kernel)
     if plan.json:
         show({**summary, "journal": size, "rows_skipped": source.skipped})
     else:
@@ -293,11 +292,11 @@ async def _watch(engine: Engine, source: CsvFeed) -> None:
             await asyncio.sleep(_REFRESH_S)
 
 
-def _journal_size(home: Path, kernel: Kernel) -> dict[str, int]:
+def _journal_size(stream: Path, kernel: Kernel) -> dict[str, int]:
     """The whole journal: its records, and the bytes that they take."""
     return {
         "records": kernel.journal_size[0],
-        "bytes": sum(path.stat().st_size for path in segments(Home(home).journal)),
+        "bytes": sum(path.stat().st_size for path in segments(stream)),
     }
 
 

@@ -192,8 +192,10 @@ class Monitor:
 
     def _on_arm(self, record: Record, number: int) -> None:
         self._act(record, number, record["operator"], record["reason"])
-        if record["epoch"] != 1 or not self._young:
-            self._broken(MODES, "arm after another arm, start, halt or reset, or not at epoch 1")
+        if record["epoch"] < 1 or not self._young:
+            self._broken(MODES, "arm after another arm, start, halt or reset, or not in an epoch from 1")
+        else:
+            self._epoch = record["epoch"]
         self._young = False
 
     def _on_start(self, record: Record, number: int) -> None:

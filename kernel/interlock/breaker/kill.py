@@ -1,0 +1,462 @@
+"""The killer's side of the quiescent kill: the byte, the record, the wait, and the look again.
+
+    SetByte     `Kill.set_byte`      emission stops: no engine begins another send
+    WriteLatch  `Kill.write_latch`   the halt outlives every process and the machine's power
+    WaitQuiet   `Kill.wait_quiet`    the running lock, exclusively: whoever held it is out
+    LookAgain   `Kill.look_again`    under that lock: is it halted still? a reset holds the lock, too
+    Escalate    `Kill.escalate`      SIGKILL to those that did not let go; their locks go with them
+
+The ack is that LookAgain succeeded. The record is written beside the wait, by a thread, because a disk may
+hang: then the ack comes all the same, and says that it is not durable. Any step may be repeated by anybody, so a
+second killer finishes what a dead one began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from orjson import JSONDecodeError, loads
+
+from interlock.breaker import latch as latches
+from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
+from interlock.breaker.lock import FileLock
+from interlock.breaker.page import Page
+from interlock.breaker.roster import Engine, engines, processes_with
+from interlock.breaker.segment import segments
+from interlock.core.modes import ARMED
+from interlock.core.reasons import HaltCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from interlock.breaker.home import Home
+
+__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting"]
+
+_RETRY_S: Final = 0.05
+_KILL_WAIT_S: Final = 2.0
+_DISK_WAIT_S: Final = 2.0
+_LONGEST_SEARCH: Final = 1 << 26
+
+
+@attrs.frozen(kw_only=True)
+class InFlight:
+    """A send that has begun and not ended.
+
+    Attributes:
+        engine: whose it is.
+        pid: of that engine's process.
+        permit: its number.
+        client_order_id: of the order; empty if its journal can't be read.
+        instrument: likewise.
+        for_ns: since when.
+    """
+
+    engine: str
+    pid: int
+    permit: int
+    client_order_id: str
+    instrument: str
+    for_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class Waiting:
+    """A process that has not let go of the running lock, or of which nobody can know.
+
+    Attributes:
+        engine: its name; empty for a process that is no engine of this home (one that inherited the lock, say).
+        pid: of the process.
+        in_flight: what it is sending.
+        why: what is known, for people.
+    """
+
+    engine: str
+    pid: int
+    in_flight: tuple[InFlight, ...]
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class Killed:
+    """A process that got SIGKILL."""
+
+    engine: str
+    pid: int
+
+
+@attrs.frozen(kw_only=True)
+class Quiet:
+    """What a halt from outside reached.
+
+    Attributes:
+        stopped: whether the page byte was set, so that no engine begins a send any more. If not, an engine
+            sees the halt at its next heartbeat at the latest, if ``durable``, and not at all, if not.
+        durable: whether the latch on disk is known not to be armed.
+        confirmed: whether every engine attached to the home is known to have stopped sending.
+        waiting: who has not, if not ``confirmed``.
+        killed: who got SIGKILL.
+        message: what went wrong or is still awaited, for people.
+    """
+
+    stopped: bool
+    durable: bool
+    confirmed: bool
+    waiting: tuple[Waiting, ...] = ()
+    killed: tuple[Killed, ...] = ()
+    message: str
+
+
+class Kill:
+    """One halt of one home.
+
+    Args:
+        home: its paths.
+        cause: makes the halted record from the armed one.
+        lock: the running lock on a description of the caller's own, open already, if the caller has one.
+
+    Attributes:
+        stopped: SetByte succeeded.
+        durable: WriteLatch succeeded, or was not needed.
+        again: a reset had come between, and LookAgain halted once more.
+        problems: what went wrong, for people.
+        killed: who got SIGKILL.
+    """
+
+    def __init__(self, home: Home, cause: Callable[[Latch], Latch], lock: FileLock | None = None) -> None:
+        self.home = home
+        self.stopped = False
+        self.durable = False
+        self.again = False
+        self.problems: list[str] = []
+        self.killed: list[Killed] = []
+        self._cause = cause
+        self._lock = lock
+        self._left: Latch | None = None
+        self._trouble = ""
+
+    # -- SetByte -----------------------------------------------------------------------------------
+
+    def set_byte(self) -> None:
+        """Stop emission, whatever else is wrong with the home: engines look at the page."""
+        home = self.home
+        try:
+            page = Page(home.page, None)
+            try:
+                if page.map[0] == ARMED:  # else another's record may stand there
+                    self._left = self._cause(latches.blank(page.home))
+                    page.leave(self._left.encode())
+            except TypeError as error:
+                self.problems.append(f"the cause is no text: {error}")
+            finally:
+                page.halt()
+            page.map.close()
+            self.stopped = True
+        except LatchError as error:
+            self.problems.append(str(error))
+
+    # -- WriteLatch --------------------------------------------------------------------------------
+
+    def write_latch(self, deadline: float) -> threading.Event:
+        """Begin to make it last; try again until the deadline.
+
+        Returns:
+            Set when it has succeeded or will not. `durable` says which.
+        """
+        done = threading.Event()
+
+        def work() -> None:
+            try:
+                while not self._latch() and time.monotonic() < deadline:
+                    time.sleep(_RETRY_S)
+            finally:
+                done.set()
+
+        try:
+            threading.Thread(target=work, daemon=True, name="interlock-latch").start()
+        except RuntimeError:  # no thread to be had: then by ourselves
+            work()
+        return done
+
+    def _latch(self) -> bool:
+        """Write the record, if it does not say HALTED already. True if there is nothing more to do."""
+        home = self.home
+        try:
+            latch, _ = read_latch(home.latch)
+        except LatchError as error:
+            self._trouble = str(error)  # which is a halt as well, unless others can read it
+            absent = not os.path.lexists(home.latch)  # absent is halted; but someone may put an old one back
+            self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent
+            return True
+        if latch.state == latches.HALTED:
+            self.durable = True
+            return True
+        try:
+            left = self._left
+            mine = left is not None and left.home == latch.home
+            write_latch(home.latch, attrs.evolve(left, epoch=latch.epoch) if left and mine else self._cause(latch))
+        except OSError as error:
+            self._trouble = f"the latch is not yet durable: {error}"
+            return False
+        except TypeError as error:
+            self._trouble = f"the latch is not durable: {error}"
+            return True
+        self.durable = True
+        self._trouble = ""
+        return True
+
+    # -- WaitQuiet, LookAgain, Escalate ------------------------------------------------------------
+
+    def wait_quiet(self, deadline: float) -> bool:
+        """Wait until all are out, and look again. True is the ack."""
+        try:
+            lock = self._lock or FileLock(self.home.lock)
+        except OSError as error:
+            self.problems.append(f"{self.home.lock}: {error.strerror}: nobody can tell who is still sending")
+            return False
+        try:
+            if not lock.exclusive(max(0.0, deadline - time.monotonic())):
+                return False
+            try:
+                return self._agreed(lock, deadline) and self.look_again()
+            finally:
+                lock.release()
+        finally:
+            if lock is not self._lock:
+                lock.close()
+
+    def _agreed(self, lock: FileLock, deadline: float) -> bool:
+        """Whether the roster has nothing against it: an engine may hold a lock file or a page that was replaced."""
+        if not lock.same():
+            self.problems.append(f"{self.home.lock}: replaced: nobody can tell who is still sending")
+            return False
+        while self.waiting(lock):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_RETRY_S / 10)
+        return True
+
+    def look_again(self) -> bool:
+        """Under the lock: a reset that was under way when we halted may have armed it since. Then halt again.
+
+        It may also have died when it had armed the record and not yet the byte, so that what we knew of the record
+        is no longer so. If we know nothing of it yet, WriteLatch is still at it, on a disk that may hang.
+        """
+        home = self.home
+        try:
+            page = Page(home.page, None)
+        except LatchError:
+            return self.stopped  # it was there before: engines see that it is gone, and are out in any case
+        try:
+            armed = page.map[0] == ARMED
+            if armed:
+                page.halt()
+        finally:
+            page.map.close()
+        if not (armed or self.durable):
+            return True
+        self.again = self.again or armed
+        claimed, self.durable = self.durable, False
+        with contextlib.suppress(LatchError, OSError, TypeError):
+            latch, _ = read_latch(home.latch)
+            if latch.state == latches.ARMED:
+                self.again = True
+                write_latch(home.latch, self._cause(latch))
+            self.durable = True
+            return True
+        if not (armed or self.again):  # there is no record that could be believed: as WriteLatch found it
+            self.durable = claimed
+            return True
+        self.problems.append("armed by a reset meanwhile, and halted again by the page alone")
+        return True
+
+    def waiting(self, lock: FileLock | None = None) -> tuple[Waiting, ...]:
+        """Who has not let go, by what the roster shows.
+
+        Args:
+            lock: held exclusively by us: then only contradictions are named.
+        """
+        home = self.home
+        lock_inode, page_inode = _inode(home.lock), _inode(home.page)
+        found = []
+        for engine in engines(home.engines):
+            if not engine.attached:
+                continue
+            why = ""
+            if engine.lock_inode not in {0, lock_inode}:
+                why = "it has another lock file open: the one in the home was replaced"
+            elif engine.page_inode not in {0, page_inode} and engine.held:
+                why = "it has another page mapped: the one in the home was replaced"
+            elif engine.sending:
+                why = "it is inside a send"
+            elif engine.held:
+                why = "it has not seen the halt yet" if lock is None else "it says that it holds the lock"
+            if why:
+                found.append(self._named(engine, why))
+        return tuple(found)
+
+    def _named(self, engine: Engine, why: str) -> Waiting:
+        in_flight = []
+        for sending in engine.sending:
+            order = _permitted(self.home.journal / engine.name, sending.permit)
+            in_flight.append(
+                InFlight(
+                    engine=engine.name,
+                    pid=engine.pid,
+                    permit=sending.permit,
+                    client_order_id=str(order.get("id", "")),
+                    instrument=str(order.get("instrument", "")),
+                    for_ns=sending.for_ns,
+                )
+            )
+        return Waiting(engine=engine.name, pid=engine.pid, in_flight=tuple(in_flight), why=why)
+
+    def strangers(self) -> tuple[Waiting, ...]:
+        """Processes that have the lock file open and are no engine of the roster: one may have inherited the lock."""
+        known = {engine.pid for engine in engines(self.home.engines) if engine.attached} | {os.getpid()}
+        return tuple(
+            Waiting(engine="", pid=pid, in_flight=(), why="it has the lock file open, and is no engine of this home")
+            for pid in processes_with(self.home.lock)
+            if pid not in known
+        )
+
+    def escalate(self) -> bool:
+        """SIGKILL those that did not let go, and wait for their locks. True is the ack.
+
+        A process that only inherited the lock is killed if it is all that is left. Never this very process.
+        """
+        for who in (self._holders, self.strangers):
+            for waiting in who():
+                self._kill(waiting)
+            if self.wait_quiet(time.monotonic() + _KILL_WAIT_S):
+                return True
+        return False
+
+    def _holders(self) -> tuple[Waiting, ...]:
+        return self.waiting()
+
+    def _kill(self, waiting: Waiting) -> None:
+        """SIGKILL, to the very process that is meant: a process id may have been given to another since."""
+        if waiting.pid in {0, 1, os.getpid()}:
+            return
+        name = f"{waiting.engine or 'a process'}, pid {waiting.pid}"
+        try:
+            handle = os.pidfd_open(waiting.pid)
+        except OSError as error:
+            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
+            return
+        try:
+            if waiting.engine and not any(
+                engine.name == waiting.engine
+                and engine.pid == waiting.pid
+                and engine.attached
+                and engine.same_process()
+                for engine in engines(self.home.engines)
+            ):
+                self.problems.append(f"{name}: not killed: that process id belongs to another process now")
+                return
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            self.killed.append(Killed(engine=waiting.engine, pid=waiting.pid))
+        except OSError as error:
+            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
+        finally:
+            os.close(handle)
+
+    # -- All of it ---------------------------------------------------------------------------------
+
+    def run(self, timeout_s: float, *, escalate: bool = False) -> Quiet:
+        """SetByte, WriteLatch, WaitQuiet and LookAgain; then Escalate, if it is asked for and needed.
+
+        Args:
+            timeout_s: how long to wait for quiet; for the disk at least two seconds, if it hangs.
+            escalate: SIGKILL what did not drain by then.
+        """
+        deadline = time.monotonic() + timeout_s
+        disk_deadline = max(deadline, time.monotonic() + _DISK_WAIT_S)
+        self.set_byte()
+        written = self.write_latch(disk_deadline)
+        confirmed = self.wait_quiet(deadline)
+        return self.finish(written, disk_deadline, confirmed=confirmed, escalate=escalate)
+
+    def finish(self, written: threading.Event, deadline: float, *, confirmed: bool, escalate: bool) -> Quiet:
+        """What it came to."""
+        if not confirmed and escalate:
+            confirmed = self.escalate()
+        if not confirmed and self._armed_again():
+            self.set_byte()
+            written = self.write_latch(deadline)
+            self.problems.append("armed by a reset meanwhile, and halted again")
+        waiting: tuple[Waiting, ...] = ()
+        if not confirmed:
+            waiting = self.waiting() or (() if self.problems else self.strangers())
+            self.problems.extend(_said(who) for who in waiting)
+            if not waiting and not self.problems:
+                self.problems.append("somebody holds the running lock, and nobody can tell who")
+        if not written.wait(max(0.0, deadline - time.monotonic())) and not self.durable:
+            self._trouble = self._trouble or "the latch is not yet durable: the disk does not answer"
+        if self._trouble:
+            self.problems.append(self._trouble)
+        return Quiet(
+            stopped=self.stopped,
+            durable=self.durable and self._still_durable(),
+            confirmed=confirmed,
+            waiting=waiting,
+            killed=tuple(self.killed),
+            message="; ".join(self.problems),
+        )
+
+    def _armed_again(self) -> bool:
+        """Whether a reset that came while we waited has armed the byte: then engines may be running."""
+        try:
+            page = Page(self.home.page, None)
+        except LatchError:
+            return False
+        try:
+            return page.map[0] == ARMED
+        finally:
+            page.map.close()
+
+    def _still_durable(self) -> bool:
+        """Whether what was once found of the record is so now; one that can't be read is a halt."""
+        try:
+            return read_latch(self.home.latch)[0].state == latches.HALTED
+        except LatchError:
+            return True
+
+
+def _said(waiting: Waiting) -> str:
+    name = f"engine {waiting.engine}, pid {waiting.pid}" if waiting.engine else f"pid {waiting.pid}"
+    sends = [
+        f"{one.client_order_id or f'permit {one.permit}'} {one.instrument} for {one.for_ns / 1e9:.3f} s"
+        for one in waiting.in_flight
+    ]
+    return f"not quiet: {name}: {waiting.why}" + (f": {', '.join(sends)}" if sends else "")
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return 0
+
+
+def _permitted(directory: Path, permit: int) -> dict[str, object]:
+    """The record of a permit, from the end of a journal that somebody may be writing; empty if it isn't found."""
+    wanted = b'{"v":1,"seq":%d,"kind":"permit"' % permit
+    with contextlib.suppress(OSError, JSONDecodeError):
+        for path in reversed(segments(directory)):
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _LONGEST_SEARCH))
+                data = file.read(_LONGEST_SEARCH)
+            at = data.rfind(wanted)
+            if at >= 0:
+                found = loads(data[at : data.index(b"\n", at)])
+                return found if isinstance(found, dict) else {}
+    return {}
