@@ -26,7 +26,7 @@ TWO: Final = LIMITS + LIMITS[LIMITS.index("[instruments.XYZ]") :].replace("XYZ",
 PATIENT: Final = Pace(budget_s=30, exit_s=30, call_s=30, wait_s=0.001, longest_wait_s=0.01, grace_s=0)
 """For stops that come to their end."""
 
-BRIEF: Final = Pace(budget_s=0.2, exit_s=0.2, call_s=0.05, wait_s=0.01, longest_wait_s=0.02, grace_s=0)
+BRIEF: Final = Pace(budget_s=0.6, exit_s=0.6, call_s=0.1, wait_s=0.01, longest_wait_s=0.02, grace_s=0)
 """For stops that cannot."""
 
 LONG_S: Final = 60
