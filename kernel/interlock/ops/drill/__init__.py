@@ -7,9 +7,11 @@ kill switch from one more process, and looks at what each engine did then. It ha
 - `engine` is the process of one engine.
 - `stage` makes the home, and holds the processes.
 - `course` is what happens, in order, for each kind of drill.
+- `measure` makes counts and instants of the evidence and the journals.
 - `record` is what was measured, as values.
 - `judge` compares it with what must be: nothing there measures, and nothing elsewhere judges.
-- `page` and `picture` draw the report for people.
+- `report` writes it down; `page` and `picture` draw it for people.
+- `command` is the command line's part.
 """
 
 from interlock.ops.drill.course import Plan, drill

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -12,30 +13,27 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
-from interlock.breaker.home import Home
 from interlock.breaker.latch import LatchError, read_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.roster import engines
-from interlock.breaker.segment import lines, segments
-from interlock.ops.audit import check
-from interlock.ops.drill.record import Answer, Journal, Kind, Lane, Measured, Restart
+from interlock.ops.drill.measure import Measure, journal, latch_says
+from interlock.ops.drill.record import Answer, Kind, Measured, Restart
 from interlock.ops.drill.stage import PATIENCE_S, DrillError, Player, Stage, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.journal.verify import Report
+    from interlock.breaker.home import Home
 
 __all__ = ["ENGINE", "KILLER", "Course", "Plan", "drill"]
 
 ENGINE: Final = (sys.executable, "-m", "interlock.ops.drill.engine")
 KILLER: Final = (sys.executable, "-m", "interlock.ops")
 _STALL_S: Final = 0.5
+_WATCHDOG_S: Final = 20.0
 _PRESS_S: Final = 0.25
 _PRESS_AT_MOST_NS: Final = 10_000_000_000
 _LOADED: Final = 200
-_TAIL_NS: Final = 20_000_000
-_TAIL: Final = 512
 _GLANCE_S: Final = 0.02
 
 
@@ -137,15 +135,13 @@ class Course:
         self._press(ack_ns)
         self._tell("asking the engines", self.stage.players)
         told = {player.name: player.tell() for player in self.stage.players}
-        lanes = tuple(self._lane(player, told[player.name], loaded_ns, ack_ns) for player in self.stage.players)
+        measure = Measure(base_ns=self._base_ns, loaded_ns=loaded_ns, answers=tuple(self._answers), ack_ns=ack_ns)
+        lanes = tuple(measure.lane(player, told[player.name]) for player in self.stage.players)
         self._tell("trying a restart", self.stage.players)
         restart = self._restart(faulty or self.stage.players[0])
         home = self.stage.mine()
         self._tell("verifying the journals", self.stage.players)
-        journals = tuple(
-            _journal(player.name, home.stream(player.name), check(home.stream(player.name), progress=False))
-            for player in self.stage.players
-        )
+        journals = tuple(journal(player.name, home.stream(player.name)) for player in self.stage.players)
         plan = self.plan
         watchdog = plan.kind is Kind.WATCHDOG
         return Measured(
@@ -158,7 +154,7 @@ class Course:
             ack_ns=ack_ns,
             lanes=lanes,
             still_held=self._still_held,
-            latch=_latch(home),
+            latch=latch_says(home),
             restart=restart,
             journals=journals,
         )
@@ -308,19 +304,21 @@ class Course:
             raise DrillError(message)
 
     def _await_watchdog(self) -> None:
+        """The watchdog's halt: the first that is confirmed, or what it said last."""
         process = self._watch
         if process is None:
             return
         run_ns = time.monotonic_ns()
-        for line in lines_of(process, self.plan.timeout_s + PATIENCE_S):
-            told = orjson.loads(line)
-            if told.get("event") == "halt":
+        told: dict[str, Any] = {}
+        with contextlib.suppress(DrillError):  # no answer in time is an answer that did not confirm
+            for line in lines_of(process, self.plan.timeout_s + _WATCHDOG_S):
+                said = orjson.loads(line)
+                told = said if said.get("event") == "halt" else told
                 if told.get("confirmed"):
-                    process.send_signal(signal.SIGTERM)
-                answer = self._answer("interlock watch", process, told, run_ns) if told.get("confirmed") else None
-                if answer is not None:
-                    self._answers.append(answer)
-                    return
+                    break
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        self._answers.append(self._answer("interlock watch", process, told, run_ns))
 
     # -- After the halt ----------------------------------------------------------------------------
 
@@ -339,46 +337,6 @@ class Course:
 
         stage.until("the engines have tried", pressed)
 
-    def _lane(self, player: Player, told: dict[str, Any], loaded_ns: int, ack_ns: int) -> Lane:
-        """What one engine did, from its evidence."""
-        evidence = player.evidence
-        first = self._answers[0] if self._answers else None
-        called = (first.called_ns if first else 0) + self._base_ns
-        byte = ((first.stopped_ns or first.called_ns) if first else 0) + self._base_ns
-        killed = {who["pid"] for answer in self._answers for who in answer.killed}
-        gone = player.died_ns if player.fault == Kind.KILLED else 0
-        sends = evidence.intervals()
-        ack = ack_ns + self._base_ns if ack_ns else 0
-        over = {begin: end or gone or (called if player.pid in killed else 0) for begin, end in sends}
-        before = [begin for begin, _ in sends if begin <= called]
-        span_ns = max(1, called - loaded_ns)
-        tail = [(b, e) for b, e in sends if b >= called - _TAIL_NS][-_TAIL:]
-        last_ended = max((end for _, end in sends), default=0)
-        return Lane(
-            name=player.name,
-            pid=player.pid,
-            fault=player.fault,
-            sends=len(sends),
-            per_s=sum(loaded_ns <= begin <= called for begin, _ in sends) * 1_000_000_000 // span_ns,
-            before_call_ns=called - before[-1] if before else 0,
-            last_begun_ns=self._since(sends[-1][0]) if sends else 0,
-            last_ended_ns=self._since(last_ended),
-            begun_after_byte=sum(begin > byte for begin, _ in sends),
-            begun_after_ack=sum(begin > ack for begin, _ in sends) if ack else 0,
-            in_flight_at_ack=sum(begin <= ack and not 0 < end <= ack for begin, end in over.items()) if ack else 0,
-            seen_ns=self._since(evidence.seen_ns),
-            left_ns=self._since(evidence.left_ns),
-            refused=evidence.refusals,
-            first_refused_ns=self._since(evidence.first_refused_ns),
-            first_refused=told.get("first_refused"),
-            refused_after_ack=bool(ack) and evidence.last_refused_ns > ack,
-            otherwise=told.get("otherwise", {}),
-            mode=told.get("mode", ""),
-            cancelled=told.get("cancelled"),
-            died_ns=self._since(player.died_ns),
-            tail=tuple((self._since(begin), self._since(end)) for begin, end in tail),
-        )
-
     def _restart(self, player: Player) -> Restart:
         """Start one engine again, as if that could help."""
         nothing = Restart(engine=player.name, mode="", starts=(), order="", reached=0)
@@ -389,50 +347,8 @@ class Course:
             told = orjson.loads(line)
             process.wait(PATIENCE_S)
             starts = tuple(told["starts"])
-            return attrs.evolve(
-                nothing, mode=told["mode"], starts=starts, order=told["order"], reached=told["reached"]
-            )
+            return attrs.evolve(nothing, mode=told["mode"], starts=starts, order=told["order"], reached=told["reached"])
         return attrs.evolve(nothing, problem=f"it ended by itself ({process.wait(PATIENCE_S)})")
-
-
-def _counts(directory: Path) -> dict[str, int]:
-    """Records by kind, those that a recovery carried over counted as what they are."""
-    found: dict[str, int] = {}
-    for path in segments(directory):
-        for line in lines(path):
-            record = orjson.loads(line)
-            while record["kind"] == "salvage":
-                record = record["record"]
-            found[record["kind"]] = found.get(record["kind"], 0) + 1
-    return found
-
-
-def _journal(engine: str, directory: Path, report: Report) -> Journal:
-    counts = _counts(directory) if not report.findings else dict(report.counts)
-    return Journal(
-        engine=engine,
-        verdict=report.verdict,
-        exit_code=report.exit_code,
-        records=report.records,
-        sealed=report.sealed,
-        root=report.root or "",
-        permits=counts.get("permit", 0),
-        voided=counts.get("void", 0),
-        sent=counts.get("sent", 0),
-        unknown=counts.get("unknown", 0),
-        in_doubt=tuple(doubt.order for doubt in report.in_doubt),
-        findings=tuple(f"{one.rule}: {one.message}" for one in report.findings),
-        halts=tuple(
-            {"who": action.who, "why": action.why} for action in report.actions if action.kind == "halt"
-        ),
-    )
-
-
-def _latch(home: Home) -> str:
-    try:
-        return read_latch(home.latch)[0].state
-    except LatchError as error:
-        return str(error.code)
 
 
 def _said_in_latch(home: Home) -> int:
@@ -449,4 +365,3 @@ def _suspended(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
     except OSError:
         return False
-

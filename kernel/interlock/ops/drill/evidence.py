@@ -101,8 +101,8 @@ class Evidence:
 
     def leaves(self) -> None:
         """It is about to let go of the running lock."""
-        self._numbers[_LEFT] = time.monotonic_ns()
         self.saw()
+        self._numbers[_LEFT] = time.monotonic_ns()
 
     def refused(self) -> int:
         """An order was refused because of the halt. Gives how many that were before."""
@@ -155,7 +155,7 @@ class Evidence:
 
     def intervals(self) -> list[tuple[int, int]]:
         """Begin and end of each send; an end that was never written is 0."""
-        # A process that was killed between the two writes of `begin` leaves an instant that is not counted yet.
+        # A process that was killed between the two writes of `begin` left an instant that is not counted: take it, too.
         end = _HEAD + 2 * min(self.sends + 1, (self._end - _HEAD) // 2)
         flat = self._numbers[_HEAD:end].tolist()
         return [pair for pair in zip(flat[::2], flat[1::2], strict=True) if pair[0]]

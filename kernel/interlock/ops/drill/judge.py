@@ -299,7 +299,9 @@ def _journals(measured: Measured) -> Iterator[Criterion]:
         passed=not wrong and len(measured.journals) == len(lanes),
     )
     silent = [
-        journal.engine for journal in measured.journals if not any(measured.cause in one["why"] for one in journal.halts)
+        journal.engine
+        for journal in measured.journals
+        if not any(measured.cause in one["why"] for one in journal.halts)
     ]
     yield Criterion(
         name="halt-recorded",

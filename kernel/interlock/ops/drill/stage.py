@@ -10,7 +10,7 @@ import time
 import uuid
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import orjson
 
@@ -43,7 +43,7 @@ def within_a_home(path: Path) -> Path | None:
     """The home that a path lies in or is, if it does."""
     whole = Path(os.path.realpath(path))
     for place in (whole, *whole.parents):
-        if os.path.lexists(place / "latch.json") or (place / "journal").is_dir() and os.path.lexists(place / "page"):
+        if os.path.lexists(place / "latch.json") or ((place / "journal").is_dir() and os.path.lexists(place / "page")):
             return place
     return None
 
@@ -130,11 +130,14 @@ class Stage:
             raise DrillError(message)
         return home
 
-    def spawn(self, command: Sequence[str], **given: Any) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, command: Sequence[str], *, stdin: int | None = None, stderr: int | IO[bytes] = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         """Start a process that ends with the stage; in a group of its own, so that Ctrl-C goes to the drill alone."""
-        given = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "process_group": 0} | given
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_")}
-        process: subprocess.Popen[bytes] = subprocess.Popen(list(command), env=environment, **given)  # noqa: S603
+        process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - our own commands
+            list(command), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment, process_group=0
+        )
         self._processes.append(process)
         return process
 
