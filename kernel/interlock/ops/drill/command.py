@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from typing import TYPE_CHECKING, Final
 
 from rich.live import Live
@@ -32,6 +33,7 @@ def run(plan: Plan, report: Path, *, json: bool) -> Exit:
     live: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if err.is_terminal and not json:
         live = Live(get_renderable=shown.table, console=err, refresh_per_second=_A_SECOND, transient=True)
+    before = signal.signal(signal.SIGTERM, _break_off)
     try:
         prepare(report)
         with live:
@@ -41,7 +43,9 @@ def run(plan: Plan, report: Path, *, json: bool) -> Exit:
         record = document(plan, measured, facts, criteria, code)
         plain, drawn = write(report, record, measured)
     except (HomeError, DrillError) as error:
-        fail(Exit.USAGE, f"{error}. Nothing was shown, neither good nor bad", json=json)
+        fail(Exit.USAGE, f"no drill, and no report: {error}", json=json)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if json:
         show({**record, "report": {"json": str(plain), "html": str(drawn)}})
         return code
@@ -52,6 +56,11 @@ def run(plan: Plan, report: Path, *, json: bool) -> Exit:
     say(f"report   {drawn}")
     say(f"record   {plain}")
     return code
+
+
+def _break_off(_number: int, _frame: object) -> None:
+    """SIGTERM ends a drill as Ctrl-C does: with all its processes."""
+    raise KeyboardInterrupt
 
 
 class _Shown:

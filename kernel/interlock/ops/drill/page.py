@@ -5,7 +5,8 @@ It is drawn from the record alone. Whatever stands in it is escaped, whoever wro
 
 from __future__ import annotations
 
-from html import escape
+import html
+import unicodedata
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,12 @@ _LEGEND: Final = (
     ('<path class="left" d="M9 0l7 7l-7 7l-7 -7z"/>', "it let go of the running lock"),
     ('<path class="refused" d="M4 2l10 10m0 -10l-10 10"/>', "its first refused order"),
 )
+
+
+def escape(text: str) -> str:
+    """Text as the page may show it: no mark-up, and no character that is not seen but changes what is."""
+    seen = (c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in text)
+    return html.escape("".join(seen))
 
 
 def page(record: Mapping[str, Any], measured: Measured, digest: str) -> str:
@@ -211,10 +218,8 @@ def _halts(measured: Measured) -> Iterator[str]:
 
 
 def _answer(answer: Answer) -> str:
-    said = [
-        f"<b>{'confirmed' if answer.confirmed else 'unconfirmed'}</b>, {'' if answer.durable else 'not '}durable, "
-        f"exit code {answer.code}"
-    ]
+    sure = "confirmed" if answer.confirmed else "unconfirmed"
+    said = [f"<b>{sure}</b>, {'' if answer.durable else 'not '}durable, exit code {answer.code}"]
     said += [f"killed {escape(str(who['engine']))} (pid {escape(str(who['pid']))})" for who in answer.killed]
     if answer.message:
         said.append(escape(answer.message))
@@ -261,7 +266,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[str]:
         ("Boot", host["boot"] or "unknown"),
         (
             "Clock",
-            f"monotonic, {host['clock_resolution_ns']} ns resolution; this began at {record['clock']['base_mono_ns']} ns",
+            f"monotonic, {host['clock_resolution_ns']} ns; this began at {record['clock']['base_mono_ns']} ns",
         ),
     ):
         yield f"<dt>{what}</dt><dd>{escape(str(value))}</dd>"

@@ -33,26 +33,26 @@ FORMAT: Final = "interlock drill 1"
 
 NOT_SHOWN: Final = (
     (
-        "The venue was the paper venue, inside the engine's process. A send ends where the send function returns; bytes "
-        "that a real gateway has handed to its socket by then may still leave the machine."
+        "The venue was the paper venue, inside the engine's process. A send ends where the send function returns; "
+        "bytes that a real gateway has handed to its socket by then may still leave the machine."
     ),
-    "One machine and one home were drilled. Engines on other machines, or with another home, are not halted by this.",
+    ("One machine and one home were drilled. Engines on other machines, or with another home, are not halted by this."),
     (
-        "The engines were the drill's own. That a real engine sends through the kernel and by no other way is for its "
-        "review and its tests to show."
-    ),
-    (
-        "The times are those of this machine, under the load of this drill, on this day. They are no upper bounds. What is "
-        "promised is that nothing is sent after the ack, whenever that comes."
+        "The engines were the drill's own. That a real engine sends through the kernel and by no other way is for "
+        "its review and its tests to show."
     ),
     (
-        "All instants are of the monotonic clock of one machine, which its processes share. The times in UTC are as good "
-        "as the machine's setting."
+        "The times are those of this machine, under the load of this drill, on this day. They are no upper "
+        "bounds. What is promised is that nothing is sent after the ack, whenever that comes."
+    ),
+    (
+        "All instants are of the monotonic clock of one machine, which its processes share. The times in UTC are "
+        "as good as the machine's setting."
     ),
     "The halt takes no order back that had left before. Resting orders rest until they are cancelled.",
     (
-        "A drill that passes shows that the kill worked this time. Why it must work is argued in the specification, and "
-        "checked there and in the tests."
+        "A drill that passes shows that the kill worked this time. Why it must work is argued in the "
+        "specification, and checked there and in the tests."
     ),
 )
 """What the drill does not show: stands in every report."""
