@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import time
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import attrs
 
+from interlock.breaker.notify import sd_notify, watchdog_interval_s
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import PASS, Cancel, HaltCause, Outcome
@@ -214,6 +216,9 @@ class Engine:
         self._errors_in_a_row = 0
         self._next_beat_ns = 0
         self._beats = 0
+        self._at_work_ns = 0
+        self._ready = False
+        self._watchdog_s = watchdog_interval_s()
         self._stopping: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -242,6 +247,7 @@ class Engine:
                 await self._loop_task
             if self._stopping is not None:
                 await self._stopping
+            sd_notify("STOPPING=1")
             await self._finish()
         finally:
             beating.cancel()
@@ -269,11 +275,20 @@ class Engine:
                 await asyncio.sleep(0)
                 continue
             self.report.feed_error = None
-            for tick in batch:
-                await self._tick(tick)
-                if self.report.ticks == self._max_ticks:
-                    return
+            try:
+                for tick in batch:
+                    self._at_work(time.monotonic_ns())
+                    await self._tick(tick)
+                    if self.report.ticks == self._max_ticks:
+                        return
+            finally:
+                self._at_work(0)
             await asyncio.sleep(0)  # heartbeat and signals get their turn
+
+    def _at_work(self, since_ns: int) -> None:
+        """Show since when the loop is at work on one tick: that it beats does not say that it gets on."""
+        self._at_work_ns = since_ns
+        self.kernel.busy(since_ns)
 
     async def _tick(self, tick: Quote | Trade) -> None:
         report = self.report
@@ -364,12 +379,22 @@ class Engine:
 
     async def _beat(self) -> None:
         """Tell the kernel that the loop turns. In a replay that is on the ticks' clock; look at the home only."""
+        every_s = min(self._heartbeat_s, (self._watchdog_s or math.inf) / 3)
         while True:
             if self._timeline is None:
                 self.kernel.heartbeat()
             else:
                 self.kernel.inspect()
-            await asyncio.sleep(self._heartbeat_s)
+            self._say()
+            await asyncio.sleep(every_s)
+
+    def _say(self) -> None:
+        """Tell the service manager that it runs, and that it gets on; not that, if one tick takes too long."""
+        self._ready = self._ready or sd_notify("READY=1")
+        if self._watchdog_s is not None:
+            for_s = (time.monotonic_ns() - self._at_work_ns) / 1_000_000_000 if self._at_work_ns else 0.0
+            if for_s < self._watchdog_s / 2:
+                sd_notify("WATCHDOG=1")
 
     # -- Stopping --------------------------------------------------------------------------------
 
@@ -384,6 +409,7 @@ class Engine:
     def stop(self, reason: str = "stop") -> None:
         """Ask for an orderly stop: gate closed now, what is in flight may end."""
         if self._stopping is None:
+            sd_notify("STOPPING=1")
             self.kernel.drain(reason)
             self._stopping = asyncio.create_task(self._drain())
 

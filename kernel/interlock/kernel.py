@@ -41,6 +41,7 @@ from interlock.breaker.kill import InFlight, Kill, Killed, Quiet, Waiting
 from interlock.breaker.roster import engine_name
 from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
+from interlock.breaker.watchdog import WatchThread
 from interlock.core.errors import MisuseError
 from interlock.core.ledger import Status
 from interlock.core.machine import Anomaly, Breach, Halted, refusal
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 
     from interlock.breaker.latch import Latch
     from interlock.breaker.lock import FileLock
+    from interlock.breaker.watchdog import Limits
     from interlock.core.ledger import Working
 
 __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClock"]
@@ -174,13 +176,15 @@ class Kernel:
         self._closed = False
         self._over = threading.Event()
         self._lookout: threading.Thread | None = None
+        self._watched: Limits | None = None
+        self._watch: WatchThread | None = None
         self._totalled_ns = self._recorder.zero_ns
         self._pid = os.getpid()
         _ATTACHED.add(self)
         self._begin_run(engine, durability)
 
     @classmethod
-    def attach(
+    def attach(  # noqa: PLR0913 - one for each thing that can be chosen
         cls,
         home: str | os.PathLike[str],
         *,
@@ -189,6 +193,7 @@ class Kernel:
         durability: str = "disk",
         clock: Clock | None = None,
         run: str | None = None,
+        watch: Limits | None = None,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -201,6 +206,8 @@ class Kernel:
                 the operating system: it survives this process, but not a loss of power).
             clock: for tests and replays.
             run: a UUID for the run, for tests.
+            watch: for how long loop, tick and send may stand still before a thread of this process halts; None: no
+                such thread. Whoever gives it calls `heartbeat` from the loop.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -215,7 +222,7 @@ class Kernel:
             raise ValueError(message)
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
         attachment = open_home(home, engine_name(engine), mapped=durability == "process")
-        return cls(
+        kernel = cls(
             attachment,
             operator=operator,
             engine=engine,
@@ -223,6 +230,8 @@ class Kernel:
             clock=clock or SystemClock(),
             run=run,
         )
+        kernel._watched = watch
+        return kernel
 
     # -- What it is ------------------------------------------------------------------------------
 
@@ -322,7 +331,10 @@ class Kernel:
             return verdict
 
     def _post(self) -> None:
-        """Post the lookout, if it is not at its post."""
+        """Post lookout and watchdog, if they are not at their posts."""
+        if self._watch is None and self._watched is not None:
+            self._watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
+            self._watch.start()
         if self._lookout is None:
             self._lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
@@ -416,9 +428,10 @@ class Kernel:
         self._hold.leave()
         waits = self._worth_waiting() or not self._hold.sending  # not for a send of this very thread
         confirmed = kill.wait_quiet(deadline if waits else time.monotonic())
+        written.wait(max(0.0, deadline - time.monotonic()))
+        kill.durable = kill.durable or (self._sentinel.durable and not kill.again)
         quiet = kill.finish(written, deadline, confirmed=confirmed and not self._closed, escalate=escalate)
-        durable = quiet.durable if kill.again else self._sentinel.durable
-        return self._report(cause, attrs.evolve(quiet, durable=durable), recorded=written.is_set())
+        return self._report(cause, quiet, recorded=written.is_set())
 
     def _killer(self) -> FileLock | None:
         """The running lock on our own second description; a detached kernel has to open another."""
@@ -1089,6 +1102,8 @@ class Kernel:
             self._recorder.settle()
             self._closed = True
             self._over.set()
+            if self._watch is not None:
+                self._watch.end()
             self._hold.retire()
             self._retire("detached")
             self._sentinel.segment.close()
@@ -1116,7 +1131,7 @@ class Kernel:
         """In a forked child: this copy never permits anything, and keeps no lock alive."""
         self._hold.abandon()
         self._closed = True
-        self._lookout = None
+        self._lookout = self._watch = None
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()
@@ -1134,7 +1149,7 @@ def _accepted(working: Working, outcome: Outcome, error: BaseException) -> Verdi
 def _look_out(of: weakref.ref[Kernel], over: threading.Event) -> None:
     """The lookout: sees the byte and lets go, although the engine's loop, strategy or disk may hang.
 
-    It takes no lock that is held across a disk, and writes nothing down itself.
+    It takes no lock that is held across a disk; what it sees is written down by another thread.
     """
     noted = False
     while not over.wait(_LOOK_EVERY_S):

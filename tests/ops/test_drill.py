@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import pytest
-import typer
 from tests.helpers import arm, journal, order, running
 from tests.ops.cli_helpers import COMMAND, PATIENCE_S, cli, environment, quick, screen
 
 from interlock.breaker.home import Home
 from interlock.core.modes import ARMED
-from interlock.ops.cli import app
 from interlock.ops.drill.course import KILLER, Plan, drill
 from interlock.ops.drill.evidence import Evidence, State
 from interlock.ops.drill.judge import exit_code, judge
@@ -96,15 +94,19 @@ def test_each_kind_passes(tmp_path: Path, kind: str, escalate: bool) -> None:
 
 
 def test_the_watchdog_kind(tmp_path: Path) -> None:
-    """A loop that stands still is found by the watchdog; a version that has none says so, and files nothing."""
-    ended = cli("drill", *SHORT, "--kind", "watchdog", "--report", tmp_path / "report")
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
-    if "watch" in commands:
-        assert (ended.code, ended.json["verdict"]) == (0, "PASSED"), ended.out
-        assert ended.json["measured"]["answers"][0]["code_said"] == "STALLED"
-    else:
-        assert (ended.code, list((tmp_path / "report").iterdir())) == (2, [])
-        assert "`interlock watch` did not come up" in ended.err
+    """A loop that stands still is found by the watchdog, from outside, and what it halts stays halted."""
+    ended = cli("drill", *SHORT, "--kind", "watchdog", "--home", tmp_path / "home", "--report", tmp_path / "report")
+    assert (ended.code, ended.json["verdict"]) == (0, "PASSED"), ended.out
+    found = ended.json["measured"]
+    assert found["answers"][0]["code_said"] == "STALLED"
+    assert 0 < found["lanes"][0]["fault_ns"] < found["answers"][0]["called_ns"] < found["ack_ns"]
+    assert found["lanes"][0]["first_refused"] is None
+
+
+def test_a_watchdog_that_does_not_come_up_is_no_drill(tmp_path: Path) -> None:
+    """Without a watchdog there is nothing to drill, and no verdict."""
+    with pytest.raises(DrillError, match="`interlock watch` did not come up"):
+        drilled(Kind.WATCHDOG, killer=seeded(tmp_path, "raise SystemExit(2)"))
 
 
 def agrees(home: Path, said: dict[str, Any]) -> None:
@@ -401,6 +403,7 @@ def lane(name: str, **given: Any) -> Lane:
         "name": name,
         "pid": 100 + int(name[-1]),
         "fault": "",
+        "fault_ns": 0,
         "sends": 1000,
         "per_s": 5000,
         "before_call_ns": 20_000,
@@ -577,6 +580,25 @@ def test_without_a_halt_nothing_passes() -> None:
     assert {"stopped", "confirmed", "none-after-ack", "watchdog-tripped", "tried-after-ack"} <= failed
     assert exit_code(measured, judge(measured)) is Exit.UNCONFIRMED
     assert windows(measured) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("", {}),
+        ("watchdog-tripped", {"answers": (answer(code_said="OPERATOR"),)}),
+        ("watchdog-in-time", {"stall_ns": 2_000_000}),
+        ("watchdog-in-time", {"lanes": (lane("drill-1", fault="stalled"), lane("drill-2"))}),
+    ],
+)
+def test_a_watchdog_has_to_trip_in_time(name: str, given: dict[str, Any]) -> None:
+    """It has to be the watchdog that halted, soon after the loop stood still; who stands still need not try."""
+    stalled = lane("drill-1", fault="stalled", fault_ns=10_000, refused_after_ack=False)
+    fine = {"kind": Kind.WATCHDOG, "stall_ns": 4_000_000, "cause": "STALLED", "answers": (answer(code_said="STALLED"),)}
+    fine |= {"lanes": (stalled, lane("drill-2"))}
+    fine |= {"journals": tuple(checked(f"drill-{n}", halts=({"who": "ann", "why": "STALLED: x"},)) for n in (1, 2))}
+    failed = {one.name for one in judge(good(**(fine | given))) if not one.passed}
+    assert failed == ({name} if name else set())
 
 
 def test_an_innocent_process_that_was_killed_fails() -> None:

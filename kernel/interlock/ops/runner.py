@@ -19,6 +19,7 @@ from interlock.adapters.replay import ReplayClock, paced
 from interlock.adapters.strategies import BUILT_IN, load
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.segment import segments
+from interlock.breaker.watchdog import Limits
 from interlock.core.errors import InterlockError
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode
@@ -143,6 +144,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
         engine=plan.engine,
         durability=plan.durability,
         clock=timeline or SystemClock(),
+        watch=Limits() if timeline is None else None,
     )
     with kernel:
         unique = f"R{kernel.journal_size[0]}"  # ids of orders and fills are never used twice on one home

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
-from interlock.breaker.latch import LatchError, read_latch
+from interlock.breaker.latch import read_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.roster import engines
 from interlock.ops.drill.measure import Measure, journal, latch_says
@@ -23,7 +23,6 @@ from interlock.ops.drill.stage import PATIENCE_S, DrillError, Player, Stage, lin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.breaker.home import Home
 
 __all__ = ["ENGINE", "KILLER", "Course", "Plan", "drill"]
 
@@ -255,7 +254,7 @@ class Course:
             command=tuple(command.split()),
             code=process.returncode,
             run_ns=self._since(run_ns),
-            called_ns=self._since(told.get("called_ns", 0)) or self._since(_said_in_latch(self.stage.mine())),
+            called_ns=self._since(told.get("called_ns", 0)),
             stopped_ns=self._since(told.get("stopped_ns", 0)),
             durable_ns=self._since(told.get("durable_ns", 0)),
             confirmed_ns=(self._since(told.get("confirmed_ns", 0)) or self._since(read_ns)) if confirmed else 0,
@@ -349,14 +348,6 @@ class Course:
             starts = tuple(told["starts"])
             return attrs.evolve(nothing, mode=told["mode"], starts=starts, order=told["order"], reached=told["reached"])
         return attrs.evolve(nothing, problem=f"it ended by itself ({process.wait(PATIENCE_S)})")
-
-
-def _said_in_latch(home: Home) -> int:
-    """When the halt was called by its record, for one that does not say so itself."""
-    try:
-        return read_latch(home.latch)[0].mono_ns
-    except LatchError:
-        return 0
 
 
 def _suspended(pid: int) -> bool:

@@ -32,6 +32,7 @@ _LEFT: Final = 4
 _REFUSED: Final = 5
 _FIRST_REFUSED: Final = 6
 _LAST_REFUSED: Final = 7
+_SINCE: Final = 8
 
 
 class State(enum.IntEnum):
@@ -92,6 +93,7 @@ class Evidence:
 
     def tell(self, state: State) -> None:
         """Say what we are at."""
+        self._numbers[_SINCE] = time.monotonic_ns()
         self._numbers[_STATE] = state
 
     def saw(self) -> None:
@@ -122,6 +124,11 @@ class Evidence:
     def state(self) -> State:
         """What it is at."""
         return State(self._numbers[_STATE])
+
+    @property
+    def since_ns(self) -> int:
+        """Since when it is at that; 0: it has not said anything yet."""
+        return self._numbers[_SINCE]
 
     @property
     def sends(self) -> int:

@@ -22,6 +22,7 @@ __all__ = ["Criterion", "exit_code", "judge"]
 
 _FRESH_NS: Final = 2_000_000_000
 _TAMPERED: Final = 6
+_NOTICED_WITHIN: Final = 4
 _WAITED: Final = frozenset({Kind.HUNG, Kind.SUSPENDED})
 
 
@@ -225,6 +226,15 @@ def _fault(measured: Measured) -> Iterator[Criterion]:
             limit="STALLED",
             measured=final.code_said if final else "no halt",
             passed=final is not None and final.code_said == "STALLED",
+        )
+        limit = _NOTICED_WITHIN * measured.stall_ns
+        took = final.called_ns - faulty.fault_ns if final and faulty and faulty.fault_ns else -1
+        yield Criterion(
+            name="watchdog-in-time",
+            claim="From the loop that stood still to the call of the halt",
+            limit=f"at most {_ms(limit)}, {_NOTICED_WITHIN} times what the watchdog was to allow",
+            measured=_ms(took) if took >= 0 else "not measured",
+            passed=0 <= took <= limit,
         )
     may = [faulty.name] if faulty is not None and measured.escalate and measured.kind in _WAITED else []
     yield Criterion(

@@ -10,6 +10,7 @@ import orjson
 from interlock.breaker.latch import LatchError, read_latch
 from interlock.breaker.segment import lines, segments
 from interlock.ops.audit import check
+from interlock.ops.drill.evidence import State
 from interlock.ops.drill.record import Journal, Kind, Lane
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Measure:
             name=player.name,
             pid=player.pid,
             fault=player.fault,
+            fault_ns=self.since(evidence.since_ns) if evidence.state in {State.HUNG, State.STALLED} else 0,
             sends=len(sends),
             per_s=during * 1_000_000_000 // max(1, called - self.loaded_ns),
             before_call_ns=called - before[-1] if before else 0,

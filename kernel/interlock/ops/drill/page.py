@@ -178,6 +178,8 @@ def _lane(lane: Lane, called: int, *, acked: bool) -> Iterable[tuple[str, str]]:
     def at(ns: int) -> str:
         return _ms(ns - called) if ns else "never"
 
+    if lane.fault_ns:
+        yield f"{escape(lane.fault)} since", at(lane.fault_ns)
     yield "sends", f"{_number(lane.sends)} ({_number(lane.per_s)} a second)"
     yield "last send begun", at(lane.last_begun_ns)
     yield "last send ended", at(lane.last_ended_ns)

@@ -75,6 +75,7 @@ class Lane:
         name: of the engine.
         pid: of its process.
         fault: what was done to it, or empty.
+        fault_ns: since when it hung or stood still, by itself; 0: it did not.
         sends: how many sends began.
         per_s: of them a second, while it was under load.
         before_call_ns: how long before the halt was called its last send until then had begun; 0: none had.
@@ -99,6 +100,7 @@ class Lane:
     name: str
     pid: int
     fault: str
+    fault_ns: int
     sends: int
     per_s: int
     before_call_ns: int
