@@ -26,11 +26,12 @@ from interlock.core.modes import ARMED
 from interlock.ops.drill.course import KILLER, Plan, drill
 from interlock.ops.drill.evidence import Evidence, State
 from interlock.ops.drill.judge import exit_code, judge
+from interlock.ops.drill.measure import Measure, few
 from interlock.ops.drill.page import page
 from interlock.ops.drill.picture import draw, windows
 from interlock.ops.drill.record import Answer, Journal, Kind, Lane, Measured, Restart
 from interlock.ops.drill.report import NOT_SHOWN, document, write
-from interlock.ops.drill.stage import DrillError, Stage
+from interlock.ops.drill.stage import DrillError, Player, Stage
 from interlock.ops.exits import Exit
 
 if TYPE_CHECKING:
@@ -354,9 +355,17 @@ def test_a_report_is_kept_outside_of_homes(tmp_path: Path) -> None:
 def test_a_home_that_was_replaced_is_not_halted(tmp_path: Path) -> None:
     """If another home stands at the path when the halt is due, nothing is halted."""
     with Stage(tmp_path / "home", operator="ann", reason="drill") as stage:
+        mark = tmp_path / "home" / "drill" / "drill.json"
         assert stage.mine().path == tmp_path / "home"
+        mark.rename(tmp_path / "mark")
+        with pytest.raises(DrillError, match="nothing was halted"):
+            stage.mine()
+        (tmp_path / "mark").rename(mark)
         (tmp_path / "home").rename(tmp_path / "aside")
         arm(tmp_path / "home")
+        with pytest.raises(DrillError, match="nothing was halted"):
+            stage.mine()
+        (tmp_path / "aside" / "drill").rename(tmp_path / "home" / "drill")  # its mark alone is not enough
         with pytest.raises(DrillError, match="nothing was halted"):
             stage.mine()
     assert Home(tmp_path / "home").latch_state()[2] == ARMED
@@ -795,6 +804,48 @@ def test_evidence_that_is_full_or_foreign_is_refused(tmp_path: Path) -> None:
         Evidence(tmp_path / "other")
     with pytest.raises(FileExistsError):
         Evidence(tmp_path / "sends", 1)
+
+
+@pytest.mark.parametrize(
+    ("sends", "fault", "killed", "flying", "after"),
+    [
+        ([(10, 20), (30, 50)], "", False, 0, 0),
+        ([(10, 20), (30, 51)], "", False, 1, 0),
+        ([(10, 20), (50, 0)], "", False, 1, 0),
+        ([(10, 20), (51, 60)], "", False, 0, 1),
+        ([(10, 20), (51, 0)], "", False, 0, 1),
+        ([(10, 0)], "hung", False, 1, 0),
+        ([(10, 0)], "hung", True, 0, 0),
+        ([(10, 51)], "hung", True, 1, 0),
+        ([(10, 0)], "killed", False, 0, 0),
+        ([(51, 0)], "killed", False, 0, 1),
+    ],
+)
+def test_sends_are_held_against_the_ack(
+    tmp_path: Path, sends: list[tuple[int, int]], fault: str, killed: bool, flying: int, after: int
+) -> None:
+    """A send that ends at the ack or before has ended; one with no end has, if its process was dead by then."""
+    (tmp_path / "sends").write_bytes(struct.pack(f"<{16 + 2 * len(sends)}Q", *[0] * 16, *sum(sends, ())))
+    with (tmp_path / "sends").open("r+b") as file:
+        file.write(struct.pack("<2Q", 0x4C4C495244, len(sends)))
+    with subprocess.Popen(["true"]) as process:
+        player = Player("drill-1", process, Evidence(tmp_path / "sends"), tmp_path / "err")
+    player.fault, player.died_ns = fault, 40 if fault == "killed" else 0
+    who = ({"engine": "drill-1", "pid": process.pid},) if killed else ()
+    halted = answer(called_ns=20, stopped_ns=25, confirmed_ns=50, killed=who)
+    found = Measure(base_ns=0, loaded_ns=0, answers=(halted,), ack_ns=50).lane(player, {})
+    assert (found.in_flight_at_ack, found.begun_after_ack) == (flying, after)
+
+
+def test_very_many_sends_become_few_spans() -> None:
+    """What the picture gets covers every send, in order, and one that never ended is still the last."""
+    sends = [(100 * n, 100 * n + 40) for n in range(1, 3000)]
+    sends += [(10**9 + n * 10**6, 10**9 + n * 10**6 + 9) for n in range(9)]
+    found = few([*sends, (2 * 10**9, 0)])
+    assert (found[0][0], found[-1]) == (100, (2 * 10**9, 0))
+    assert len(found) <= 2048
+    assert all(any(left <= begin and end <= right for left, right in found[:-1]) for begin, end in sends)
+    assert few(sends[:2048]) == sends[:2048]
 
 
 def test_the_halt_is_the_command_itself() -> None:

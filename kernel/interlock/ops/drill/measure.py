@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from interlock.ops.drill.record import Answer
     from interlock.ops.drill.stage import Player
 
-__all__ = ["Measure", "journal", "latch_says"]
+__all__ = ["Measure", "few", "journal", "latch_says"]
 
 _TAIL_NS: Final = 20_000_000
-_TAIL: Final = 512
+_TAIL: Final = 2048
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +60,7 @@ class Measure:
         ack = self.ack_ns + self.base_ns if self.ack_ns else 0
         sends = evidence.intervals()
         before = [begin for begin, _ in sends if begin <= called]
-        tail = [(begin, end) for begin, end in sends if not 0 < end < called - _TAIL_NS][-_TAIL:]
+        tail = few([(begin, end) for begin, end in sends if not 0 < end < called - _TAIL_NS])
         during = sum(self.loaded_ns <= begin <= called for begin, _ in sends)
         return Lane(
             name=player.name,
@@ -97,6 +97,21 @@ class Measure:
         killed = {who["pid"] for answer in self.answers if answer.confirmed for who in answer.killed}
         dead = player.pid in killed or (player.fault == Kind.KILLED and player.died_ns <= ack)
         return sum(begin <= ack and (end > ack or (not end and not dead)) for begin, end in sends)
+
+
+def few(sends: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """At most so many of them as a picture can use: where there are more, those that are close together become one."""
+    gap_ns = 1000
+    while len(sends) > _TAIL:
+        joined = sends[:1]
+        for begin, end in sends[1:]:
+            first, last = joined[-1]
+            if last and begin - last <= gap_ns:
+                joined[-1] = (first, end)
+            else:
+                joined.append((begin, end))
+        sends, gap_ns = joined, 2 * gap_ns
+    return sends
 
 
 def journal(engine: str, directory: Path) -> Journal:

@@ -108,9 +108,8 @@ def _head(record: Mapping[str, Any], measured: Measured) -> Iterator[str]:
     many = f"{plan['engines']} engine processes" if plan["engines"] > 1 else "One engine process"
     rate = sum(lane.per_s for lane in measured.lanes)
     after = sum(lane.begun_after_ack for lane in measured.lanes)
-    acked = (
-        f"After the ack {after or 'no'} order{'' if after == 1 else 's'} left." if measured.ack_ns else "No ack came."
-    )
+    many_after = f"{_number(after)} orders were" if after > 1 else "one order was" if after else "no order was"
+    acked = f"After the ack, {many_after} sent." if measured.ack_ns else "No ack came."
     failing = "" if good else f" {len(failed)} of {len(record['criteria'])} criteria were not met."
     yield (
         f'<p class="lead">{many} traded on one paper home, together {_number(rate)} orders a second, when the halt was '
@@ -126,9 +125,12 @@ def _tiles(measured: Measured, after: int) -> Iterator[str]:
     acked = measured.ack_ns > 0
     yield '<div class="tiles">'
     for value, said in (
-        (_big(last - first.called_ns) if first else "none", "from the halt called to the last send begun"),
-        (_big(measured.ack_ns - first.called_ns) if first and acked else "none", "from the halt called to the ack"),
-        (str(after) if acked else "no ack", "orders begun after the ack"),
+        (_big(last - first.called_ns) if first else "none", "from the call of the halt to the last send begun"),
+        (
+            _big(measured.ack_ns - first.called_ns) if first and acked else "none",
+            "from the call of the halt to the ack",
+        ),
+        (_number(after) if acked else "no ack", "orders begun after the ack"),
         (_number(refused), "orders refused by the halt"),
     ):
         yield f"<div><b>{value}</b><span>{said}</span></div>"

@@ -62,7 +62,7 @@ def windows(measured: Measured) -> tuple[Window, ...]:
         return ()
     called = measured.answers[0].called_ns
     lines = [ns for _, ns, _ in _instants(measured)]
-    healthy = [ns for lane in measured.lanes if not lane.fault for ns in _marks(lane)]
+    healthy = [ns for lane in measured.lanes if not lane.fault for ns in _marks(lane)[1:]]
     everything = lines + [ns for lane in measured.lanes for ns in _marks(lane)]
     whole = _window("The whole halt", called, max(everything, default=called))
     if whole.end_ns - called <= _LONG_NS:
@@ -83,7 +83,8 @@ def _window(title: str, called: int, last: int) -> Window:
 
 
 def _marks(lane: Lane) -> tuple[int, ...]:
-    return tuple(ns for ns in (lane.seen_ns, lane.left_ns, lane.first_refused_ns, lane.last_ended_ns) if ns)
+    """Instants that the picture has to reach: the end of its last send, and then what it did about the halt."""
+    return (lane.last_ended_ns, lane.seen_ns, lane.left_ns, lane.first_refused_ns)
 
 
 def _instants(measured: Measured) -> list[tuple[str, int, str]]:

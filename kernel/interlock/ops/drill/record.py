@@ -94,7 +94,7 @@ class Lane:
         mode: its kernel's, at its end; empty if it did not live to tell.
         cancelled: whether its resting order could be cancelled while HALTED; None if it did not live to tell.
         died_ns: when it was found dead, if it did not end by itself.
-        tail: begin and end of its sends near the halt.
+        tail: begin and end of its sends from shortly before the halt on; of very many, close ones are taken as one.
     """
 
     name: str
