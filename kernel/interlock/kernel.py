@@ -30,6 +30,7 @@ import time
 import uuid
 import weakref
 from collections import deque
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, assert_never
 
 import attrs
@@ -66,13 +67,14 @@ from interlock.journal.recorder import Recorder
 from interlock.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
 
     from interlock.breaker.latch import Latch
     from interlock.breaker.lock import FileLock
     from interlock.breaker.watchdog import Limits
     from interlock.core.ledger import Working
+    from interlock.core.tickets import Ticket
 
 __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClock"]
 
@@ -80,6 +82,7 @@ T = TypeVar("T")
 _ACCEPTED: Final = Reason.ACCEPTED
 _SENT: Final = Outcome.SENT
 _LONGEST_WAIT_S: Final = 86_400.0
+_ENTRIES: Final = 3
 _OWN_WAIT_S: Final = 0.05
 _LOOK_EVERY_S: Final = 0.005
 _CANCEL_WAIT_S: Final = 0.05
@@ -273,10 +276,25 @@ class Kernel:
             book = self._core.books[instrument]
             return book.size_text(book.position)
 
+    def positions(self) -> dict[str, Decimal]:
+        """The confirmed position of every instrument that the limits know, in units; no hung disk holds this up."""
+        with self._looking():
+            return {name: Decimal(book.size_text(book.position)) for name, book in self._core.books.items()}
+
     def working_orders(self) -> tuple[Order, ...]:
-        """The orders that are, or may be, at the venue."""
-        with self._lock:
-            return tuple(working.order for working in self._core.working.values())
+        """The orders that are, or may be, at the venue. A hung disk does not hold this up."""
+        with self._looking():
+            return tuple(working.order for working in list(self._core.working.values()))
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Under the lock; or without it, if whoever has it does not let go: what is seen may be old then."""
+        locked = self._lock.acquire(timeout=_CANCEL_WAIT_S)
+        try:
+            yield
+        finally:
+            if locked:
+                self._lock.release()
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """The sends that have begun and not ended."""
@@ -306,16 +324,9 @@ class Kernel:
         """
         session = session if session is None else records.text(session)
         with self._lock:
-            self._inspect()
-            # Before the look that counts: so nobody can halt, find all quiet, and reset between the two.
-            if self._core.mode is not Mode.HALTED and not self._closed and not self._hold.enter():
-                if self._hold.page[0] == ARMED:
-                    return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
-                self._core.observe(self._hold.page[0])
-            self._inspect()
-            if self._core.mode is Mode.HALTED:
-                self._settle()
-                return refusal(Reason.HALTED)
+            kept_out = self._enter()
+            if kept_out is not None:
+                return kept_out
             latch = self._sentinel.latch
             verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
             if verdict:
@@ -327,8 +338,30 @@ class Kernel:
             self._settle()
             if self._core.mode is Mode.RUNNING:
                 self._quiet.clear()
-                self._post()
             return verdict
+
+    def _enter(self) -> Verdict | None:
+        """Take the running lock, and under it the look that counts. None: it is held, in the home's epoch.
+
+        So nobody can halt, find all quiet, and reset between the two. A reset that came just before is adopted
+        here, which lets go of the lock: then all over again.
+        """
+        core, hold = self._core, self._hold
+        for _ in range(_ENTRIES):
+            self._inspect()
+            if core.mode is Mode.HALTED:
+                self._settle()
+                return refusal(Reason.HALTED)
+            self._post()
+            if hold.enter():
+                self._inspect()
+                if hold.held:
+                    return None
+            elif hold.page[0] == ARMED:
+                return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
+            else:
+                core.observe(hold.page[0])
+        return refusal(Reason.HALTED, "lock", "it is being halted and reset")
 
     def _post(self) -> None:
         """Post lookout and watchdog, if they are not at their posts."""
@@ -348,6 +381,31 @@ class Kernel:
                 self._core.close_gate()
                 self._recorder.write("drain", epoch=self._core.epoch, reason=records.text(reason))
                 self._handle()
+
+    def ticket(self, ticket: Ticket) -> Verdict:
+        """Let one exit of a controlled stop through the gate that `drain` has closed: RUNNING only, for one try.
+
+        Returns:
+            True if its order may now be submitted, and its record is in the journal; else the refusal.
+        """
+        with self._lock:
+            core = self._core
+            verdict = core.ticket(ticket, self._hold.page[0])
+            if verdict:
+                said = self._recorder.write(
+                    "ticket",
+                    epoch=core.epoch,
+                    id=ticket.client_order_id,
+                    instrument=ticket.instrument,
+                    side=str(ticket.side),
+                    quantity=f"{ticket.quantity:f}",
+                )
+                if said is None:
+                    verdict = refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+                else:
+                    core.admit(ticket)
+            self._handle()
+            return verdict
 
     def stop(self, reason: str = "stop", timeout_s: float = 5.0) -> StopReport:
         """RUNNING to IDLE: close the gate, let what is in flight end, seal.
@@ -783,6 +841,39 @@ class Kernel:
         """The venue refused the order."""
         self._on_closed("reject", order_id, reason)
 
+    def settle(self, order_id: str, filled: Decimal, *, reason: str = "", rejected: bool = False) -> bool:
+        """Close an order that the venue was asked about and is done with, unless its own event came first.
+
+        Events and answers race: an order that the venue's event has closed meanwhile stays as it is, so that it is
+        never closed twice; and one of whose fills the ledger lacks some stays working until they are reported.
+
+        Args:
+            order_id: of the order.
+            filled: how much of it the venue executed, in units.
+            reason: stands in the journal.
+            rejected: it was refused; otherwise cancelled or expired.
+
+        Returns:
+            True if it works no more. False: fills are missing, or a hung disk holds the journal, or it is detached.
+        """
+        if not self._lock.acquire(timeout=_CANCEL_WAIT_S):
+            return False
+        try:
+            working = self._core.working.get(order_id)
+            if working is None:
+                return True
+            book = working.book
+            told, ordered = book.sizes[str(filled)][0], book.sizes[str(working.order.quantity)][0]
+            if self._closed or told is None or ordered is None or told != ordered - working.remaining:
+                return False
+            kind = "reject" if rejected else "cancelled"
+            self._core.on_closed(order_id, kind)
+            self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
+            self._handle()
+            return True
+        finally:
+            self._lock.release()
+
     def _on_closed(self, kind: str, order_id: str, reason: str) -> None:
         with self._lock:
             self._attached()
@@ -799,6 +890,12 @@ class Kernel:
         if self._closed:
             message = "detached: report this to the kernel that attaches next"
             raise MisuseError(message)
+
+    def seal(self) -> None:
+        """End the batch: what was said up to now is in the journal, and on the disk if so configured."""
+        with self._lock:
+            self._recorder.settle()
+            self._handle()
 
     def anomaly(self, code: str, detail: str) -> None:
         """Record something that should not happen; whether to halt is the caller's to say."""

@@ -27,6 +27,7 @@ from interlock.engine import Engine
 from interlock.kernel import Kernel, SystemClock
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.exits import Exit
+from interlock.stopping import StopExecutor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -161,6 +162,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
             halt_at_tick=plan.halt_at_tick,
             max_ticks=plan.max_ticks,
             cancel_on_stop=plan.cancel_on_stop,
+            stopping=StopExecutor(kernel, {"paper": venue}, home=plan.home, engine=plan.engine),
             session=plan.session,
         )
         refused = kernel.mode is Mode.HALTED
@@ -313,6 +315,11 @@ def tell(engine: Engine, source: CsvFeed, mode: Mode, cause: HaltCause | None, s
     say(f"orders         {report.orders_sent} sent, {report.orders_unknown} unknown, {report.orders_refused} refused")
     for reason, number in sorted(report.refused_by_reason.items()):
         say(f"  refused      {number} {reason}")
+    stop = report.stop
+    if stop is not None and stop.orders:
+        say(f"stop           {len(stop.orders) - len(stop.escalated)} of {len(stop.orders)} working orders are over")
+        for end in stop.escalated:
+            say(f"  UNKNOWN      {end.client_order_id} in {end.instrument}: {end.problem or end.standing}")
     for name, latency in (("consult", report.consult), ("submit", report.submit)):
         summary = latency.summary()
         say(f"{name} ns     p50 {summary['p50']}, p99 {summary['p99']}, max {summary['max']}")
