@@ -296,12 +296,14 @@ def test_a_halt_that_halts_nothing_is_no_pass(tmp_path: Path) -> None:
     assert code is Exit.UNCONFIRMED
 
 
-def test_an_engine_that_dies_by_itself_is_no_drill(tmp_path: Path) -> None:
+def test_an_engine_that_dies_by_itself_is_no_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A drill that can't be carried out gives no verdict, says which engine ended, and leaves nothing behind."""
-    before = set(Path("/tmp").glob("interlock-drill-*"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    script = "import sys; print('out of order', file=sys.stderr); sys.exit(3)"
     with pytest.raises(DrillError, match=r"engine drill-1 ended by itself \(3\): out of order"):
-        drilled(engine=seeded(tmp_path, "import sys; print('out of order', file=sys.stderr); sys.exit(3)"))
-    assert set(Path("/tmp").glob("interlock-drill-*")) <= before
+        drilled(engine=seeded(tmp_path, script), engines=1)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 # ---------------------------------------------------------------------------
