@@ -6,6 +6,7 @@ in this one where only their locks and threads do.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ import pytest
 
 from interlock import HaltCode, HomeError, Kernel, Mode, Reason
 from interlock.breaker.home import Home
+from interlock.breaker.kill import Kill
 from interlock.breaker.latch import read_latch
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
@@ -302,7 +304,7 @@ def test_suspended_engine_is_never_acked_over(home: Path) -> None:
         found = halt_home(home, timeout_s=0.1)
         assert not found.confirmed
         assert [waiting.engine for waiting in found.waiting] == ["b"]
-        assert "has not seen the halt" in found.message
+        assert "has not let go yet" in found.message
         with pytest.raises(HomeError, match=r"b \(pid \d+\) is not quiet"):
             reset_home(home, 1)
         other.signal(signal.SIGCONT)
@@ -672,3 +674,183 @@ def test_halting_survives_python_o(home: Path) -> None:
     """
     assert run_python(script, home, flags=["-O"]).split() == ["False", "True", "HALTED"]
     sound_of(home, "a")
+
+
+# -- What a hostile reviewer found ----------------------------------------------------------------------------
+
+
+def test_two_threads_that_halt_at_once_do_not_lend_each_other_their_lock(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one halt of this kernel has the lock, another has to wait: they are on descriptions of their own."""
+    with running(home, engine="a") as kernel:
+        real = Kill.look_again
+        tried: list[bool] = []
+
+        def look(kill: Kill) -> bool:
+            if not tried:
+                tried.append(True)
+                tried.append(kernel.halt("another", timeout_s=0.05).confirmed)
+            return real(kill)
+
+        monkeypatch.setattr(Kill, "look_again", look)
+        assert kernel.halt("one", timeout_s=PATIENCE_S).confirmed
+        assert tried == [True, False]
+
+
+def test_killer_without_descriptors_does_not_ack(home: Path) -> None:
+    """A process that can open no file knows nothing: unconfirmed, not raised."""
+    script = """
+    import os, resource, sys
+    from tests.helpers import *
+    kernel = running(sys.argv[1], engine="a")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    kept = []
+    try:
+        while True:
+            kept.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    report = kernel.halt("x", timeout_s=0.2)
+    print(kernel.mode, report.confirmed, "nobody can tell" in report.message)
+    for descriptor in kept:
+        os.close(descriptor)
+    print(kernel.halt("x", timeout_s=30).confirmed)
+    """
+    assert run_python(script, home).split() == ["HALTED", "False", "True", "True"]
+
+
+@pytest.mark.parametrize("inside_halt", [False, True], ids=["outside", "inside"])
+def test_journal_that_hangs_holds_up_no_halt(home: Path, inside_halt: bool) -> None:
+    """The order's name stands in a journal; if that can't be read in time it is named by its number, and killed."""
+    with processes(home, "a") as (process,), running(home, engine="b") as other:
+        assert process.ask("send stuck") == "inside"
+        os.mkfifo(home / "journal" / "a" / f"{99:020d}.jsonl")
+        found = other.halt("x", timeout_s=0.1) if inside_halt else halt_home(home, timeout_s=0.1)
+        assert not found.confirmed
+        (waiting,) = found.waiting
+        assert (waiting.engine, len(waiting.in_flight)) == ("a", 1)
+        assert halt_home(home, timeout_s=0.1, escalate=True).confirmed
+
+
+WAITING = """
+import sys
+from tests.helpers import *
+print("waiting", flush=True)
+print(halt_home(sys.argv[1], timeout_s=60).confirmed, flush=True)
+"""
+
+
+def test_escalation_spares_who_only_looks_or_waits(home: Path) -> None:
+    """Another killer, and whoever has the lock file open, hold no shared lock, and are left alone."""
+    engine = Process(home, "a", INHERITING)
+    looker = "import sys; file = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with engine.child as parent, python(WAITING, home) as killer, python(looker, home / "lock") as other:
+        assert killer.stdout is not None
+        assert other.stdout is not None
+        child = int(engine.hear())
+        assert killer.stdout.readline() == "waiting\n"
+        assert other.stdout.readline() == "open\n"
+        parent.kill()
+        parent.wait(PATIENCE_S)
+        found = halt_home(home, timeout_s=0.05, escalate=True)
+        assert found.confirmed
+        assert [killed.pid for killed in found.killed] == [child]
+        assert killer.stdout.readline() == "True\n"
+        assert other.poll() is None
+        other.communicate("")
+
+
+FORKING = """
+import os, sys, threading
+from tests.helpers import *
+from interlock import attach as attaching
+real = attaching.Recovery
+def recovery(*given, **more):
+    if not os.path.exists(sys.argv[1] + ".forked"):
+        open(sys.argv[1] + ".forked", "w").close()
+        child = os.fork()                       # a fork in another thread, in the midst of an attach
+        if child == 0:
+            sys.stdin.read()
+            os._exit(0)
+        print(child, flush=True)
+    return real(*given, **more)
+attaching.Recovery = recovery
+kernel = running(sys.argv[1], engine="a")
+print("running", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_child_forked_in_the_midst_of_an_attach_keeps_no_lock(home: Path) -> None:
+    """Its copies of the locks are closed, also those of a kernel that was not there yet."""
+    with python(FORKING, home) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "running\n"
+        parent.wait(PATIENCE_S)
+        try:
+            assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+            attach(home, engine="a").close()
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_halt_while_another_thread_closes(home: Path) -> None:
+    """A halt that waits while the kernel is closed under it ends with an answer."""
+    with running(home, engine="b") as other, inside(other, "slow"):
+        kernel = running(home, engine="a")
+        reports: list[bool] = []
+        halting = threading.Thread(target=lambda: reports.append(kernel.halt("x", timeout_s=1.0).confirmed))
+        halting.start()
+        kernel.close()
+        halting.join(PATIENCE_S)
+        assert reports == [False]
+
+
+def test_start_without_a_thread_for_its_lookout_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that nobody could halt from outside does not run; it does once there is a thread again."""
+    with attach(home, engine="a") as kernel:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            verdict = kernel.start()
+        assert (bool(verdict), verdict.limit, kernel.mode) == (False, "lookout", Mode.IDLE)
+        assert kernel.start()
+        assert kernel._lookout is not None
+        assert kernel._lookout.is_alive()
+
+
+def no_thread(_: threading.Thread) -> None:
+    """As if the limit of processes were reached."""
+    message = "can't start new thread"
+    raise RuntimeError(message)
+
+
+def test_kernel_that_nobody_holds_lets_go(home: Path) -> None:
+    """Forgotten while RUNNING, it keeps no lock for the life of the process."""
+    kernel = running(home, engine="a")
+    del kernel
+    gc.collect()
+    assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+    attach(home, engine="a").close()
+
+
+def test_attach_that_fails_late_leaves_the_name_free(home: Path) -> None:
+    """A clock that raises in the midst of an attach takes no name with it."""
+
+    class Broken(FakeClock):
+        def utc_us(self) -> int:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        attach(home, Broken(), engine="a")
+    gc.collect()
+    attach(home, engine="a").close()
+
+
+@pytest.mark.parametrize("timeout_s", [float("inf"), float("nan"), -1.0, 1e300])
+def test_any_timeout_is_a_timeout(home: Path, timeout_s: float) -> None:
+    """However odd, it makes no halt raise."""
+    with running(home, engine="a") as kernel:
+        assert halt_home(home, timeout_s=timeout_s).stopped
+        assert kernel.halt("x", timeout_s=timeout_s) is not None

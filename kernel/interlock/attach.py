@@ -199,7 +199,6 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
                 latch=latch,
                 latch_stat=latch_stat,
                 running=running,
-                killer=FileLock(home.lock),
                 writer=writer,
                 berth=berth,
                 hold=Hold(page.map if page else DEAD, running, berth.slots),

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from interlock.breaker.latch import Latch
-    from interlock.breaker.lock import FileLock
+    from interlock.breaker.sentinel import Sentinel
     from interlock.breaker.watchdog import Limits
     from interlock.core.ledger import Working
     from interlock.core.tickets import Ticket
@@ -184,6 +184,7 @@ class Kernel:
         self._totalled_ns = self._recorder.zero_ns
         self._pid = os.getpid()
         _ATTACHED.add(self)
+        weakref.finalize(self, _let_go, sentinel).atexit = False
         self._begin_run(engine, durability)
 
     @classmethod
@@ -225,14 +226,18 @@ class Kernel:
             raise ValueError(message)
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
         attachment = open_home(home, engine_name(engine), mapped=durability == "process")
-        kernel = cls(
-            attachment,
-            operator=operator,
-            engine=engine,
-            durability=durability,
-            clock=clock or SystemClock(),
-            run=run,
-        )
+        try:
+            kernel = cls(
+                attachment,
+                operator=operator,
+                engine=engine,
+                durability=durability,
+                clock=clock or SystemClock(),
+                run=run,
+            )
+        except BaseException:
+            attachment.sentinel.leave()
+            raise
         kernel._watched = watch
         return kernel
 
@@ -352,7 +357,10 @@ class Kernel:
             if core.mode is Mode.HALTED:
                 self._settle()
                 return refusal(Reason.HALTED)
-            self._post()
+            try:
+                self._post()
+            except RuntimeError as error:
+                return refusal(Reason.HALTED, "lookout", f"no thread to be had: {error}")
             if hold.enter():
                 self._inspect()
                 if hold.held:
@@ -366,13 +374,15 @@ class Kernel:
     def _post(self) -> None:
         """Post lookout and watchdog, if they are not at their posts."""
         if self._watch is None and self._watched is not None:
-            self._watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
-            self._watch.start()
+            watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
+            watch.start()
+            self._watch = watch
         if self._lookout is None:
-            self._lookout = threading.Thread(
+            lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
             )
-            self._lookout.start()
+            lookout.start()
+            self._lookout = lookout
 
     def drain(self, reason: str = "stop") -> None:
         """Close the gate to new orders, while sends in flight may end: the first half of `stop`."""
@@ -476,7 +486,9 @@ class Kernel:
             return self._report(cause, Quiet(stopped=True, durable=self._sentinel.durable, confirmed=False, message=""))
         deadline = time.monotonic() + timeout_s
         kill = Kill(
-            self._sentinel.home, lambda latch: self._sentinel.halted(cause, latch.epoch, self._now()), self._killer()
+            self._sentinel.home,
+            lambda latch: self._sentinel.halted(cause, latch.epoch, self._now()),
+            self._sentinel.page,
         )
         kill.stopped = self._sentinel.page is not None
         written = self._write_down()
@@ -491,17 +503,13 @@ class Kernel:
         quiet = kill.finish(written, deadline, confirmed=confirmed and not self._closed, escalate=escalate)
         return self._report(cause, quiet, recorded=written.is_set())
 
-    def _killer(self) -> FileLock | None:
-        """The running lock on our own second description; a detached kernel has to open another."""
-        return None if self._closed else self._sentinel.killer
-
     def _report(self, cause: HaltCause, quiet: Quiet, *, recorded: bool = False) -> HaltReport:
         confirmed = quiet.confirmed and not self._hold.sending
-        others = [one for waiting in quiet.waiting if waiting.pid != self._pid for one in waiting.in_flight]
+        others = [one for waiting in quiet.waiting if waiting.engine != self._engine for one in waiting.in_flight]
         return HaltReport(
             confirmed=confirmed,
             durable=quiet.durable,
-            recorded=recorded and self._journal.broken is None,
+            recorded=recorded and not self._pending and self._journal.broken is None,
             cause=self._core.cause or cause,
             in_flight=() if confirmed else (*self.in_flight(), *others),
             waiting=quiet.waiting,
@@ -1228,6 +1236,7 @@ class Kernel:
         """In a forked child: this copy never permits anything, and keeps no lock alive."""
         self._hold.abandon()
         self._closed = True
+        self._sentinel.leave()
         self._lookout = self._watch = None
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
@@ -1236,11 +1245,17 @@ class Kernel:
         self._retire("a forked child")
         self._sentinel.segment.abandon()
         self._sentinel.berth.abandon()
-        self._sentinel.leave()
 
 
 def _accepted(working: Working, outcome: Outcome, error: BaseException) -> Verdict:
     return Verdict(accepted=True, reason=_ACCEPTED, permit=working.number, outcome=outcome, error=error)
+
+
+def _let_go(sentinel: Sentinel) -> None:
+    """Nobody holds the kernel any more, nor is inside one of its sends: a lock that it holds would be held for ever."""
+    sentinel.hold.retire()
+    sentinel.hold.leave()
+    sentinel.leave()
 
 
 def _look_out(of: weakref.ref[Kernel], over: threading.Event) -> None:

@@ -27,13 +27,13 @@ from interlock.breaker import latch as latches
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
-from interlock.breaker.roster import Engine, engines, processes_with
+from interlock.breaker.roster import Engine, engines, holders
 from interlock.breaker.segment import segments
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from interlock.breaker.home import Home
@@ -43,7 +43,9 @@ __all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting"]
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
 _DISK_WAIT_S: Final = 2.0
-_LONGEST_SEARCH: Final = 1 << 26
+_LONGEST_WAIT_S: Final = 86_400.0
+_NAMING_S: Final = 0.5
+_LONGEST_SEARCH: Final = 1 << 24
 
 
 @attrs.frozen(kw_only=True)
@@ -128,7 +130,7 @@ class Kill:
     Args:
         home: its paths.
         cause: makes the halted record from the armed one.
-        lock: the running lock on a description of the caller's own, open already, if the caller has one.
+        page: the page as the caller has mapped it, if it has.
 
     Attributes:
         stopped: SetByte succeeded.
@@ -142,7 +144,7 @@ class Kill:
         confirmed_ns: when LookAgain had succeeded: the ack.
     """
 
-    def __init__(self, home: Home, cause: Callable[[Latch], Latch], lock: FileLock | None = None) -> None:
+    def __init__(self, home: Home, cause: Callable[[Latch], Latch], page: Page | None = None) -> None:
         self.home = home
         self.stopped = False
         self.durable = False
@@ -152,7 +154,7 @@ class Kill:
         self.called_ns = time.monotonic_ns()
         self.stopped_ns = self.durable_ns = self.confirmed_ns = 0
         self._cause = cause
-        self._lock = lock
+        self._mapped = page
         self._left: Latch | None = None
         self._trouble = ""
 
@@ -160,9 +162,8 @@ class Kill:
 
     def set_byte(self) -> None:
         """Stop emission, whatever else is wrong with the home: engines look at the page."""
-        home = self.home
         try:
-            page = Page(home.page, None)
+            page = self._page()
             try:
                 if page.map[0] == ARMED:  # else another's record may stand there
                     self._left = self._cause(latches.blank(page.home))
@@ -172,7 +173,6 @@ class Kill:
             finally:
                 page.halt()
                 self.stopped_ns = time.monotonic_ns()
-            page.map.close()
             self.stopped = True
         except LatchError as error:
             self.problems.append(str(error))
@@ -233,30 +233,48 @@ class Kill:
     def wait_quiet(self, deadline: float) -> bool:
         """Wait until all are out, and look again. True is the ack."""
         try:
-            lock = self._lock or FileLock(self.home.lock)
+            lock = FileLock(
+                self.home.lock
+            )  # one for each halt: on one description two threads do not exclude each other
         except OSError as error:
-            self.problems.append(f"{self.home.lock}: {error.strerror}: nobody can tell who is still sending")
+            self._trouble_with_lock(error)
             return False
         try:
             if not lock.exclusive(max(0.0, deadline - time.monotonic())):
                 return False
-            try:
-                if not self._agreed(lock, deadline) or not self.look_again():
-                    return False
-                self.confirmed_ns = time.monotonic_ns()  # under the lock: no send that began is younger
-                return True
-            finally:
-                lock.release()
+            if not self._agreed(lock, deadline) or not self.look_again():
+                return False
+            self.confirmed_ns = time.monotonic_ns()  # under the lock: no send that began is younger
+        except OSError as error:
+            self._trouble_with_lock(error)
+            return False
         finally:
-            if lock is not self._lock:
-                lock.close()
+            lock.close()
+        return True
+
+    def _trouble_with_lock(self, error: OSError) -> None:
+        self.problems.append(f"{self.home.lock}: {error.strerror}: nobody can tell who is still sending")
+
+    def _page(self) -> Page:
+        """The page, by a mapping that is there already, if that is still the file at the path.
+
+        Raises:
+            LatchError: it can't be mapped, or there is none.
+        """
+        if self._mapped is not None:
+            with contextlib.suppress(LatchError):
+                self._mapped.check()
+                return self._mapped
+        self._mapped = None
+        self._mapped = Page(self.home.page, None)
+        return self._mapped
 
     def _agreed(self, lock: FileLock, deadline: float) -> bool:
         """Whether the roster has nothing against it: an engine may hold a lock file or a page that was replaced."""
         if not lock.same():
             self.problems.append(f"{self.home.lock}: replaced: nobody can tell who is still sending")
             return False
-        while self.waiting(lock):
+        while self.waiting(locked=True):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_RETRY_S / 10)
@@ -270,15 +288,15 @@ class Kill:
         """
         home = self.home
         try:
-            page = Page(home.page, None)
-        except LatchError:
+            page = self._page()
+        except LatchError as error:
+            if error.code is HaltCode.HOME_UNREADABLE:
+                self.problems.append(f"{error}: nobody can tell whether it is halted still")
+                return False
             return self.stopped  # it was there before: engines see that it is gone, and are out in any case
-        try:
-            armed = page.map[0] == ARMED
-            if armed:
-                page.halt()
-        finally:
-            page.map.close()
+        armed = page.map[0] == ARMED
+        if armed:
+            page.halt()
         if not (armed or self.durable):
             return True
         self.again = self.again or armed
@@ -297,16 +315,20 @@ class Kill:
         self.problems.append("armed by a reset meanwhile, and halted again by the page alone")
         return True
 
-    def waiting(self, lock: FileLock | None = None) -> tuple[Waiting, ...]:
-        """Who has not let go, by what the roster shows.
+    def waiting(self, *, locked: bool = False) -> tuple[Waiting, ...]:
+        """Who has not let go, by what the roster shows; orders by their permits' numbers only.
 
         Args:
-            lock: held exclusively by us: then only contradictions are named.
+            locked: the lock is held exclusively by us: then only contradictions are named.
         """
         home = self.home
         lock_inode, page_inode = _inode(home.lock), _inode(home.page)
         found = []
-        for engine in engines(home.engines):
+        try:
+            roster = list(engines(home.engines))
+        except OSError as error:
+            return (Waiting(engine="", pid=0, in_flight=(), why=f"the roster can't be read: {error.strerror}"),)
+        for engine in roster:
             if not engine.attached:
                 continue
             why = ""
@@ -317,50 +339,33 @@ class Kill:
             elif engine.sending:
                 why = "it is inside a send"
             elif engine.held:
-                why = "it has not seen the halt yet" if lock is None else "it says that it holds the lock"
+                why = "it says that it holds the lock" if locked else "it has not let go yet"
             if why:
-                found.append(self._named(engine, why))
+                sends = tuple(_shown(engine, one.permit, one.for_ns) for one in engine.sending)
+                found.append(Waiting(engine=engine.name, pid=engine.pid, in_flight=sends, why=why))
         return tuple(found)
 
-    def _named(self, engine: Engine, why: str) -> Waiting:
-        in_flight = []
-        for sending in engine.sending:
-            order = _permitted(self.home.journal / engine.name, sending.permit)
-            in_flight.append(
-                InFlight(
-                    engine=engine.name,
-                    pid=engine.pid,
-                    permit=sending.permit,
-                    client_order_id=str(order.get("id", "")),
-                    instrument=str(order.get("instrument", "")),
-                    for_ns=sending.for_ns,
-                )
-            )
-        return Waiting(engine=engine.name, pid=engine.pid, in_flight=tuple(in_flight), why=why)
-
     def strangers(self) -> tuple[Waiting, ...]:
-        """Processes that have the lock file open and are no engine of the roster: one may have inherited the lock."""
-        known = {engine.pid for engine in engines(self.home.engines) if engine.attached} | {os.getpid()}
-        return tuple(
-            Waiting(engine="", pid=pid, in_flight=(), why="it has the lock file open, and is no engine of this home")
-            for pid in processes_with(self.home.lock)
-            if pid not in known
-        )
+        """Processes that hold the lock shared and are no attached engine: they inherited it."""
+        try:
+            known = {engine.pid for engine in engines(self.home.engines) if engine.attached} | {os.getpid()}
+            found = [pid for pid in holders(self.home.lock) if pid not in known]
+        except OSError:
+            return ()
+        why = "it holds the lock, and is no engine of this home"
+        return tuple(Waiting(engine="", pid=pid, in_flight=(), why=why) for pid in found)
 
     def escalate(self) -> bool:
         """SIGKILL those that did not let go, and wait for their locks. True is the ack.
 
         A process that only inherited the lock is killed if it is all that is left. Never this very process.
         """
-        for who in (self._holders, self.strangers):
+        for who in (self.waiting, self.strangers):
             for waiting in who():
                 self._kill(waiting)
             if self.wait_quiet(time.monotonic() + _KILL_WAIT_S):
                 return True
         return False
-
-    def _holders(self) -> tuple[Waiting, ...]:
-        return self.waiting()
 
     def _kill(self, waiting: Waiting) -> None:
         """SIGKILL, to the very process that is meant: a process id may have been given to another since."""
@@ -398,6 +403,7 @@ class Kill:
             timeout_s: how long to wait for quiet; for the disk at least two seconds, if it hangs.
             escalate: SIGKILL what did not drain by then.
         """
+        timeout_s = min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0  # a NaN is no wait either
         deadline = time.monotonic() + timeout_s
         disk_deadline = max(deadline, time.monotonic() + _DISK_WAIT_S)
         self.set_byte()
@@ -415,7 +421,7 @@ class Kill:
             self.problems.append("armed by a reset meanwhile, and halted again")
         waiting: tuple[Waiting, ...] = ()
         if not confirmed:
-            waiting = self.waiting() or (() if self.problems else self.strangers())
+            waiting = _with_orders(self.home.journal, self.waiting() or (() if self.problems else self.strangers()))
             self.problems.extend(_said(who) for who in waiting)
             if not waiting and not self.problems:
                 self.problems.append("somebody holds the running lock, and nobody can tell who")
@@ -440,20 +446,16 @@ class Kill:
     def _armed_again(self) -> bool:
         """Whether a reset that came while we waited has armed the byte: then engines may be running."""
         try:
-            page = Page(self.home.page, None)
+            return self._page().map[0] == ARMED
         except LatchError:
             return False
-        try:
-            return page.map[0] == ARMED
-        finally:
-            page.map.close()
 
     def _still_durable(self) -> bool:
-        """Whether what was once found of the record is so now; one that can't be read is a halt."""
+        """Whether what was once found of the record is so now; one that makes no sense is a halt."""
         try:
             return read_latch(self.home.latch)[0].state == latches.HALTED
-        except LatchError:
-            return True
+        except LatchError as error:
+            return error.code is not HaltCode.HOME_UNREADABLE
 
 
 def _said(waiting: Waiting) -> str:
@@ -472,16 +474,45 @@ def _inode(path: Path) -> int:
         return 0
 
 
-def _permitted(directory: Path, permit: int) -> dict[str, object]:
-    """The record of a permit, from the end of a journal that somebody may be writing; empty if it isn't found."""
-    wanted = b'{"v":1,"seq":%d,"kind":"permit"' % permit
-    with contextlib.suppress(OSError, JSONDecodeError):
-        for path in reversed(segments(directory)):
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - _LONGEST_SEARCH))
-                data = file.read(_LONGEST_SEARCH)
-            at = data.rfind(wanted)
-            if at >= 0:
-                found = loads(data[at : data.index(b"\n", at)])
-                return found if isinstance(found, dict) else {}
-    return {}
+def _shown(engine: Engine, permit: int, for_ns: int) -> InFlight:
+    return InFlight(engine=engine.name, pid=engine.pid, permit=permit, client_order_id="", instrument="", for_ns=for_ns)
+
+
+def _with_orders(journal: Path, waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+    """The same, with the orders' names, as far as the journals can be read in time: they may be long, or hang."""
+    found: dict[tuple[str, int], dict[str, object]] = {}
+
+    def look() -> None:
+        for who in waiting:
+            wanted = {one.permit for one in who.in_flight}
+            for permit, record in _permits(journal / who.engine, wanted) if wanted and who.engine else ():
+                found[who.engine, permit] = record
+
+    looking = threading.Thread(target=look, daemon=True, name="interlock-naming")
+    with contextlib.suppress(RuntimeError):  # no thread to be had: then by number
+        looking.start()
+        looking.join(_NAMING_S)
+    named = dict(found)
+
+    def name(one: InFlight) -> InFlight:
+        record = named.get((one.engine, one.permit), {})
+        order_id, instrument = str(record.get("id", "")), str(record.get("instrument", ""))
+        return attrs.evolve(one, client_order_id=order_id, instrument=instrument)
+
+    return tuple(attrs.evolve(who, in_flight=tuple(name(one) for one in who.in_flight)) for who in waiting)
+
+
+def _permits(directory: Path, wanted: set[int]) -> Iterator[tuple[int, dict[str, object]]]:
+    """The records of these permits, from the end of a journal that somebody may be writing; else they are left out."""
+    with contextlib.suppress(OSError, IndexError):
+        path = segments(directory)[-1]
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(0, os.fstat(descriptor).st_size - _LONGEST_SEARCH))
+            data = file.read(_LONGEST_SEARCH)
+        for permit in wanted:
+            at = data.rfind(b'{"v":1,"seq":%d,"kind":"permit"' % permit)
+            end = data.find(b"\n", at)
+            if at >= 0 <= end:
+                with contextlib.suppress(JSONDecodeError):
+                    yield permit, loads(data[at:end])

@@ -7,10 +7,13 @@ its start until it is quiet, so that whoever gets it exclusively knows that all 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import time
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Final
 
 from interlock.breaker.files import same_file
 
@@ -26,16 +29,27 @@ _LONGEST_POLL_S = 0.002
 class FileLock:
     """One lock on one open file description."""
 
-    __slots__ = ("_descriptor", "_path")
+    __slots__ = ("__weakref__", "_descriptor", "_path", "_pid")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
         """Open the lock file. It is made with the home and never later: a lock on a fresh file tells nothing.
+
+        Args:
+            path: the file.
+            writable: open it for writing, too; a lock does not need that, so a read-only disk keeps nobody from one.
 
         Raises:
             OSError: it isn't there, or can't be opened.
         """
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._pid = os.getpid()
+        self._descriptor = os.open(
+            path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        )
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        _OPEN.add(self)
 
     def shared(self, timeout_s: float = 0.0) -> bool:
         """Take it shared; False if somebody still held it exclusively at the time-out."""
@@ -64,7 +78,8 @@ class FileLock:
 
     def release(self) -> None:
         """Let go."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if self._descriptor >= 0:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     @property
     def descriptor(self) -> int:
@@ -81,7 +96,22 @@ class FileLock:
         return same_file(self._path, self._descriptor)
 
     def close(self) -> None:
-        """Let go and close; also in a forked child, where it leaves the parent's lock alone only if never unlocked."""
+        """Let go and close. A forked child only closes: unlocking would take the lock from its parent."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                if self._pid == os.getpid():  # or a child that somebody forks just now would keep it
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:
+                os.close(descriptor)
+
+
+_OPEN: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for lock in list(_OPEN):
+        lock.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)

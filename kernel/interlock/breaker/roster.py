@@ -12,6 +12,7 @@ Times are nanoseconds of the machine's monotonic clock, which all its processes 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import re
@@ -36,10 +37,10 @@ __all__ = [
     "Sending",
     "engine_name",
     "engines",
+    "holders",
     "home_of",
     "is_engine_name",
     "look",
-    "processes_with",
 ]
 
 SIZE: Final = 4096
@@ -50,6 +51,7 @@ _SLOTS_AT: Final = 1024
 _SLOTS_END: Final = _SLOTS_AT + 8 * (HELD + 1)
 _TEXT_AT: Final = 2560
 _LONGEST: Final = 400
+_NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _BUSY_S: Final = 0.25  # someone may just be looking
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MODES: Final = (Mode.IDLE, Mode.RUNNING, Mode.HALTED)
@@ -169,7 +171,7 @@ class Berth:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             sync_directory(directory)
-        self._lock = FileLock(self._path)
+        self._lock = FileLock(self._path, writable=True)
         try:
             if not self._lock.exclusive(_BUSY_S) or not self._lock.same():
                 message = f"{self._path}: another process is attached as {name}"
@@ -184,6 +186,9 @@ class Berth:
             self._numbers[number] = 0
         for slot in range(len(self.slots)):
             self.slots[slot] = 0
+        self._numbers[_NAMESPACE] = _namespace()  # at once: what stood there is of the process before
+        self._numbers[_STARTED] = _started(os.getpid())
+        self._numbers[_PID] = os.getpid()
 
     def _mapped(self, home: str) -> mmap.mmap:
         descriptor = self._lock.descriptor
@@ -222,9 +227,6 @@ class Berth:
         numbers = self._numbers
         numbers[_LOCK_INODE] = lock_inode
         numbers[_PAGE_INODE] = page_inode
-        numbers[_NAMESPACE] = _namespace()
-        numbers[_STARTED] = _started(os.getpid())
-        numbers[_PID] = os.getpid()
 
     def tell(self, mode: Mode) -> None:
         """Say in which mode we are."""
@@ -281,10 +283,16 @@ def home_of(directory: Path) -> str:
 
 
 def engines(directory: Path) -> Iterator[Engine]:
-    """What the roster says, name by name. What can't be read is left out, unless somebody is attached under it."""
+    """What the roster says, name by name. What is no roster file is left out.
+
+    Raises:
+        OSError: this process has no room left to look at all.
+    """
     try:
         names = sorted(path.name for path in directory.iterdir())
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
         return
     for name in names:
         if is_engine_name(name):
@@ -294,11 +302,17 @@ def engines(directory: Path) -> Iterator[Engine]:
 
 
 def look(directory: Path, name: str) -> Engine | None:
-    """What the roster says of one name; None if there is no such file, or none that can be read."""
+    """What the roster says of one name; None if there is no such file, or none that can be read.
+
+    Raises:
+        OSError: this process has no room left to look at all, which says nothing of the engine.
+    """
     path = directory / name
     try:
         lock = FileLock(path)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
         return None
     try:
         attached = not lock.shared()
@@ -359,20 +373,24 @@ def _namespace() -> int:
         return 0
 
 
-def processes_with(path: Path) -> list[int]:
-    """The processes that have this very file open, as far as we may see: whoever inherited a lock is among them."""
+def holders(path: Path) -> list[int]:
+    """The processes that hold a shared lock on this very file, by inheritance too, as far as we may see.
+
+    Linux says so of each descriptor. Nothing is asked of any file here, and who holds the lock exclusively, as a
+    killer or a reset does for a moment, is not meant.
+    """
     try:
-        wanted = path.stat()
+        inode = path.lstat().st_ino
     except OSError:
         return []
+    held = re.compile(rf"^lock:.*\bFLOCK\s+ADVISORY\s+READ\s.*:{inode}\s", re.MULTILINE)
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             with contextlib.suppress(OSError):
-                for descriptor in (process / "fd").iterdir():
+                for descriptor in (process / "fdinfo").iterdir():
                     with contextlib.suppress(OSError):
-                        seen = descriptor.stat()
-                        if (seen.st_ino, seen.st_dev) == (wanted.st_ino, wanted.st_dev):
+                        if held.search(descriptor.read_text(encoding="ascii", errors="replace")):
                             found.append(int(process.name))
                             break
     return found

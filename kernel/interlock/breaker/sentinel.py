@@ -72,7 +72,6 @@ class Sentinel:
         latch: the record as it was read last, or None.
         latch_stat: of its file.
         running: the lock to be held shared from start to quiet.
-        killer: the same lock on a description of its own, for our own halts.
         writer: a lock on the journal's file: it has one writer.
         berth: our place in the roster, held while attached.
         hold: what is being sent, and whether ``running`` is held.
@@ -86,7 +85,6 @@ class Sentinel:
     latch: Latch | None
     latch_stat: os.stat_result | None
     running: FileLock
-    killer: FileLock
     writer: FileLock
     berth: Berth
     hold: Hold
@@ -236,7 +234,6 @@ class Sentinel:
     def leave(self) -> None:
         """Close every lock."""
         self.running.close()
-        self.killer.close()
         self.writer.close()
         self.berth.close()
 
