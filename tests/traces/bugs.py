@@ -88,9 +88,9 @@ class LookBeforeAnnounce(TracedHold):
             armed = self.page[0] == ARMED
             looked = now()
             slot = self._free.pop()
+            self.sending[number] = slot
             self._slots[slot + 1] = now_ns
             self._slots[slot] = number + 1
-            self.sending[number] = slot
             if armed:
                 log().did("Look", looked, emitter=log().here.emitter, permit=number)
             else:
@@ -217,17 +217,14 @@ shared_descriptor: int = -1
 """In a run of ``shared-description``: the lock file, opened before the engines were forked."""
 
 
-def _share(kernel: Any) -> None:
-    kernel._sentinel.running.close()
-    kernel._sentinel.running._descriptor = shared_descriptor
-
-
 class SharedDescription(TracedKernel):
     """All engines lock through one description."""
 
     def __init__(self, attachment: Any, **given: Any) -> None:
         super().__init__(attachment, **given)
-        _share(self)
+        if shared_descriptor >= 0:  # not in one that is started again
+            self._sentinel.running.close()
+            self._sentinel.running._descriptor = shared_descriptor
 
 
 def install_engine(bug: str, home: Path, *, again: bool) -> type[TracedKernel]:

@@ -48,6 +48,7 @@ class Plan:
         respawn: when an engine that died is started again: before the reset, or after it.
         replace_lock: whether somebody replaces the lock file while the engines send.
         both: whether the second killer comes at the same time; else after the first.
+        reset: whether the home is reset between two phases; else it is only tried to start again.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Plan:
     respawn: str = "after"
     replace_lock: bool = False
     both: bool = True
+    reset: bool = True
 
 
 def random_plan(seed: int, bug: str = NONE) -> Plan:
@@ -96,13 +98,13 @@ def random_plan(seed: int, bug: str = NONE) -> Plan:
         self_halt=dice.choice(((), (), ("a",))),
         respawn=dice.choice(("before", "after")),
         both=dice.random() < 0.7,
+        reset=dice.random() < 0.85,
     )
 
 
 _HUNG: Final = Fault(who="a", step="Send", when="before", nth=2, act="pause", until="ack")
 _LATE: Final = Fault(who="a", step="Announce", when="after", nth=4, act="pause", until="ack")
 _SLOW: Final = Fault(who="k", step="SetByte", when="after", act="pause", until="reset")
-_SECOND: Final = Fault(who="k", step="CountHalt", when="before", act="pause", until="ack")
 
 _SCENES: Final[dict[str, dict[str, Any]]] = {
     "Retract": {"faults": (_LATE,)},
@@ -143,6 +145,13 @@ def every_step(rounds: int) -> Iterator[Plan]:
                 yield directed(step, act, seed)
 
 
+def slow_record(seed: int) -> Plan:
+    """A killer is held up between reading the record and replacing it, until after the reset. Nobody else is there."""
+    dead = tuple(Fault(who=name, step="Look", nth=2, act="kill") for name in ENGINES)
+    slow = Fault(who="k", step="WriteLatch", when="before", until="reset")
+    return Plan(name=f"slow-record-{seed}", seed=seed, faults=(*dead, slow), both=False)
+
+
 _IN_SEND: Final = attrs.evolve(_HUNG, until="reset")
 _FOR_BUG: Final[dict[str, dict[str, Any]]] = {
     "check-before-lock": {"faults": (Fault(who="a", step="Enter", when="before"),)},
@@ -152,12 +161,13 @@ _FOR_BUG: Final[dict[str, dict[str, Any]]] = {
     "leave-while-announced": {"faults": (_IN_SEND,)},
     "page-not-dead": {"faults": (Fault(who="a", step="Grant", nth=5, until="reset"),)},
     "shared-description": {"faults": (_IN_SEND,)},
-    "no-look-again": {"faults": (_SLOW,)},
+    "no-look-again": {"faults": (Fault(who="k", step="GetExclusive", when="before", until="reset"),)},
     "inode-not-looked-at": {"faults": (_IN_SEND,), "replace_lock": True, "phases": 1},
     "reset-without-lock": {"faults": (_IN_SEND,)},
     "restart-arms": {
         "faults": (Fault(who="a", step="Look", nth=5, act="kill"),),
         "respawn": "before",
+        "reset": False,
     },
     "byte-after-ack": {"faults": ()},
 }

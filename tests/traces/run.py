@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import time
 import traceback
@@ -89,6 +88,7 @@ class Run:
         self._children: dict[str, Child] = {}
         self._all: list[Child] = []
         self._epoch = 1
+        self._policies: tuple[str, ...] = ("seen",)
         self.logs.mkdir(parents=True)
         self._gates.mkdir()
         self._file = os.open(self.logs / "supervisor.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
@@ -177,7 +177,7 @@ class Run:
                     child.until = until
                 case _:
                     child.said.append(line.decode())
-        self._let_go("seen")
+        self._let_go(*self._policies)
 
     def _reap(self, child: Child) -> None:
         found = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WSTOPPED | os.WNOHANG)
@@ -186,7 +186,7 @@ class Run:
         if found.si_code == os.CLD_STOPPED:
             child.stopped = True
             self._note(stopped=child.pid, who=child.who, at=now())
-            self._let_go("seen")
+            self._let_go(*self._policies)
             return
         self._note(died=child.pid, who=child.who, at=now(), status=found.si_status)
         while select.select([child.words], [], [], 0)[0]:
@@ -206,9 +206,10 @@ class Run:
                 continue
             for until, gate in [one for one in child.paused if one[0] in policies]:
                 child.paused.remove((until, gate))
-                end = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
-                os.write(end, b"g")
-                os.close(end)
+                with suppress(OSError):  # it was killed meanwhile
+                    end = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+                    os.write(end, b"g")
+                    os.close(end)
             if child.stopped and child.until in policies:
                 lo = now()
                 os.kill(child.pid, signal.SIGCONT)
@@ -227,7 +228,10 @@ class Run:
         if self.plan.bug == "shared-description":
             bugs.shared_descriptor = os.open(self.home / "lock", os.O_RDWR)
         try:
-            for who in (*ENGINES, *KILLERS, _LAST, OPERATOR):
+            for who in ENGINES:
+                self._fork(who)
+            _unshare()
+            for who in (*KILLERS, _LAST, OPERATOR):
                 self._fork(who)
             self._ready(self._all)
             for phase in range(self.plan.phases):
@@ -306,7 +310,7 @@ class Run:
         """By the operator, who sees to it that all is quiet first; those that are out may be held all the while."""
         if self.plan.respawn == "before":
             self._respawn()
-        if not self._reset_once():
+        if self.plan.reset and not self._reset_once():
             self._let_go("ack", "reset")
             self._last_halt(escalate=True)
             self._reset_once()
@@ -355,7 +359,8 @@ class Run:
 
     def _finish(self) -> None:
         """Everybody is let go, and one more halt must be confirmed: nothing is left blocked."""
-        self._let_go("ack", "reset")
+        self._policies = ("seen", "ack", "reset")
+        self._let_go(*self._policies)
         self.confirmed = self._last_halt(timeout_s=2.0) or self._last_halt(escalate=True)
         if not self.confirmed and self.plan.bug == bugs.NONE:
             message = f"{self.plan.name}: the last halt is not confirmed"
@@ -377,15 +382,12 @@ class Run:
             os.close(child.orders)
             os.close(child.words)
         os.close(self._file)
-        if bugs.shared_descriptor >= 0:
-            os.close(bugs.shared_descriptor)
-            bugs.shared_descriptor = -1
+        _unshare()
 
 
-def play(plan: Plan, directory: Path) -> Run:
-    """Play one run in an empty directory."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    run = Run(plan, directory)
-    run.play()
-    return run
+def _unshare() -> None:
+    """Only the engines keep what they inherited: who escalates would find a stranger that has the lock file open."""
+    if bugs.shared_descriptor >= 0:
+        os.close(bugs.shared_descriptor)
+        bugs.shared_descriptor = -1
+
