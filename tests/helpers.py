@@ -166,8 +166,8 @@ def arm(path: Path, limits: str = LIMITS, *, home: str = HOME_ID, clock: FakeClo
     return made
 
 
-def halt_home(path: Path, *, code: str = "OPERATOR", reason: str = "pulled", timeout_s: float = 0.0) -> Quiet:
-    """Halt a home from outside, as `interlock halt` does."""
+def halted_by(operator: str = "bob", *, code: str = "OPERATOR", reason: str = "pulled") -> Callable[[Latch], Latch]:
+    """What makes the record of a halt from outside."""
 
     def halted(latch: Latch) -> Latch:
         return Latch(
@@ -177,13 +177,26 @@ def halt_home(path: Path, *, code: str = "OPERATOR", reason: str = "pulled", tim
             code=code,
             reason=reason,
             source="cli",
-            operator="bob",
+            operator=operator,
             ts_us=UTC_US,
             boot="",
             mono_ns=0,
         )
 
-    return Home(path).halt(halted, timeout_s)
+    return halted
+
+
+def halt_home(
+    path: Path,
+    *,
+    code: str = "OPERATOR",
+    reason: str = "pulled",
+    operator: str = "bob",
+    timeout_s: float = 0.0,
+    escalate: bool = False,
+) -> Quiet:
+    """Halt a home from outside, as `interlock halt` does."""
+    return Home(path).halt(halted_by(operator, code=code, reason=reason), timeout_s, escalate=escalate)
 
 
 def reset_home(path: Path, epoch: int, known_epoch: int = 0) -> Latch:

@@ -28,6 +28,7 @@ from interlock.breaker.latch import read_latch
 from interlock.core.values import TimeInForce
 from interlock.engine import Engine, Latencies, Report
 from interlock.journal.verify import Status
+from interlock.stopping import Overrun, Phase, State, StopExecutor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -726,8 +727,12 @@ def test_stop_lets_a_send_in_flight_end(tmp_path: Path) -> None:
     assert len(of_kind(home, "permit")) == 1
 
 
-def test_send_that_hangs_is_reported_and_never_lost(tmp_path: Path) -> None:
-    """A send that outlasts the stop is cancelled, reported as in flight, recorded as unknown, kept as working."""
+@pytest.mark.parametrize("overrun", Overrun)
+def test_send_that_hangs_is_reported_and_never_lost(tmp_path: Path, overrun: Overrun) -> None:
+    """A send that outlasts the stop is cancelled, reported as in flight, recorded as unknown, kept as working.
+
+    The stop halts then, unless it was told to go on.
+    """
     home = tmp_path / "home"
 
     async def drive(loop: Engine) -> None:
@@ -743,11 +748,15 @@ def test_send_that_hangs_is_reported_and_never_lost(tmp_path: Path) -> None:
         gateway=Gate,
         drive=drive,
         drain_s=0.02,
+        drain_overrun=overrun,
         also=Status.IN_DOUBT,
     )
 
     assert [one.client_order_id for one in ended.report.in_flight] == ["W-1"]
-    assert (ended.mode, ended.working) == (Mode.IDLE, ("W-1",))
+    assert (ended.mode, ended.working) == (Mode.HALTED if overrun is Overrun.HALT else Mode.IDLE, ("W-1",))
+    assert ended.report.shutdown is not None
+    assert {one.phase: one.in_budget for one in ended.report.shutdown.phases}[Phase.DRAIN] is False
+    assert ended.report.shutdown.category == (0 if overrun is Overrun.HALT else None)
     assert (ended.report.orders_sent, ended.report.orders_unknown) == (0, 1)
     assert len(of_kind(home, "unknown")) == 1
     assert [doubt.order for doubt in sound(home, Status.IN_DOUBT).in_doubt] == ["W-1"]
@@ -832,6 +841,94 @@ def test_without_cancel_on_stop_orders_go_on_resting(tmp_path: Path) -> None:
         assert len(again.working_orders()) == 2
 
 
+@pytest.mark.parametrize("halt_at", [3, None], ids=["in the loop", "from outside"])
+def test_halt_takes_back_the_working_orders(tmp_path: Path, halt_at: int | None) -> None:
+    """On a halt, whoever made it, the orders that rest are cancelled and seen to be; the report tells each."""
+    home = tmp_path / "home"
+
+    async def outside() -> list[Quote]:
+        await asyncio.to_thread(halt_home, home)
+        return [at(3), at(4)]
+
+    feed = Scripted([at(1), at(2)], outside) if halt_at is None else Scripted([at(n) for n in range(1, 5)])
+    ended = play(home, feed=feed, strategy=Wants(resting), halt_at_tick=halt_at)
+
+    assert (ended.mode, ended.working) == (Mode.HALTED, ())
+    assert ended.report.stop is not None
+    assert (ended.report.stop.complete, len(ended.report.stop.orders), ended.report.stop.category) == (True, 2, 0)
+    assert ended.json["stop"]["orders"][0]["standing"] == "cancelled"
+    assert [one["id"] for one in of_kind(home, "cancelled")] == ["W-1", "W-2"]
+
+
+def test_halt_can_leave_orders_resting(tmp_path: Path) -> None:
+    """If so configured nobody sees to the orders; so it is with a gateway that can't be asked."""
+    ended = play(
+        tmp_path / "home", feed=Scripted([at(1), at(2)]), strategy=Wants(resting), halt_at_tick=2, stopping=False
+    )
+    assert (ended.mode, ended.working, ended.report.stop) == (Mode.HALTED, ("W-1",), None)
+    unasked = play(
+        tmp_path / "other", feed=Scripted([at(1), at(2)]), strategy=Wants(resting), halt_at_tick=2, gateway=Failing()
+    )
+    assert (unasked.working, unasked.report.stop) == (("W-1",), None)
+
+
+def test_run_that_is_cancelled_still_takes_the_orders_back(tmp_path: Path) -> None:
+    """Hummingbot: whoever cancels the engine's task after a halt does not cancel the stop; the run waits for it."""
+    home = tmp_path / "home"
+
+    async def drive(loop: Engine) -> None:
+        await until(lambda: loop.report.ticks == 2)
+        venue = loop._gateway
+        assert isinstance(venue, PaperVenue)
+        slow, plain = threading.Event(), venue.query_now
+
+        def query_now(wanted: Order) -> State:
+            slow.wait(PATIENCE_S)
+            return plain(wanted)
+
+        venue.query_now = query_now  # type: ignore[method-assign]
+        loop.kernel.halt("pulled")
+        running = next(task for task in asyncio.all_tasks() if "Engine.run" in repr(task))
+        running.cancel()
+        await until(lambda: loop._ending is not None)
+        running.cancel()  # in the very wait for the stop
+        asyncio.get_running_loop().call_soon(slow.set)
+
+    async def never() -> list[Quote]:
+        await asyncio.Event().wait()
+        return []
+
+    with pytest.raises(asyncio.CancelledError):
+        play(home, feed=Scripted([at(1), at(2)], never), strategy=Wants(resting), drive=drive)
+    assert [one["id"] for one in of_kind(home, "cancelled")] == ["W-1", "W-2"]
+    sound(home)
+
+
+def test_run_takes_up_a_stop_that_was_interrupted(tmp_path: Path) -> None:
+    """A run on a home that died in a stop ends it before anything else, and takes no tick."""
+    home = tmp_path / "home"
+    arm(home)
+    with attach(home) as kernel:
+        kernel.start()
+        kernel.consult(quote(kernel))
+        kernel.submit(order("left"), lambda permit: permit.redeem())
+        kernel.halt("pulled")
+
+    async def main() -> Engine:
+        with attach(home) as again:
+            venue = PaperVenue(seed=1)
+            venue.connect(again)
+            executor = StopExecutor(again, {"venue": venue}, home=home, engine="desk")
+            loop = Engine(again, feed=Scripted([at(1)]), strategy=EveryTick(XYZ), gateway=venue, stopping=executor)
+            await loop.run(signals=False)
+            return loop
+
+    report = asyncio.run(main()).report
+    assert (report.ticks, report.not_started) == (0, "HALTED")
+    assert report.stop is not None
+    assert [(end.client_order_id, str(end.standing)) for end in report.stop.orders] == [("left", "absent")]
+
+
 class Stubborn(Failing):
     """A gateway whose first cancel hangs, whose second raises, and whose third is cancelled."""
 
@@ -861,10 +958,10 @@ def test_cancels_that_fail_hold_up_neither_each_other_nor_the_stop(tmp_path: Pat
         strategy=Wants(resting),
         gateway=gateway,
         cancel_on_stop=True,
-        drain_s=0.02,
+        drain_s=0.5,
     )
 
-    assert gateway.cancels == ["W-1", "W-2", "W-3"]
+    assert gateway.cancels[:3] == ["W-1", "W-2", "W-3"]
     assert (ended.mode, ended.report.drained, len(ended.working)) == (Mode.IDLE, True, 3)
     assert all(one["error"] for one in of_kind(home, "cancel_end"))
 

@@ -9,12 +9,13 @@ HALTED, with the reason: that is a kernel, too, because cancels must pass.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from interlock.breaker import latch as latches
 from interlock.breaker.files import sync_directory
+from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 _all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
+
+
+_BUSY_S: Final = 0.25
 
 
 @attrs.frozen(kw_only=True)
@@ -146,10 +150,14 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
     home = Home(path)
     home.require()
     limits, digest = home.read_limits()
+    check(home.path, engine=engine)
     berth = _berth(home, engine)
     held: list[Berth | FileLock] = [berth]
     try:
-        latch, latch_stat, page, fault = _witnesses(home)
+        running = FileLock(home.lock)
+        held.append(running)
+        latch, latch_stat, page, fault = _witnesses(home, running)
+        begun = page is not None and page.begun  # before the journals are looked for: another engine may just begin one
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
@@ -161,6 +169,8 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         known = home.streams()
         last, opened, writer = _claim(home, engine)
         held.append(writer)
+        probe(home.engines / engine)
+        check(home.path, engine=engine)  # once more, with what was made since
         _mend(opened)
         for name in opened:
             if not recovery.begin(int(name.stem)):
@@ -170,7 +180,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
             for line in lines(name):
                 recovery.feed(line)
         salvage = _salvage(recovery, last)
-        if told.records == 0 and (berth.begun or (page is not None and page.begun and not known)):
+        if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{last.parent}: the journal is gone")
         holes = restorer.finish()
         against = contradiction(latch, told, holes, recovery)
@@ -181,8 +191,6 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         segment = MappedSegment(last) if mapped else Segment(last)
-        running = FileLock(home.lock)
-        held.append(running)
         return Attachment(
             sentinel=Sentinel(
                 home=home,
@@ -263,9 +271,18 @@ def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
 
 
 def _witnesses(
-    home: Home,
+    home: Home, lock: FileLock
 ) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
-    """Latch and page, and what is wrong with them."""
+    """Latch and page, and what is wrong with them; before or after a reset, which holds the lock, not between."""
+    looking = lock.shared(_BUSY_S)
+    try:
+        return _looked(home)
+    finally:
+        if looking:
+            lock.release()
+
+
+def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
     latch: Latch | None = None
     found: os.stat_result | None = None
     page: Page | None = None
@@ -281,7 +298,7 @@ def _witnesses(
     armed = latch is not None and latch.state == latches.ARMED
     if fault is None and armed and page is not None and page.map[0] != ARMED:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
-    if page is not None and (fault is not None or not armed):
+    if page is not None and page.map[0] == ARMED and (fault is not None or not armed):
         page.halt()
     return latch, found, page, fault
 

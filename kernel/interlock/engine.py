@@ -4,7 +4,8 @@
 
 One task takes ticks and does everything that follows from one before it takes the next. A second
 one beats: it tells the kernel that the loop still turns, and looks at the home. Signals ask for an
-orderly stop; a second one halts.
+orderly stop, which is a `Shutdown`; a second one halts. On a halt, from wherever it came, a `StopExecutor` takes the
+working orders back, outside this loop and its tasks.
 
 What the loop must survive: a strategy or a feed that raises is an anomaly, written down and counted,
 and so many in a row halt; it is never a crash. What the loop must not do: decide anything that the
@@ -15,21 +16,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import time
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import attrs
 
+from interlock.breaker.notify import sd_notify, watchdog_interval_s
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode, Reason
-from interlock.core.values import PASS, Cancel, HaltCause, Outcome
+from interlock.core.values import PASS, HaltCause, Outcome
+from interlock.stopping import Overrun, Phase, Shutdown, StopExecutor, StopGateway
+from interlock.stopping.loops import OnLoop, outlast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from concurrent.futures import Future
 
-    from interlock.core.values import Order, Permit, Quote, Trade
+    from interlock.core.values import Cancel, Order, Permit, Quote, Trade
     from interlock.kernel import InFlight, Kernel
+    from interlock.stopping import Exits, ShutdownReport, StopOutcome
 
 __all__ = ["Engine", "Feed", "Gateway", "Latencies", "Report", "Strategy", "Timeline", "Watches"]
 
@@ -144,6 +151,8 @@ class Report:
         in_flight: what was still being sent at the end.
         feed_error: what ended the feed early, or None.
         not_started: why the kernel refused to start, or None.
+        stop: what became of the orders, if a stop saw to them.
+        shutdown: the phases of the orderly stop at the end; None if the run was HALTED before one began.
         consult: decision times of gate 1, ns.
         submit: times of a whole submit (gate 2, journal, send, outcome), ns.
     """
@@ -161,6 +170,8 @@ class Report:
     in_flight: tuple[InFlight, ...] = ()
     feed_error: str | None = None
     not_started: str | None = None
+    stop: StopOutcome | None = None
+    shutdown: ShutdownReport | None = None
     consult: Latencies = attrs.field(factory=Latencies)
     submit: Latencies = attrs.field(factory=Latencies)
 
@@ -178,7 +189,12 @@ class Engine:
         halt_at_tick: trip the kill switch when this tick (from 1) arrives, before it is consulted.
         max_ticks: stop after so many.
         cancel_on_stop: cancel all working orders in an orderly stop.
-        drain_s: how long an orderly stop waits for sends in flight.
+        drain_s: how long an orderly stop waits for sends in flight, and then for cancels.
+        drain_overrun: what becomes of an orderly stop whose sends did not end in that time: it halts, or it goes on
+            with them cancelled and unknown.
+        stopping: what sees to the orders on a halt. True: an executor of this gateway, if it can be asked (it is
+            asked from another thread), with its intent in memory. False: nothing; they rest.
+        exits: close positions in an orderly stop, which ends HALTED then: a stop of category 1.
         session: label for `Kernel.start`.
     """
 
@@ -195,10 +211,14 @@ class Engine:
         max_ticks: int | None = None,
         cancel_on_stop: bool = False,
         drain_s: float = 5.0,
+        drain_overrun: Overrun = Overrun.HALT,
+        stopping: StopExecutor | bool = True,
+        exits: Exits | None = None,
         session: str | None = None,
     ) -> None:
         self.kernel = kernel
         self.report = Report()
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._feed = feed
         self._strategy = strategy
         self._gateway = gateway
@@ -207,13 +227,33 @@ class Engine:
         self._heartbeat_s = heartbeat_s
         self._halt_at_tick = halt_at_tick
         self._max_ticks = max_ticks
-        self._cancel_on_stop = cancel_on_stop
+        self._executor: StopExecutor | None = None
+        if isinstance(stopping, StopExecutor):
+            self._executor = stopping
+        elif stopping and isinstance(gateway, StopGateway):
+            self._executor = StopExecutor(kernel, {"gateway": gateway})
+        self._ending: Future[StopOutcome] | None = None
+        clearing = self._executor
+        if clearing is None and cancel_on_stop:
+            clearing = StopExecutor(kernel, {"gateway": OnLoop(gateway.cancel, lambda: self.loop)})
+        self._shutdown = Shutdown(
+            kernel,
+            executor=clearing,
+            cancel=cancel_on_stop,
+            exits=exits,
+            detach=False,
+            budgets_s={Phase.DRAIN: drain_s, Phase.CANCEL: drain_s},
+            overruns={Phase.DRAIN: drain_overrun},
+        )
         self._drain_s = drain_s
         self._session = session
         self._began = False
         self._errors_in_a_row = 0
         self._next_beat_ns = 0
         self._beats = 0
+        self._at_work_ns = 0
+        self._ready = False
+        self._watchdog_s = watchdog_interval_s()
         self._stopping: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -226,12 +266,15 @@ class Engine:
         Returns:
             What the run came to. If the kernel refused to start, no tick was taken.
         """
+        resumed = None if self._executor is None else self._executor.resume()
+        if resumed is not None:
+            self.report.stop = await outlast(resumed)
         started = self.kernel.start(self._session)
         if not started:
             said = (started.reason, started.limit, started.value)
             self.report.not_started = " ".join(str(word) for word in said if word is not None)
             return self.report
-        loop = asyncio.get_running_loop()
+        loop = self.loop = asyncio.get_running_loop()
         caught = (signal.SIGINT, signal.SIGTERM) if signals else ()
         for number in caught:
             loop.add_signal_handler(number, self.on_signal, number)
@@ -242,6 +285,7 @@ class Engine:
                 await self._loop_task
             if self._stopping is not None:
                 await self._stopping
+            sd_notify("STOPPING=1")
             await self._finish()
         finally:
             beating.cancel()
@@ -269,11 +313,20 @@ class Engine:
                 await asyncio.sleep(0)
                 continue
             self.report.feed_error = None
-            for tick in batch:
-                await self._tick(tick)
-                if self.report.ticks == self._max_ticks:
-                    return
+            try:
+                for tick in batch:
+                    self._at_work(time.monotonic_ns())
+                    await self._tick(tick)
+                    if self.report.ticks == self._max_ticks:
+                        return
+            finally:
+                self._at_work(0)
             await asyncio.sleep(0)  # heartbeat and signals get their turn
+
+    def _at_work(self, since_ns: int) -> None:
+        """Show since when the loop is at work on one tick: that it beats does not say that it gets on."""
+        self._at_work_ns = since_ns
+        self.kernel.busy(since_ns)
 
     async def _tick(self, tick: Quote | Trade) -> None:
         report = self.report
@@ -287,6 +340,8 @@ class Engine:
         if verdict is not PASS:
             report.ticks_blocked += 1
             _count(report.blocked_by_reason, verdict.reason)
+            if verdict.reason is Reason.HALTED:
+                await self._see_halt()
             return
         report.consulted += 1
         try:
@@ -364,12 +419,23 @@ class Engine:
 
     async def _beat(self) -> None:
         """Tell the kernel that the loop turns. In a replay that is on the ticks' clock; look at the home only."""
+        every_s = min(self._heartbeat_s, (self._watchdog_s or math.inf) / 3)
         while True:
             if self._timeline is None:
                 self.kernel.heartbeat()
+                self._take_back()
             else:
                 self.kernel.inspect()
-            await asyncio.sleep(self._heartbeat_s)
+            self._say()
+            await asyncio.sleep(every_s)
+
+    def _say(self) -> None:
+        """Tell the service manager that it runs, and that it gets on; not that, if one tick takes too long."""
+        self._ready = self._ready or sd_notify("READY=1")
+        if self._watchdog_s is not None:
+            for_s = (time.monotonic_ns() - self._at_work_ns) / 1_000_000_000 if self._at_work_ns else 0.0
+            if for_s < self._watchdog_s / 2:
+                sd_notify("WATCHDOG=1")
 
     # -- Stopping --------------------------------------------------------------------------------
 
@@ -384,39 +450,48 @@ class Engine:
     def stop(self, reason: str = "stop") -> None:
         """Ask for an orderly stop: gate closed now, what is in flight may end."""
         if self._stopping is None:
-            self.kernel.drain(reason)
+            sd_notify("STOPPING=1")
+            self._shutdown.gate(reason)
             self._stopping = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
         """Let sends in flight end, then end the loop; one that takes too long is cancelled, and unknown."""
         deadline = time.monotonic() + self._drain_s
-        while self.kernel.in_flight() and time.monotonic() < deadline:  # noqa: ASYNC110 - the kernel has no event for it
+        await asyncio.to_thread(self._shutdown.drain)
+        while self.kernel.in_flight() and time.monotonic() < deadline:  # noqa: ASYNC110 - a halt may have cut it short
             await asyncio.sleep(0.005)
         self.report.in_flight = self.kernel.in_flight()
         if self._loop_task is not None:
             self._loop_task.cancel()
 
     async def _finish(self) -> None:
-        """Gate closed, working orders cancelled if so configured, sealed, IDLE."""
-        if self.kernel.mode is not Mode.RUNNING:
+        """The rest of the orderly stop; or, if somebody halted, the end of that stop."""
+        if self.kernel.mode is not Mode.RUNNING and self._stopping is None:
             self.kernel.inspect()  # whoever halted may have written down who and why only after the last look
+            await self._see_halt(wait=True)
             return
-        self.kernel.drain("end of feed")
-        if self._cancel_on_stop:
-            until = time.monotonic() + self._drain_s
-            for order in self.kernel.working_orders():
-                await self._cancel(order, until)
-        self.report.drained = self.kernel.stop("end of run", timeout_s=0.0).stopped
+        if self._stopping is None:
+            self._shutdown.gate("end of feed")
+            await asyncio.to_thread(self._shutdown.drain)
+        finishing = asyncio.get_running_loop().run_in_executor(None, self._shutdown.finish)
+        shutdown = self.report.shutdown = await outlast(finishing)
+        self.report.drained = shutdown.stopped
+        if shutdown.stop is not None:
+            self.report.stop = shutdown.stop
+        if self.kernel.mode is not Mode.RUNNING:
+            self.kernel.inspect()
 
-    async def _cancel(self, order: Order, until: float) -> None:
-        """Take an order back. One that fails holds up no other, and all of them the stop only until then."""
-        cancel = Cancel(client_order_id=order.client_order_id, instrument=order.instrument)
-        try:
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                await self.kernel.cancel_async(cancel, self._gateway.cancel)
-        except (Exception, asyncio.CancelledError) as error:  # it is in the journal
-            if _asked_to_end(error):
-                raise
+    def _take_back(self) -> Future[StopOutcome] | None:
+        """HALTED: have the working orders taken back, once, by what outlives this loop."""
+        if self._ending is None and self._executor is not None and self.kernel.mode is Mode.HALTED:
+            self._ending = self._executor.halted()
+        return self._ending
+
+    async def _see_halt(self, *, wait: bool = False) -> None:
+        """Begin the stop of a halt. In a replay the ticks are the clock and wait for it, so the journal is the same."""
+        ending = self._take_back()
+        if ending is not None and (wait or self._timeline is not None):
+            self.report.stop = await outlast(ending)
 
     # -- For people and programs -----------------------------------------------------------------
 
@@ -443,6 +518,8 @@ class Engine:
             "epoch": kernel.epoch,
             "halt_cause": None if kernel.cause is None else cause_as_json(kernel.cause),
             "drained": report.drained,
+            "stop": None if report.stop is None else report.stop.as_json(),
+            "shutdown": None if report.shutdown is None else report.shutdown.as_json(),
             "in_flight": [attrs.asdict(one) for one in report.in_flight],
             "decision_latency_ns": both.summary(),
             "consult_latency_ns": report.consult.summary(),

@@ -30,6 +30,7 @@ import time
 import uuid
 import weakref
 from collections import deque
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, assert_never
 
 import attrs
@@ -41,6 +42,7 @@ from interlock.breaker.kill import InFlight, Kill, Killed, Quiet, Waiting
 from interlock.breaker.roster import engine_name
 from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
+from interlock.breaker.watchdog import WatchThread
 from interlock.core.errors import MisuseError
 from interlock.core.ledger import Status
 from interlock.core.machine import Anomaly, Breach, Halted, refusal
@@ -65,12 +67,14 @@ from interlock.journal.recorder import Recorder
 from interlock.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
 
     from interlock.breaker.latch import Latch
     from interlock.breaker.lock import FileLock
+    from interlock.breaker.watchdog import Limits
     from interlock.core.ledger import Working
+    from interlock.core.tickets import Ticket
 
 __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClock"]
 
@@ -174,13 +178,15 @@ class Kernel:
         self._closed = False
         self._over = threading.Event()
         self._lookout: threading.Thread | None = None
+        self._watched: Limits | None = None
+        self._watch: WatchThread | None = None
         self._totalled_ns = self._recorder.zero_ns
         self._pid = os.getpid()
         _ATTACHED.add(self)
         self._begin_run(engine, durability)
 
     @classmethod
-    def attach(
+    def attach(  # noqa: PLR0913 - one for each thing that can be chosen
         cls,
         home: str | os.PathLike[str],
         *,
@@ -189,6 +195,7 @@ class Kernel:
         durability: str = "disk",
         clock: Clock | None = None,
         run: str | None = None,
+        watch: Limits | None = None,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -201,6 +208,8 @@ class Kernel:
                 the operating system: it survives this process, but not a loss of power).
             clock: for tests and replays.
             run: a UUID for the run, for tests.
+            watch: for how long loop, tick and send may stand still before a thread of this process halts; None: no
+                such thread. Whoever gives it calls `heartbeat` from the loop.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -215,7 +224,7 @@ class Kernel:
             raise ValueError(message)
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
         attachment = open_home(home, engine_name(engine), mapped=durability == "process")
-        return cls(
+        kernel = cls(
             attachment,
             operator=operator,
             engine=engine,
@@ -223,6 +232,8 @@ class Kernel:
             clock=clock or SystemClock(),
             run=run,
         )
+        kernel._watched = watch
+        return kernel
 
     # -- What it is ------------------------------------------------------------------------------
 
@@ -264,10 +275,25 @@ class Kernel:
             book = self._core.books[instrument]
             return book.size_text(book.position)
 
+    def positions(self) -> dict[str, Decimal]:
+        """The confirmed position of every instrument that the limits know, in units; no hung disk holds this up."""
+        with self._looking():
+            return {name: Decimal(book.size_text(book.position)) for name, book in self._core.books.items()}
+
     def working_orders(self) -> tuple[Order, ...]:
-        """The orders that are, or may be, at the venue."""
-        with self._lock:
-            return tuple(working.order for working in self._core.working.values())
+        """The orders that are, or may be, at the venue. A hung disk does not hold this up."""
+        with self._looking():
+            return tuple(working.order for working in list(self._core.working.values()))
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Under the lock; or without it, if whoever has it does not let go: what is seen may be old then."""
+        locked = self._lock.acquire(timeout=_CANCEL_WAIT_S)
+        try:
+            yield
+        finally:
+            if locked:
+                self._lock.release()
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """The sends that have begun and not ended."""
@@ -322,7 +348,10 @@ class Kernel:
             return verdict
 
     def _post(self) -> None:
-        """Post the lookout, if it is not at its post."""
+        """Post lookout and watchdog, if they are not at their posts."""
+        if self._watch is None and self._watched is not None:
+            self._watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
+            self._watch.start()
         if self._lookout is None:
             self._lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
@@ -336,6 +365,31 @@ class Kernel:
                 self._core.close_gate()
                 self._recorder.write("drain", epoch=self._core.epoch, reason=records.text(reason))
                 self._handle()
+
+    def ticket(self, ticket: Ticket) -> Verdict:
+        """Let one exit of a controlled stop through the gate that `drain` has closed: RUNNING only, for one try.
+
+        Returns:
+            True if its order may now be submitted, and its record is in the journal; else the refusal.
+        """
+        with self._lock:
+            core = self._core
+            verdict = core.ticket(ticket, self._hold.page[0])
+            if verdict:
+                said = self._recorder.write(
+                    "ticket",
+                    epoch=core.epoch,
+                    id=ticket.client_order_id,
+                    instrument=ticket.instrument,
+                    side=str(ticket.side),
+                    quantity=f"{ticket.quantity:f}",
+                )
+                if said is None:
+                    verdict = refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+                else:
+                    core.admit(ticket)
+            self._handle()
+            return verdict
 
     def stop(self, reason: str = "stop", timeout_s: float = 5.0) -> StopReport:
         """RUNNING to IDLE: close the gate, let what is in flight end, seal.
@@ -416,9 +470,10 @@ class Kernel:
         self._hold.leave()
         waits = self._worth_waiting() or not self._hold.sending  # not for a send of this very thread
         confirmed = kill.wait_quiet(deadline if waits else time.monotonic())
+        written.wait(max(0.0, deadline - time.monotonic()))
+        kill.durable = kill.durable or (self._sentinel.durable and not kill.again)
         quiet = kill.finish(written, deadline, confirmed=confirmed and not self._closed, escalate=escalate)
-        durable = quiet.durable if kill.again else self._sentinel.durable
-        return self._report(cause, attrs.evolve(quiet, durable=durable), recorded=written.is_set())
+        return self._report(cause, quiet, recorded=written.is_set())
 
     def _killer(self) -> FileLock | None:
         """The running lock on our own second description; a detached kernel has to open another."""
@@ -770,6 +825,39 @@ class Kernel:
         """The venue refused the order."""
         self._on_closed("reject", order_id, reason)
 
+    def settle(self, order_id: str, filled: Decimal, *, reason: str = "", rejected: bool = False) -> bool:
+        """Close an order that the venue was asked about and is done with, unless its own event came first.
+
+        Events and answers race: an order that the venue's event has closed meanwhile stays as it is, so that it is
+        never closed twice; and one of whose fills the ledger lacks some stays working until they are reported.
+
+        Args:
+            order_id: of the order.
+            filled: how much of it the venue executed, in units.
+            reason: stands in the journal.
+            rejected: it was refused; otherwise cancelled or expired.
+
+        Returns:
+            True if it works no more. False: fills are missing, or a hung disk holds the journal, or it is detached.
+        """
+        if not self._lock.acquire(timeout=_CANCEL_WAIT_S):
+            return False
+        try:
+            working = self._core.working.get(order_id)
+            if working is None:
+                return True
+            book = working.book
+            told, ordered = book.sizes[str(filled)][0], book.sizes[str(working.order.quantity)][0]
+            if self._closed or told is None or ordered is None or told != ordered - working.remaining:
+                return False
+            kind = "reject" if rejected else "cancelled"
+            self._core.on_closed(order_id, kind)
+            self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
+            self._handle()
+            return True
+        finally:
+            self._lock.release()
+
     def _on_closed(self, kind: str, order_id: str, reason: str) -> None:
         with self._lock:
             self._attached()
@@ -786,6 +874,12 @@ class Kernel:
         if self._closed:
             message = "detached: report this to the kernel that attaches next"
             raise MisuseError(message)
+
+    def seal(self) -> None:
+        """End the batch: what was said up to now is in the journal, and on the disk if so configured."""
+        with self._lock:
+            self._recorder.settle()
+            self._handle()
 
     def anomaly(self, code: str, detail: str) -> None:
         """Record something that should not happen; whether to halt is the caller's to say."""
@@ -1089,6 +1183,8 @@ class Kernel:
             self._recorder.settle()
             self._closed = True
             self._over.set()
+            if self._watch is not None:
+                self._watch.end()
             self._hold.retire()
             self._retire("detached")
             self._sentinel.segment.close()
@@ -1116,7 +1212,7 @@ class Kernel:
         """In a forked child: this copy never permits anything, and keeps no lock alive."""
         self._hold.abandon()
         self._closed = True
-        self._lookout = None
+        self._lookout = self._watch = None
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()
@@ -1134,7 +1230,7 @@ def _accepted(working: Working, outcome: Outcome, error: BaseException) -> Verdi
 def _look_out(of: weakref.ref[Kernel], over: threading.Event) -> None:
     """The lookout: sees the byte and lets go, although the engine's loop, strategy or disk may hang.
 
-    It takes no lock that is held across a disk, and writes nothing down itself.
+    It takes no lock that is held across a disk; what it sees is written down by another thread.
     """
     noted = False
     while not over.wait(_LOOK_EVERY_S):

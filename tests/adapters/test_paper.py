@@ -528,7 +528,7 @@ def test_one_seed_one_story(actions: list[tuple[object, ...]], seed: int) -> Non
 
 
 def test_dead_orders_leave_nothing_behind() -> None:
-    """However many orders came and went, the venue keeps only those that rest, and one tick an instrument."""
+    """However many orders came and went, the venue keeps what rests, a tick an instrument, and a thousand ends."""
     desk = Desk()
 
     def size() -> int:
@@ -536,7 +536,8 @@ def test_dead_orders_leave_nothing_behind() -> None:
         return sum(sys.getsizeof(value) + (len(value) if isinstance(value, dict) else 0) for value in kept.values())
 
     desk.quote("1.00", "1.02")
-    desk.send("first", BUY, None)
+    for number in range(1500):
+        desk.send(f"first{number}", BUY, None)
     before = size()
     for number in range(3000):
         desk.quote("1.00", "1.02")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .measure import Plan, Rate, Timing, as_json, render
+from .halts import HALTS, SHORT, measure
+from .measure import Plan, Rate, Timing, print_table
 from .ours import gates, halting, memory, whole_loop
 from .peers import find_quotes, measure_peers
 
@@ -70,14 +70,15 @@ def main() -> None:
                 for strategy in ("observe", "every-nth", "every-tick")
             ]
         notes += memory(directory, (1_000, 10_000) if options.short else (100_000, 1_000_000))
+        stops, tallies, said = measure(directory, SHORT if options.short else HALTS, only_ours=options.only_ours)
     ours = list(rates)
     if not options.only_ours:
         peers, peer_rates, peer_notes = measure_peers(plan, options.quotes)
         timings += peers
         rates += peer_rates
         notes += peer_notes
-    notes += _targets(timings, ours)
-    sys.stdout.write(as_json(timings, rates, notes) + "\n" if options.json else render(timings, rates, notes))
+    notes += [*_targets(timings, ours), *said]
+    print_table([*timings, *stops], rates, notes, tallies, to_json=options.json)
 
 
 if __name__ == "__main__":

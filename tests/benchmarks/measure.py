@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -104,6 +104,38 @@ class Rate:
         return self.ticks * 1e9 / self.elapsed_ns
 
 
+@attrs.frozen(kw_only=True)
+class Tally:
+    """What was sent although a switch had been used: counted send by send, over all halts.
+
+    Attributes:
+        name: of the switch.
+        engines: processes that were sending at full speed.
+        halts: how often they were halted.
+        late: sends begun after the halt's return, whether that was an acknowledgement or not.
+        halts_late: halts with such sends.
+        most_late: the most such sends of one halt.
+        sends: sends begun in all.
+        window_ns: how long, over all halts, ``window_sends`` were counted while nothing was halted.
+        window_sends: sends begun then.
+    """
+
+    name: str
+    engines: int
+    halts: int
+    late: int
+    halts_late: int
+    most_late: int
+    sends: int
+    window_ns: int
+    window_sends: int
+
+    @property
+    def sends_per_s(self) -> float:
+        """Sends that all engines together begin a second."""
+        return self.window_sends * 1e9 / self.window_ns
+
+
 def clock_overhead_ns(samples: int = _OVERHEAD_SAMPLES) -> int:
     """Measure what the clock pair itself costs: the median of timing nothing, in ns."""
     took = array("q", bytes(8 * samples))
@@ -139,7 +171,7 @@ def per_call_ns(fn: Callable[[], object], n: int, warmup: int, rounds: int, *, n
             overhead = clock_overhead_ns()
             took = _time_calls(fn, plan.n)
         pooled.extend(sample - overhead for sample in took)
-    return _timing(name or getattr(fn, "__name__", "call"), pooled)
+    return timing_of(name or getattr(fn, "__name__", "call"), pooled)
 
 
 def per_item_ns(
@@ -166,6 +198,17 @@ def per_item_ns(
     Raises:
         MeasurementError: When the feed came back short.
     """
+    return timing_of(name or getattr(fn, "__name__", "call"), samples_ns(fn, feed, plan, after=after))
+
+
+def samples_ns(
+    fn: Callable[[T], object],
+    feed: Callable[[int], Sequence[T]],
+    plan: Plan,
+    *,
+    after: Callable[[T], object] | None = None,
+) -> array[int]:
+    """As `per_item_ns`, for what pools the samples of several such runs itself."""
     pooled = array("q")
     for _ in range(plan.rounds):
         items = feed(plan.warmup + plan.n)
@@ -179,7 +222,7 @@ def per_item_ns(
             overhead = clock_overhead_ns()
             took = _time_items(fn, timed, after)
         pooled.extend(sample - overhead for sample in took)
-    return _timing(name or getattr(fn, "__name__", "call"), pooled)
+    return pooled
 
 
 def environment() -> str:
@@ -191,13 +234,19 @@ def environment() -> str:
     )
 
 
-def render(timings: Sequence[Timing], rates: Sequence[Rate] = (), notes: Sequence[str] = ()) -> str:
+def render(
+    timings: Sequence[Timing],
+    rates: Sequence[Rate] = (),
+    notes: Sequence[str] = (),
+    tallies: Sequence[Tally] = (),
+) -> str:
     """Lay results out as aligned plain text.
 
     Args:
         timings: Per-call rows, in ns.
         rates: Loop rows; left out when there are none.
         notes: Lines printed under the tables as they are.
+        tallies: Switch rows; left out when there are none.
 
     Returns:
         The text, ending in a newline.
@@ -209,17 +258,26 @@ def render(timings: Sequence[Timing], rates: Sequence[Rate] = (), notes: Sequenc
     if rates:
         head_rates = ("loop", "ticks/s", "ticks", "orders", "ms")
         blocks.append(_aligned(head_rates, [_rate_cells(row) for row in rates]))
+    if tallies:
+        head_tallies = ("switch", "engines", "halts", "sent after it", "in halts", "most", "sends", "sends/s")
+        blocks.append(_aligned(head_tallies, [_tally_cells(row) for row in tallies]))
     if notes:
         blocks.append("\n".join(notes))
     return "\n\n".join(blocks) + "\n"
 
 
-def as_json(timings: Sequence[Timing], rates: Sequence[Rate] = (), notes: Sequence[str] = ()) -> str:
+def as_json(
+    timings: Sequence[Timing],
+    rates: Sequence[Rate] = (),
+    notes: Sequence[str] = (),
+    tallies: Sequence[Tally] = (),
+) -> str:
     """Give the same results as one JSON object; shapes are the attrs fields."""
     return json.dumps(
         {
             "timings": [attrs.asdict(row) for row in timings],
             "rates": [{**attrs.asdict(row), "ticks_per_s": row.ticks_per_s} for row in rates],
+            "tallies": [{**attrs.asdict(row), "sends_per_s": row.sends_per_s} for row in tallies],
             "notes": list(notes),
         },
         indent=2,
@@ -230,11 +288,13 @@ def print_table(
     timings: Sequence[Timing],
     rates: Sequence[Rate] = (),
     notes: Sequence[str] = (),
+    tallies: Sequence[Tally] = (),
     *,
     to_json: bool = False,
 ) -> None:
     """Write the results to standard output, as text or as one JSON object."""
-    text = as_json(timings, rates, notes) + "\n" if to_json else render(timings, rates, notes)
+    show = as_json if to_json else render
+    text = show(timings, rates, notes, tallies).rstrip("\n") + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
 
@@ -276,7 +336,8 @@ def _time_items(fn: Callable[[T], object], items: Sequence[T], after: Callable[[
     return took
 
 
-def _timing(name: str, pooled: array[int]) -> Timing:
+def timing_of(name: str, pooled: Iterable[int]) -> Timing:
+    """Rank samples, in ns, into a row; what is below zero counts as zero."""
     ranked = sorted(max(0, sample) for sample in pooled)
     return Timing(
         name=name,
@@ -299,6 +360,11 @@ def _timing_cells(row: Timing) -> tuple[str, ...]:
 
 def _rate_cells(row: Rate) -> tuple[str, ...]:
     numbers = (row.ticks_per_s, row.ticks, row.orders, row.elapsed_ns / 1e6)
+    return (row.name, *(f"{number:,.0f}" for number in numbers))
+
+
+def _tally_cells(row: Tally) -> tuple[str, ...]:
+    numbers = (row.engines, row.halts, row.late, row.halts_late, row.most_late, row.sends, row.sends_per_s)
     return (row.name, *(f"{number:,.0f}" for number in numbers))
 
 

@@ -67,11 +67,12 @@ def _quote() -> Quote:
     return Quote(instrument="EURUSD", ts_us=now, bid=Decimal("1.38626"), ask=Decimal("1.38627"))
 
 
-def _send(permit: Permit) -> None:
+def send(permit: Permit) -> None:
+    """The least that a send function does."""
     permit.redeem()
 
 
-class _Orders:
+class Orders:
     """Fresh orders, and a fresh tick and heartbeat before each timed call needs them."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -79,16 +80,19 @@ class _Orders:
         self._number = 0
 
     def make(self, count: int) -> list[Order]:
+        """So many orders."""
         first = self._number
         self._number += count
         self.refresh()
         return [_order(number) for number in range(first, self._number)]
 
     def refresh(self) -> None:
+        """A tick and a heartbeat."""
         self._kernel.heartbeat()
         self._kernel.consult(_quote())
 
     def over(self, order: Order) -> None:
+        """The venue says that the order is over."""
         self._kernel.on_cancelled(order.client_order_id)
         self._kernel.consult(_quote())
 
@@ -100,14 +104,14 @@ def gates(directory: Path, durability: str, plan: Plan) -> list[Timing]:
     rows: list[Timing] = []
     with Kernel.attach(make_home(directory, durability), operator="bench", durability=durability) as kernel:
         require(kernel.start(), "the kernel did not start")
-        orders = _Orders(kernel)
+        orders = Orders(kernel)
         said: dict[str, Verdict] = {}
 
         def consult(tick: Quote) -> None:
             said["consult"] = kernel.consult(tick)
 
         def submit(order: Order) -> None:
-            said["submit"] = kernel.submit(order, _send)
+            said["submit"] = kernel.submit(order, send)
 
         def quotes(count: int) -> list[Quote]:
             kernel.heartbeat()
@@ -228,7 +232,7 @@ def memory(directory: Path, counts: Sequence[int]) -> list[str]:
         engine = asyncio.run(_loop(home, market, "every-tick"))
         held, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        size = sum(path.stat().st_size for path in (home / "journal").iterdir())
+        size = sum(path.stat().st_size for path in (home / "journal").rglob("*.jsonl"))
         notes.append(
             f"memory: {count:>9,} ticks, {engine.report.orders_sent:,} orders: "
             f"{held / 1e6:.1f} MB held, {peak / 1e6:.1f} MB at most; journal {size / 1e6:.0f} MB"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.breaker.disks import mounted
 from tests.helpers import (
     HOME_ID,
     LIMITS,
@@ -43,7 +44,7 @@ from interlock.core.modes import ARMED
 from interlock.journal.verify import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from interlock.breaker.kill import Quiet
 
@@ -495,19 +496,6 @@ def test_epoch_never_goes_back(home: Path, tmp_path: Path, attached: bool) -> No
 
 
 # -- Disks ------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def mounted(path: Path, *options: str) -> Iterator[Path]:
-    """A file system of its own; skips where that may not be mounted."""
-    path.mkdir()
-    done = subprocess.run(["mount", *options, str(path)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no mount here: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def _fill(path: Path) -> None:

@@ -118,6 +118,8 @@ def test_killed_engine_blocks_neither_ack_nor_reset_nor_attach(tmp_path: Path) -
     with python(ENGINE, home) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "running\n"
+        os.kill(child.pid, signal.SIGSTOP)  # else its lookout might let go at any moment
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
         first = halt_home(home)
         assert not first.confirmed
         assert f"pid {child.pid}" in first.message

@@ -56,6 +56,7 @@ FIELDS: dict[str, Json] = {
     "arm": {"epoch": 1, "operator": "ann", "reason": "new desk"},
     "start": {"epoch": 1, "operator": "ann", "session": None},
     "drain": {"epoch": 1, "reason": "evening"},
+    "ticket": {"epoch": 1, "id": "x1", "instrument": "BTCUSDT", "side": "sell", "quantity": "0.5"},
     "stop": {"epoch": 1},
     "halt": HALT,
     "reset": {"epoch": 2, "prior": 1, "operator": "ann", "reason": "looked into"},
@@ -206,10 +207,10 @@ def whole_life() -> Book:
     book.put("permit", id="o2", type="market", price=None).put("void", permit=13)
     book.put("permit", id="o2").put("seal").put("unknown", permit=15, begun=15_500)
     book.put("reject", id="o2").put("cancel").put("cancel_end", cancel=19).put("cancelled")
-    book.put("anomaly").put("breach").put("drain").put("stop").put("end").put("seal")
+    book.put("anomaly").put("breach").put("drain").put("ticket").put("stop").put("end").put("seal")
     book.put("run").put("rebase", shift=900).put("start").put("permit", id="o3").put("seal")
     # Here it crashed, with a sent order and a halt in the tail.
-    book.recover(2).salvage("sent", seq=33, mono=3000, permit=31, begun=2500)
-    book.salvage("halt", seq=34, mono=4000, at=3500).put("reset").put("seal")
+    book.recover(2).salvage("sent", seq=34, mono=3000, permit=32, begun=2500)
+    book.salvage("halt", seq=35, mono=4000, at=3500).put("reset").put("seal")
     book.put("start", epoch=2).put("halt", epoch=2, at=6500)
     return book.put("end").put("seal")

@@ -31,6 +31,14 @@ def permitted() -> Book:
     return running().put("permit", mono=5000)
 
 
+EXIT = {"id": "x1", "side": "sell", "reduce_only": True}
+
+
+def draining() -> Book:
+    """Return a journal whose record 4 is a drain."""
+    return running().put("drain")
+
+
 GOOD: dict[str, Callable[[], Book]] = {
     "a halt before any start": lambda: Book().put("run").put("halt").put("halt", first=False),
     "a restart while HALTED, then reset and start": lambda: (
@@ -79,6 +87,17 @@ GOOD: dict[str, Callable[[], Book]] = {
         running().put("rebase", shift=3000).put("permit", mono=1)
         .put("sent", permit=5, begun=1, mono=2)
     ),
+    "an exit by its ticket": lambda: (
+        draining().put("ticket").put("permit", **EXIT).put("sent", permit=6, begun=6500).put("stop")
+    ),
+    "an exit of less than its ticket": lambda: (
+        draining().put("ticket").put("permit", **EXIT | {"quantity": "0.25"}).put("void", permit=6)
+    ),
+    "a ticket again for the id of a permit that was voided": lambda: (
+        draining().put("ticket").put("permit", **EXIT).put("void", permit=6)
+        .put("ticket").put("permit", **EXIT).put("sent", permit=9, begun=9500)
+    ),
+    "a halt over a ticket that was not used": lambda: draining().put("ticket").put("halt"),
     "an arm in its own run": lambda: (
         Book().put("run").put("arm").put("end").put("run").put("start")
     ),
@@ -127,6 +146,71 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     "a permit in IDLE": (
         lambda: Book().put("run").put("permit").put("void", permit=1),
         [(HALT, 1)],
+    ),
+    "an exit without a ticket": (lambda: draining().put("permit", **EXIT), [(HALT, 5)]),
+    "an exit by another's ticket": (
+        lambda: draining().put("ticket", id="x2").put("permit", **EXIT),
+        [(HALT, 6)],
+    ),
+    "an exit that may open": (
+        lambda: draining().put("ticket").put("permit", **EXIT | {"reduce_only": False}),
+        [(HALT, 6)],
+    ),
+    "an exit in another instrument": (
+        lambda: draining().put("ticket").put("permit", **EXIT | {"instrument": "ETHUSDT"}),
+        [(HALT, 6)],
+    ),
+    "an exit on the other side": (
+        lambda: draining().put("ticket").put("permit", **EXIT | {"side": "buy"}),
+        [(HALT, 6)],
+    ),
+    "an exit of more than its ticket": (
+        lambda: draining().put("ticket").put("permit", **EXIT | {"quantity": "0.500000001"}),
+        [(HALT, 6)],
+    ),
+    "an exit whose number only looks smaller": (
+        lambda: draining().put("ticket", quantity="9").put("permit", **EXIT | {"quantity": "10"}),
+        [(HALT, 6)],
+    ),
+    "a second exit by one ticket": (
+        lambda: (
+            draining().put("ticket").put("permit", **EXIT).put("void", permit=6)
+            .put("permit", **EXIT)
+        ),
+        [(HALT, 8)],
+    ),
+    "an exit by a ticket of the run before": (
+        lambda: (
+            draining().put("ticket").put("run").put("start").put("drain").put("permit", **EXIT)
+        ),
+        [(HALT, 9)],
+    ),
+    "an exit by a ticket from before a halt": (
+        lambda: draining().put("ticket").put("halt").put("permit", **EXIT),
+        [(HALT, 7)],
+    ),
+    "an exit by a ticket from before halt, reset and start": (
+        lambda: (
+            draining().put("ticket").put("halt").put("reset").put("start", epoch=2)
+            .put("drain", epoch=2).put("permit", **EXIT | {"epoch": 2})
+        ),
+        [(HALT, 10)],
+    ),
+    "an exit by a ticket from before a stop": (
+        lambda: (
+            draining().put("ticket").put("stop").put("start").put("drain").put("permit", **EXIT)
+        ),
+        [(HALT, 9)],
+    ),
+    "a ticket before the drain": (
+        lambda: running().put("ticket").put("drain").put("permit", **EXIT),
+        [(MODES, 4), (HALT, 6)],
+    ),
+    "a ticket in HALTED": (lambda: halted().put("ticket"), [(MODES, 5)]),
+    "a ticket in IDLE": (lambda: Book().put("run").put("ticket"), [(MODES, 1)]),
+    "a ticket of another epoch": (
+        lambda: draining().put("ticket", epoch=2).put("permit", **EXIT),
+        [(MODES, 5), (HALT, 6)],
     ),
     "a permit after a halt": (lambda: halted().put("permit").put("void", permit=5), [(HALT, 5)]),
     "a send after a halt": (

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias, TypedDict, cast
+from typing import NotRequired, TypeAlias, TypedDict, cast
 
 import attrs
 import pytest
@@ -21,12 +21,14 @@ from interlock.testing import tlc
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 TIMEOUT_S = 120.0
+LONG_S = 900.0
 
 
 class Configuration(TypedDict, total=False):
-    """One pinned run; ``edges`` counts the distinct steps of each action."""
+    """One pinned run; ``edges`` counts the distinct steps of each action; a ``long`` one takes minutes."""
 
     cfg: str
+    long: bool
     says: str
     exit_code: int
     distinct: int
@@ -43,7 +45,7 @@ class Edit(TypedDict):
 
 
 class Change(TypedDict, total=False):
-    """A mutant (with ``violates``) or a survivor (with ``same_graph``)."""
+    """A mutant (with ``violates``) or a survivor (with ``same_graph``, or counts of its own)."""
 
     name: str
     says: str
@@ -51,11 +53,15 @@ class Change(TypedDict, total=False):
     edits: list[Edit]
     violates: dict[str, int]
     same_graph: bool
+    distinct: int
+    generated: int
+    depth: int
 
 
 class Pins(TypedDict):
-    """What is pinned for one module."""
+    """What is pinned for one module; ``refines`` is the module that it is an instance of, if any."""
 
+    refines: NotRequired[str]
     configurations: list[Configuration]
     mutants: list[Change]
     survivors: list[Change]
@@ -100,15 +106,21 @@ def narrow(cfg_text: str, name: str) -> str:
     return f"{constants}{listed(cfg_text)[name]} {name}\n"
 
 
+def refined(module: Path) -> list[Path]:
+    """Return the module that this one refines, if any, as a list."""
+    name = MODULES[module.relative_to(SPECS).as_posix()].get("refines")
+    return [] if name is None else [SPECS / name]
+
+
 def run_changed(directory: Path, module: Path, change: Change, name: str | None) -> tlc.TlcResult:
-    """Check a changed copy on one property, or on all and leave its graph there."""
+    """Check a changed copy on one property, or on all and leave its graph there if that is compared."""
     changed = directory / module.name
     changed.write_text(mutate(module.read_text(), change["edits"]))
     cfg_text = (SPECS / change["cfg"]).read_text()
     cfg = directory / "changed.cfg"
     cfg.write_text(cfg_text if name is None else narrow(cfg_text, name))
-    dump = directory / "changed.dot" if name is None else None
-    return tlc.run(changed, cfg, dump=dump, timeout_s=TIMEOUT_S)
+    dump = directory / "changed.dot" if "same_graph" in change else None
+    return tlc.run(changed, cfg, beside=refined(module), dump=dump, timeout_s=TIMEOUT_S)
 
 
 def differences(pinned: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
@@ -169,8 +181,9 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 # ---------------------------------------------------------------------------
 # The pins
 
+LONG = (pytest.mark.long, pytest.mark.timeout(LONG_S + TIMEOUT_S))
 CONFIGURATIONS = [
-    pytest.param(SPECS / module, pin, id=pin["cfg"])
+    pytest.param(SPECS / module, pin, id=pin["cfg"], marks=LONG if pin.get("long") else ())
     for module, pins in MODULES.items()
     for pin in pins["configurations"]
 ]
@@ -191,7 +204,8 @@ SURVIVORS = [
 def test_configuration_gives_its_pinned_result(tmp_path: Path, module: Path, pin: Configuration) -> None:
     """A configuration has its pinned exit code, states, depth and steps."""
     dump = tmp_path / "graph.dot" if "edges" in pin else None
-    result = tlc.run(module, SPECS / pin["cfg"], dump=dump, timeout_s=TIMEOUT_S)
+    timeout_s = LONG_S if pin.get("long") else TIMEOUT_S
+    result = tlc.run(module, SPECS / pin["cfg"], beside=refined(module), dump=dump, timeout_s=timeout_s)
     found = attrs.asdict(result)
     if dump is not None:
         found["edges"] = edge_counts(tlc.parse_dot(dump)[1])
@@ -208,9 +222,12 @@ def test_mutant_breaks_its_property(verdict: Verdict, module: Path, mutant: Chan
 
 @pytest.mark.parametrize(("module", "survivor"), SURVIVORS)
 def test_survivor_is_seen_by_the_graph_alone(tmp_path: Path, graph: Graph, module: Path, survivor: Change) -> None:
-    """A survivor breaks no property, and its graph is the same only if so pinned."""
+    """A survivor breaks no property; its graph is the same only if so pinned, or has its pinned counts."""
     result = run_changed(tmp_path, module, survivor, None)
     assert result.exit_code == 0, result.output
+    if "same_graph" not in survivor:
+        assert differences(survivor, attrs.asdict(result)) == []
+        return
     _, edges = tlc.parse_dot(tmp_path / "changed.dot")
     assert (edges == graph.edges) == survivor["same_graph"]
 
@@ -304,12 +321,12 @@ Slow == [][s' = s + 1]_s
 Ends == <>(s = 99)
 ====
 """
-LONG = "a value so long that TLC breaks the line behind it"
+LONG_VALUE = "a value so long that TLC breaks the line behind it"
 VALUES: list[tlc.Value] = [
     -3, True, "M", 'q"b\\n\n]; 1 -> 2 /\\ s = 1', frozenset({1, 2}),
     frozenset({1, 2, 3}), frozenset(), (), ((1, 1), (2, "a")),
     (("a", 1), ("bb", (("c", False),))), (("M", 0), ("N", 1)),
-    ((0, 0), (2, 2), (10, 10)), (("a " + LONG, LONG), ("b " + LONG, LONG)),
+    ((0, 0), (2, 2), (10, 10)), (("a " + LONG_VALUE, LONG_VALUE), ("b " + LONG_VALUE, LONG_VALUE)),
 ]  # fmt: skip
 
 
@@ -357,6 +374,21 @@ def test_failure_is_named(tmp_path: Path, check: str, exit_code: int, violated: 
     result = tlc.run(*toy(tmp_path, check), dump=dump, timeout_s=TIMEOUT_S)
     assert (result.exit_code, result.violated) == (exit_code, violated), result.output
     assert not dump.exists()
+
+
+def test_refinement_is_named(tmp_path: Path) -> None:
+    """A step that the refined module, which lies elsewhere, does not have is a failure of the property by name."""
+    module, cfg, above = tmp_path / "Low.tla", tmp_path / "Low.cfg", tmp_path / "elsewhere" / "High.tla"
+    above.parent.mkdir()
+    text = "---- MODULE {} ----\nEXTENDS Naturals\nVARIABLE s\nSpec == s = 0 /\\ [][s' = {}]_s\n{}\n====\n"
+    above.write_text(text.format("High", "1 - s", ""))
+    cfg.write_text("SPECIFICATION Spec\nPROPERTY Refines\n")
+    for step, exit_code, violated in (("1 - s", 0, None), ("2", 13, "Refines")):
+        module.write_text(text.format("Low", step, "High == INSTANCE High\nRefines == High!Spec"))
+        result = tlc.run(module, cfg, beside=[above], timeout_s=TIMEOUT_S)
+        assert (result.exit_code, result.violated) == (exit_code, violated), result.output
+    with pytest.raises(tlc.TlcError, match=r"not a \.tla file"):
+        tlc.run(module, cfg, beside=[above.parent], timeout_s=TIMEOUT_S)
 
 
 def test_parse_error_has_no_counts(tmp_path: Path) -> None:

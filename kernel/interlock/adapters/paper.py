@@ -16,12 +16,13 @@ half the order allows, in whole lots. What is left rests if it is a limit order 
 cancelled, and is cancelled otherwise. A resting order fills at its own limit as soon as a tick
 touches it, which is kinder than life: nobody stands before it in the queue.
 
-One thread, or one event loop, at a time.
+Any thread may call it, and from its own events as well: a stop asks it from a thread of its own.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Protocol
@@ -30,6 +31,7 @@ import attrs
 
 from interlock.core.errors import InterlockError, MisuseError
 from interlock.core.values import Fill, OrderType, Quote, Side, TimeInForce
+from interlock.stopping.gateways import Standing, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +42,9 @@ __all__ = ["PaperVenue", "VenueError", "VenueEvents"]
 
 _EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation])
 _CHANCE_BITS: Final = 64
+_REMEMBERED: Final = 1000
+"""How many ends of orders can be asked for."""
+
 _ZERO: Final = Decimal(0)
 _BUY: Final = Side.BUY
 _STAYS: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC})
@@ -114,6 +119,8 @@ class PaperVenue:
         self._quotes: dict[str, Quote] = {}
         self._trades: dict[str, Tick] = {}
         self._resting: dict[str, dict[str, _Live]] = {}
+        self._over: dict[str, State] = {}
+        self._lock = threading.RLock()
         self.sent = self.rejected = self.filled = 0
 
     def connect(self, events: VenueEvents) -> None:
@@ -129,9 +136,12 @@ class PaperVenue:
         else:
             self._trades[tick.instrument] = tick
         if self._resting and tick.instrument in self._resting:
-            self._cross(tick)
+            with self._lock:
+                self._cross(tick)
 
     def _cross(self, tick: Tick) -> None:
+        if tick.instrument not in self._resting:  # taken back by another thread just now
+            return
         for live in list(self._resting[tick.instrument].values()):  # a copy: who is told may cancel or send
             price, offer = live.order.price, _offer(tick, live.order.side)
             if price is None or not self._rests(live) or not _meets(live.order, offer):
@@ -154,6 +164,10 @@ class PaperVenue:
         """`cancel_now`, likewise."""
         self.cancel_now(cancel)
 
+    async def query(self, order: Order) -> State:
+        """`query_now`, likewise: what makes it a gateway that a stop can ask."""
+        return self.query_now(order)
+
     def send_now(self, permit: Permit) -> str:
         """Redeem the permit and take its order: reject, fill, rest or cancel it.
 
@@ -165,6 +179,10 @@ class PaperVenue:
             PermitError: the permit is spent.
             VenueError: an order with this id rests here already; that one is left as it was.
         """
+        with self._lock:
+            return self._send(permit)
+
+    def _send(self, permit: Permit) -> str:
         events = self._told()
         order = permit.redeem()
         order_id = order.client_order_id
@@ -181,6 +199,7 @@ class PaperVenue:
             reason = f"no market in {order.instrument} yet"
         if reason is not None:
             self.rejected += 1
+            self._end(order, State(standing=Standing.REJECTED, reason=reason))
             events.on_reject(order_id, reason)
             return venue_id
         live = _Live(order=order, left=order.quantity)
@@ -196,14 +215,29 @@ class PaperVenue:
         Raises:
             VenueError: no such order rests here.
         """
-        live = self._book(cancel.instrument).get(cancel.client_order_id)
-        if live is None:
-            msg = f"no order {cancel.client_order_id} in {cancel.instrument} rests here"
-            raise VenueError(msg)
-        self._close(live, "cancelled as asked for")
+        with self._lock:
+            live = self._book(cancel.instrument).get(cancel.client_order_id)
+            if live is None:
+                msg = f"no order {cancel.client_order_id} in {cancel.instrument} rests here"
+                raise VenueError(msg)
+            self._close(live, "cancelled as asked for")
+
+    def query_now(self, order: Order) -> State:
+        """Say where an order stands: absent, if this process never had it, or its end lies a thousand others back."""
+        with self._lock:
+            live = self._book(order.instrument).get(order.client_order_id)
+            if live is not None:
+                filled = _EXACT.subtract(live.order.quantity, live.left)
+                return State(standing=Standing.WORKING, filled=filled)
+            absent = State(standing=Standing.ABSENT, reason="not known here")
+            return self._over.get(order.client_order_id, absent)
 
     def open_orders(self) -> tuple[Order, ...]:
         """The orders that rest here, oldest first within an instrument; their quantity is the original one."""
+        with self._lock:
+            return self._open()
+
+    def _open(self) -> tuple[Order, ...]:
         return tuple(live.order for book in self._resting.values() for live in book.values())
 
     def remaining(self, order_id: str) -> Decimal:
@@ -262,6 +296,7 @@ class PaperVenue:
         live.left = _EXACT.subtract(live.left, quantity)
         if not live.left:
             self._forget(order)
+            self._end(order, State(standing=Standing.FILLED, filled=order.quantity))
         self.filled += 1
         self._told().on_fill(
             Fill(
@@ -276,7 +311,15 @@ class PaperVenue:
 
     def _close(self, live: _Live, reason: str) -> None:
         self._forget(live.order)
+        filled = _EXACT.subtract(live.order.quantity, live.left)
+        self._end(live.order, State(standing=Standing.CANCELLED, filled=filled, reason=reason))
         self._told().on_cancelled(live.order.client_order_id, reason)
+
+    def _end(self, order: Order, state: State) -> None:
+        """Remember how an order ended, for who asks; not for ever."""
+        self._over[order.client_order_id] = state
+        if len(self._over) > _REMEMBERED:
+            del self._over[next(iter(self._over))]
 
     def _forget(self, order: Order) -> None:
         book = self._resting[order.instrument]

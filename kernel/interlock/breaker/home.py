@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import tomllib
 from decimal import Decimal
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from interlock.breaker import latch as latches
-from interlock.breaker.files import sync_directory, write_durably
+from interlock.breaker.files import make_file, sync_directory, write_durably
+from interlock.breaker.grounds import check, problems
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
 from interlock.breaker.roster import engines, home_of, is_engine_name
-from interlock.core.errors import InterlockError, LimitsError
+from interlock.core.errors import HomeError, LimitsError
 from interlock.core.limits import Limits
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -41,14 +43,6 @@ _ARM: Final = "ARM"
 _RESET: Final = "RESET"
 
 
-class HomeError(InterlockError):
-    """The home can't be used as asked; nothing is permitted. ``code`` is a stable code."""
-
-    def __init__(self, code: HaltCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 @attrs.frozen(kw_only=True)
 class Now:
     """A moment: microseconds UTC, and nanoseconds of the monotonic clock."""
@@ -57,6 +51,7 @@ class Now:
     mono_ns: int
 
 
+@cache
 def boot_id() -> str:
     """The id of this boot of the machine; empty where the system has none."""
     try:
@@ -130,7 +125,7 @@ class Home:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 message = f"{self.path}: there is something here already; a halted home is reset, not armed again"
                 raise HomeError(HaltCode.HOME_UNREADABLE, message)
-            parent.mkdir(parents=True, exist_ok=True)
+            _make_parents(parent)
             building = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=parent))
             try:
                 made = Home(building)
@@ -141,6 +136,7 @@ class Home:
                 Page.make(made.page, home)
                 write_latch(made.latch, _armed(1, home, _ARM, operator, reason, now))
                 Page(made.page, home).arm()
+                check(building)
                 building.rename(self.path)
             except BaseException:
                 shutil.rmtree(building, ignore_errors=True)
@@ -211,7 +207,9 @@ class Home:
         """
         if not os.path.lexists(self.page):  # without its journal it must stop all the more
             self.require()
-        return Kill(self, cause).run(timeout_s, escalate=escalate)
+        quiet = Kill(self, cause).run(timeout_s, escalate=escalate)
+        found = problems(self.path)  # after the act, which no ground holds up
+        return attrs.evolve(quiet, message="; ".join(filter(None, (quiet.message, *found))))
 
     def reset(self, *, epoch: int, known_epoch: int, operator: str, reason: str, now: Now) -> Latch:
         """Arm a halted home again, in the next epoch. A separate `start` must follow.
@@ -273,7 +271,7 @@ class Home:
             message = f"{self.lock} is gone while {_names(attached)} attached; end that first"
             raise HomeError(HaltCode.EXTERNAL, message)
         try:
-            self.lock.touch(mode=0o600)
+            make_file(self.lock)
             return FileLock(self.lock)
         except OSError as error:
             message = f"{self.lock}: cannot be made: {error}"
@@ -304,6 +302,8 @@ class Home:
             Page.make(self.page, home)
         page = Page(self.page, home)
         try:
+            if page.map[0] == ARMED:  # over a record that is no armed one: nobody may start before all is compared
+                page.halt()
             halts = page.halts
             armed = _armed(epoch, home, _RESET, operator, reason, now)
             write_latch(self.latch, armed)
@@ -322,6 +322,13 @@ class Home:
 def _names(attached: list[Engine]) -> str:
     who = [f"{engine.name} (pid {engine.pid})" for engine in attached]
     return f"{', '.join(who)} {'is' if len(who) == 1 else 'are'}" if who else ""
+
+
+def _make_parents(path: Path) -> None:
+    """Make the directories that lead to the home, so that nobody else may write them, whatever the umask is."""
+    if not path.is_dir():
+        _make_parents(path.parent)
+        path.mkdir(mode=0o755, exist_ok=True)
 
 
 def _armed(epoch: int, home: str, code: str, operator: str, reason: str, now: Now) -> Latch:

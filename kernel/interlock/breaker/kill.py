@@ -141,7 +141,6 @@ class Kill:
         self._lock = lock
         self._left: Latch | None = None
         self._trouble = ""
-        self._seen_epoch = 0
 
     # -- SetByte -----------------------------------------------------------------------------------
 
@@ -149,10 +148,10 @@ class Kill:
         """Stop emission, whatever else is wrong with the home: engines look at the page."""
         home = self.home
         try:
-            page = Page(home.page, whose := home.page_says())
+            page = Page(home.page, None)
             try:
                 if page.map[0] == ARMED:  # else another's record may stand there
-                    self._left = self._cause(latches.blank(whose))
+                    self._left = self._cause(latches.blank(page.home))
                     page.leave(self._left.encode())
             except TypeError as error:
                 self.problems.append(f"the cause is no text: {error}")
@@ -196,7 +195,6 @@ class Kill:
             absent = not os.path.lexists(home.latch)  # absent is halted; but someone may put an old one back
             self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent
             return True
-        self._seen_epoch = max(self._seen_epoch, latch.epoch)
         if latch.state == latches.HALTED:
             self.durable = True
             return True
@@ -246,25 +244,35 @@ class Kill:
         return True
 
     def look_again(self) -> bool:
-        """Under the lock: a reset that was under way when we halted may have armed it since. Then halt again."""
+        """Under the lock: a reset that was under way when we halted may have armed it since. Then halt again.
+
+        It may also have died when it had armed the record and not yet the byte, so that what we knew of the record
+        is no longer so. If we know nothing of it yet, WriteLatch is still at it, on a disk that may hang.
+        """
         home = self.home
         try:
-            page = Page(home.page, home.page_says())
+            page = Page(home.page, None)
         except LatchError:
             return self.stopped  # it was there before: engines see that it is gone, and are out in any case
         try:
-            if page.map[0] != ARMED:
-                return True
-            page.halt()
-            self.again = True
-            self.durable = False
+            armed = page.map[0] == ARMED
+            if armed:
+                page.halt()
         finally:
             page.map.close()
+        if not (armed or self.durable):
+            return True
+        self.again = self.again or armed
+        claimed, self.durable = self.durable, False
         with contextlib.suppress(LatchError, OSError, TypeError):
             latch, _ = read_latch(home.latch)
             if latch.state == latches.ARMED:
+                self.again = True
                 write_latch(home.latch, self._cause(latch))
             self.durable = True
+            return True
+        if not (armed or self.again):  # there is no record that could be believed: as WriteLatch found it
+            self.durable = claimed
             return True
         self.problems.append("armed by a reset meanwhile, and halted again by the page alone")
         return True
@@ -381,6 +389,10 @@ class Kill:
         """What it came to."""
         if not confirmed and escalate:
             confirmed = self.escalate()
+        if not confirmed and self._armed_again():
+            self.set_byte()
+            written = self.write_latch(deadline)
+            self.problems.append("armed by a reset meanwhile, and halted again")
         waiting: tuple[Waiting, ...] = ()
         if not confirmed:
             waiting = self.waiting() or (() if self.problems else self.strangers())
@@ -393,12 +405,30 @@ class Kill:
             self.problems.append(self._trouble)
         return Quiet(
             stopped=self.stopped,
-            durable=self.durable,
+            durable=self.durable and self._still_durable(),
             confirmed=confirmed,
             waiting=waiting,
             killed=tuple(self.killed),
             message="; ".join(self.problems),
         )
+
+    def _armed_again(self) -> bool:
+        """Whether a reset that came while we waited has armed the byte: then engines may be running."""
+        try:
+            page = Page(self.home.page, None)
+        except LatchError:
+            return False
+        try:
+            return page.map[0] == ARMED
+        finally:
+            page.map.close()
+
+    def _still_durable(self) -> bool:
+        """Whether what was once found of the record is so now; one that can't be read is a halt."""
+        try:
+            return read_latch(self.home.latch)[0].state == latches.HALTED
+        except LatchError:
+            return True
 
 
 def _said(waiting: Waiting) -> str:

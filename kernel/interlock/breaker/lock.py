@@ -37,15 +37,18 @@ class FileLock:
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
 
-    def shared(self) -> bool:
-        """Take it shared, if nobody holds it exclusively now."""
-        return self._try(fcntl.LOCK_SH)
+    def shared(self, timeout_s: float = 0.0) -> bool:
+        """Take it shared; False if somebody still held it exclusively at the time-out."""
+        return self._take(fcntl.LOCK_SH, timeout_s)
 
     def exclusive(self, timeout_s: float = 0.0) -> bool:
         """Take it exclusively; False if others still held it at the time-out."""
+        return self._take(fcntl.LOCK_EX, timeout_s)
+
+    def _take(self, how: int, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         pause_s = _FIRST_POLL_S
-        while not self._try(fcntl.LOCK_EX):
+        while not self._try(how):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(pause_s)

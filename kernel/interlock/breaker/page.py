@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 from interlock.breaker.files import write_durably
@@ -30,7 +31,8 @@ _MAGIC: Final = b"interlock page 1\n"
 _HOME_AT: Final = 64
 _HOME_LENGTH: Final = 36
 _HALTS_AT: Final = 112
-_HALTS_END: Final = 1 << 32
+_HALTS_END: Final = 120
+_PID_BITS: Final = 22  # as many as Linux has
 _BEGUN_AT: Final = 120
 _RECORD_AT: Final = 128
 
@@ -44,8 +46,12 @@ class Page:
 
     __slots__ = ("_path", "_stat", "map")
 
-    def __init__(self, path: Path, home: str) -> None:
+    def __init__(self, path: Path, home: str | None) -> None:
         """Map it.
+
+        Args:
+            path: the file.
+            home: whose it must be; None: whoever's, for a halt.
 
         Raises:
             LatchError: absent, unreadable, of the wrong size, or of another home.
@@ -70,8 +76,7 @@ class Page:
             raise LatchError(HaltCode.HOME_UNREADABLE, message) from error
         finally:
             os.close(descriptor)
-        whose = self.map[_HOME_AT : _HOME_AT + _HOME_LENGTH]
-        if self.map[1 : 1 + len(_MAGIC)] != _MAGIC or whose != home.encode():
+        if self.map[1 : 1 + len(_MAGIC)] != _MAGIC or (home is not None and self.home != home):
             self.map.close()
             message = f"{path}: not the page of home {home}"
             raise LatchError(HaltCode.PAGE_REPLACED, message)
@@ -83,6 +88,11 @@ class Page:
         data[1 : 1 + len(_MAGIC)] = _MAGIC
         data[_HOME_AT : _HOME_AT + _HOME_LENGTH] = home.encode()
         write_durably(path, bytes(data))
+
+    @property
+    def home(self) -> str:
+        """The UUID that stands in it."""
+        return self.map[_HOME_AT : _HOME_AT + _HOME_LENGTH].decode("ascii", "replace").strip("\x00")
 
     @property
     def inode(self) -> int:
@@ -101,16 +111,16 @@ class Page:
     def halt(self) -> None:
         """Stop emission in every process, now.
 
-        The count goes first: a reset that is under way arms the byte again, and then sees that it must not.
+        The mark goes first: a reset that is under way arms the byte again, and then sees that it must not.
         """
-        count = self.halts + 1
-        self.map[_HALTS_AT : _HALTS_AT + 4] = (count % _HALTS_END).to_bytes(4, "little")
+        mark = (time.monotonic_ns() << _PID_BITS | os.getpid() % (1 << _PID_BITS)) % (1 << 64)
+        self.map[_HALTS_AT:_HALTS_END] = mark.to_bytes(8, "little")
         self.map[0] = 0
 
     @property
     def halts(self) -> int:
-        """Counts halts; two at once may count as one, but none goes without a change."""
-        return int.from_bytes(self.map[_HALTS_AT : _HALTS_AT + 4], "little")
+        """The mark of the latest halt: no two have the same, also if they come at once."""
+        return int.from_bytes(self.map[_HALTS_AT:_HALTS_END], "little")
 
     def leave(self, record: bytes) -> None:
         """Leave the latch record that is about to be written, for whoever sees the byte before the file.

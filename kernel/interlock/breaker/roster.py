@@ -245,6 +245,10 @@ class Berth:
         """Heartbeats so far."""
         return self._numbers[_BEATS]
 
+    def seen(self) -> Engine:
+        """What others see of it; from memory, so that it can be looked at even if the home is gone."""
+        return _told(self.name, self._map[:], attached=True)
+
     def same(self) -> bool:
         """Whether the file at the path is still this one."""
         return self._lock.same()
@@ -303,7 +307,11 @@ def look(directory: Path, name: str) -> Engine | None:
         return None
     finally:
         lock.close()
-    data = data.ljust(SIZE, b"\x00")
+    return _told(name, data.ljust(SIZE, b"\x00"), attached=attached)
+
+
+def _told(name: str, data: bytes, *, attached: bool) -> Engine:
+    """What the bytes of a roster file say."""
     numbers = memoryview(data)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
     slots = memoryview(data)[_SLOTS_AT:_SLOTS_END].cast("Q")
     now = time.monotonic_ns()

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from interlock.breaker import latch as latches
+from interlock.breaker.grounds import check
 from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
+from interlock.core.errors import HomeError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
@@ -124,7 +126,8 @@ class Sentinel:
         try:
             self.page.check()
             latch, found = self._changed()
-        except LatchError as error:
+            check(self.home.path, engine=self.berth.name, settled=True)
+        except (LatchError, HomeError) as error:
             return Fault(error.code, str(error))
         if latch is not None:
             seen = self._weigh(latch, epoch, may_adopt=may_adopt)

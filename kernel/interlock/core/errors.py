@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["InterlockError", "LimitsError", "MisuseError", "PermitError"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interlock.core.reasons import HaltCode
+
+__all__ = ["HomeError", "InterlockError", "LimitsError", "MisuseError", "PermitError"]
 
 
 class InterlockError(Exception):
@@ -19,3 +24,11 @@ class PermitError(MisuseError):
 
 class LimitsError(InterlockError):
     """The limits are missing, incomplete or senseless; the message names file and key."""
+
+
+class HomeError(InterlockError):
+    """The home can't be used as asked; nothing is permitted. ``code`` is a stable code."""
+
+    def __init__(self, code: HaltCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -28,6 +28,7 @@ from interlock.core.values import PASS, Cancel, Fill, HaltCause, Side, Verdict
 
 if TYPE_CHECKING:
     from interlock.core.limits import Limits
+    from interlock.core.tickets import Ticket
 
 __all__ = ["Anomaly", "Breach", "Halted", "Machine", "Notice", "breach_of", "refusal"]
 
@@ -126,6 +127,7 @@ class Machine:
         "repeats",
         "restoring",
         "session",
+        "tickets",
         "trips_on_anomaly",
         "working",
     )
@@ -155,6 +157,7 @@ class Machine:
         self.notices: list[Notice] = []
         self.working: dict[str, Working] = {}
         self.in_flight: dict[int, Working] = {}
+        self.tickets: dict[str, Ticket] = {}
         flow = limits.gate2
         self.bucket = TokenBucket(flow.messages_per_s, flow.message_burst) if flow else TokenBucket(0, 0)
         self.repeats = Repeats(flow.repeat_window_ns, flow.repeat_trip_after) if flow else Repeats(0, 1)
@@ -203,6 +206,7 @@ class Machine:
         self.beat_ns = mono_ns
         self.mode = following
         self.gate_open = True
+        self.tickets.clear()
         return PASS
 
     def close_gate(self) -> None:
@@ -223,6 +227,7 @@ class Machine:
         if undone:
             return refusal(Reason.NOT_RUNNING, "0 in flight", undone)
         self.mode = following
+        self.tickets.clear()
         return PASS
 
     def halt(self, cause: HaltCause) -> tuple[Working, ...]:
@@ -236,6 +241,7 @@ class Machine:
             self.cause = cause
         self.mode = NEXT[self.mode, Trigger.HALT]
         self.gate_open = False
+        self.tickets.clear()
         voided = tuple(w for w in self.working.values() if w.status is Status.GRANTED)
         for working in voided:
             self._void(working)

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.core.ledger import Working, unscaled
 from interlock.core.machine import LONGEST_ID, breach_of, refusal
-from interlock.core.modes import ARMED
+from interlock.core.modes import ARMED, Mode
 from interlock.core.presignal import Presignal
 from interlock.core.reasons import HaltCode, Reason
-from interlock.core.values import Order, OrderType, Side, TimeInForce, Verdict
+from interlock.core.tickets import fits
+from interlock.core.values import PASS, Order, OrderType, Side, TimeInForce, Verdict
 
 if TYPE_CHECKING:
     from interlock.core.ledger import Account, Book
     from interlock.core.limits import Gate2Limits
+    from interlock.core.tickets import Ticket
 
 __all__ = ["Core"]
 
@@ -48,7 +50,7 @@ class Core(Presignal):
         Returns:
             The granted order, reserved, to be journaled and then begun; or the refusal.
         """
-        if latch != ARMED or not self.gate_open:
+        if (latch != ARMED or not self.gate_open) and not self._admits(order, latch):
             return self.shut(latch)
         overdue_ns = mono_ns - self.beat_ns
         if overdue_ns > self.beat_overdue_ns:
@@ -79,6 +81,54 @@ class Core(Presignal):
         except Exception as error:  # noqa: BLE001 - a check that raises refuses, whatever it raises
             return self.raised(error)
         return working
+
+    def ticket(self, ticket: Ticket, latch: int) -> Verdict:  # noqa: PLR0911 - one a reason
+        """Whether an exit may be let through the closed gate; see `tickets`. `admit` then does it.
+
+        Args:
+            ticket: for the exit.
+            latch: the latch byte.
+        """
+        if latch != ARMED or self.mode is not Mode.RUNNING:
+            return self.shut(latch)
+        if self.gate_open:
+            return refusal(Reason.NOT_RUNNING, "gate closed", "gate open")
+        book = self.books.get(ticket.instrument)
+        if book is None:
+            return refusal(Reason.UNKNOWN_INSTRUMENT, value=f"{ticket.instrument!s:.64}")
+        exit_order = Order(
+            client_order_id=ticket.client_order_id,
+            instrument=ticket.instrument,
+            side=ticket.side,
+            quantity=ticket.quantity,
+            order_type=_MARKET,
+            reduce_only=True,
+        )
+        shaped = _shape(book, exit_order, 0)
+        if isinstance(shaped, Verdict):
+            return shaped
+        order_id = ticket.client_order_id
+        if order_id in self.tickets or order_id in self.ids or order_id in self.working:
+            return refusal(Reason.DUPLICATE_ID, value=order_id)
+        held = -book.position if shaped.buys else book.position
+        if shaped.remaining > held:
+            return refusal(Reason.REDUCE_ONLY, book.size_text(max(held, 0)), shaped.size_text)
+        return PASS
+
+    def admit(self, ticket: Ticket) -> None:
+        """Let the exit through, once, after `ticket` said yes and the journal has its record."""
+        self.tickets[ticket.client_order_id] = ticket
+
+    def _admits(self, order: Order, latch: int) -> bool:
+        """Whether an order at the closed gate has a ticket that fits; it is spent by that."""
+        if latch != ARMED or not self.tickets or order.__class__ is not Order:
+            return False
+        order_id = order.client_order_id
+        ticket = self.tickets.get(order_id) if order_id.__class__ is str else None
+        if ticket is None or not fits(ticket, order):
+            return False
+        del self.tickets[order_id]
+        return True
 
     def _flow(self, limits: Gate2Limits, book: Book, working: Working, mono_ns: int) -> Verdict | None:
         """Message rate, order loop, losses."""

@@ -25,6 +25,7 @@ _KINDS: Final = {
     "arm": "epoch operator reason",
     "start": "epoch operator session",
     "drain": "epoch reason",
+    "ticket": "epoch id instrument side quantity",
     "stop": "epoch",
     "halt": "marker run utc version epoch code reason source operator at first in_flight",
     "reset": "epoch prior operator reason",

@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | status | reset | verify | demo``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ import typer
 
 from interlock.attach import Told, contradiction
 from interlock.breaker import latch as latches
+from interlock.breaker import watchdog
+from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines
 from interlock.breaker.segment import lines, segments
@@ -30,6 +32,7 @@ from interlock.journal.recovery import Recovery
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
 from interlock.ops import runner
+from interlock.ops import watch as watches
 from interlock.ops.audit import audit
 from interlock.ops.console import fail, say, show
 from interlock.ops.exits import Exit
@@ -203,6 +206,39 @@ def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> Exit:
 
 
 @app.command()
+def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
+    home: HomeOption,
+    beat: Annotated[float, typer.Option("--beat", help="Seconds without a heartbeat.")] = 5.0,
+    busy: Annotated[float, typer.Option("--busy", help="Seconds of work on one tick.")] = 10.0,
+    send: Annotated[float, typer.Option("--send", help="Seconds of one send.")] = 10.0,
+    interval: Annotated[float, typer.Option("--interval", help="Seconds between two looks.")] = 0.25,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
+    no_escalate: Annotated[  # noqa: FBT002
+        bool, typer.Option("--no-escalate", help="Do not SIGKILL what is not quiet by then.")
+    ] = False,
+    once: Annotated[  # noqa: FBT002
+        bool, typer.Option("--once", help="End as soon as every engine has got on, or the home was halted.")
+    ] = False,
+    operator: OperatorOption = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,  # noqa: FBT002
+) -> None:
+    """The watchdog: halt the home when an engine of it does not get on, until SIGTERM."""
+    try:
+        plan = watches.Plan(
+            home=home,
+            limits=watchdog.Limits(beat_s=beat, busy_s=busy, send_s=send, interval_s=interval),
+            timeout_s=timeout,
+            escalate=not no_escalate,
+            once=once,
+            operator=operator or _user(),
+            json=json,
+        )
+        raise typer.Exit(int(watches.watch(plan)))
+    except (HomeError, ValueError) as error:
+        fail(Exit.USAGE, str(error), json=json)
+
+
+@app.command()
 def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
     """What the latch says, who is attached, which epoch is current. Writes nothing."""
     target = Home(home)
@@ -212,7 +248,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
         fail(Exit.HALTED, str(error), json=json)
     latch, fault, byte = target.latch_state()
     told, against = _told(target, latch)
-    why = str(fault) if fault else against
+    why = "; ".join(filter(None, (str(fault) if fault else against, *problems(target.path)))) or None
     armed = latch is not None and latch.state == latches.ARMED and byte == ARMED and why is None
     found: dict[str, object] = {
         "home": str(home),

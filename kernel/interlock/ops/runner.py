@@ -19,6 +19,7 @@ from interlock.adapters.replay import ReplayClock, paced
 from interlock.adapters.strategies import BUILT_IN, load
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.segment import segments
+from interlock.breaker.watchdog import Limits
 from interlock.core.errors import InterlockError
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode
@@ -26,6 +27,7 @@ from interlock.engine import Engine
 from interlock.kernel import Kernel, SystemClock
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.exits import Exit
+from interlock.stopping import StopExecutor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -143,6 +145,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
         engine=plan.engine,
         durability=plan.durability,
         clock=timeline or SystemClock(),
+        watch=Limits() if timeline is None else None,
     )
     with kernel:
         unique = f"R{kernel.journal_size[0]}"  # ids of orders and fills are never used twice on one home
@@ -159,6 +162,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
             halt_at_tick=plan.halt_at_tick,
             max_ticks=plan.max_ticks,
             cancel_on_stop=plan.cancel_on_stop,
+            stopping=StopExecutor(kernel, {"paper": venue}, home=plan.home, engine=plan.engine),
             session=plan.session,
         )
         refused = kernel.mode is Mode.HALTED
@@ -311,6 +315,11 @@ def tell(engine: Engine, source: CsvFeed, mode: Mode, cause: HaltCause | None, s
     say(f"orders         {report.orders_sent} sent, {report.orders_unknown} unknown, {report.orders_refused} refused")
     for reason, number in sorted(report.refused_by_reason.items()):
         say(f"  refused      {number} {reason}")
+    stop = report.stop
+    if stop is not None and stop.orders:
+        say(f"stop           {len(stop.orders) - len(stop.escalated)} of {len(stop.orders)} working orders are over")
+        for end in stop.escalated:
+            say(f"  UNKNOWN      {end.client_order_id} in {end.instrument}: {end.problem or end.standing}")
     for name, latency in (("consult", report.consult), ("submit", report.submit)):
         summary = latency.summary()
         say(f"{name} ns     p50 {summary['p50']}, p99 {summary['p99']}, max {summary['max']}")

@@ -38,7 +38,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -74,8 +74,9 @@ class TlcResult:
         depth: States on the longest shortest path; None likewise, and for
             violated temporal properties.
         violated: The violated property's name. TLC names invariants and action
-            properties; a temporal one it does not, so that is known only when the
-            configuration lists no other property, and None otherwise.
+            properties; a temporal one it does not, nor the step of a refinement, so
+            these are known only when the configuration lists no other property, and
+            None otherwise.
         output: All that TLC printed.
     """
 
@@ -94,7 +95,9 @@ _COUNTS = re.compile(
 )
 _DEPTH = re.compile(r"^The depth of the complete state graph search is (\d+)\.", re.MULTILINE)
 _NAMED = re.compile(r"^Error: (?:Invariant|Action property) (\S+) is violated", re.MULTILINE)
-_UNNAMED = "Error: Temporal properties were violated."
+_UNNAMED = re.compile(
+    r"^Error: (?:Temporal properties were violated\.|Action property line .* is violated\.)", re.MULTILINE
+)
 _KEYWORD = re.compile(
     r"(?:(?:ACTION_)?CONSTRAINT|CONSTANT|INVARIANT)S?|PROPERTY|PROPERTIES"
     r"|SPECIFICATION|INIT|NEXT|SYMMETRY|VIEW"
@@ -138,6 +141,7 @@ def run(
     module: Path,
     cfg: Path,
     *,
+    beside: Sequence[Path] = (),
     dump: Path | None = None,
     workers: int = 1,
     timeout_s: float,
@@ -145,8 +149,9 @@ def run(
     """Check one module under one configuration. Deadlocks are not looked for.
 
     Args:
-        module: The ``.tla`` file; modules that it extends lie beside it.
+        module: The ``.tla`` file; modules that it extends or refines lie beside it.
         cfg: The ``.cfg`` file, anywhere.
+        beside: Those that lie elsewhere.
         dump: Where to write the state graph, for `parse_dot`. Nothing is written
             there unless the check passes: half a graph would be misread.
         workers: TLC's worker threads. Pinned counts need one.
@@ -158,14 +163,14 @@ def run(
     Raises:
         TlcError: A file is missing, TLC cannot be started, or it took too long.
     """
-    for path, suffix in ((module, ".tla"), (cfg, ".cfg")):
+    for path, suffix in ((module, ".tla"), *((path, ".tla") for path in beside), (cfg, ".cfg")):
         if path.suffix != suffix or not path.is_file():
             msg = f"not a {suffix} file: {path}"
             raise TlcError(msg)
     java, jar = find_java(), find_jar()
     with tempfile.TemporaryDirectory(prefix="tlc-") as name:
         private = Path(name)
-        for source in module.parent.glob("*.tla"):
+        for source in (*beside, *module.parent.glob("*.tla")):
             shutil.copy(source, private)
         shutil.copy(cfg, private / "run.cfg")
         command = [
@@ -226,7 +231,7 @@ def _result(exit_code: int, output: str, cfg_text: str) -> TlcResult:
     depth = _DEPTH.search(output)
     named = _NAMED.search(output)
     violated = named[1] if named else None
-    if violated is None and _UNNAMED in output:
+    if violated is None and _UNNAMED.search(output):
         properties = _listed_properties(cfg_text)
         violated = properties[0] if len(properties) == 1 else None
     return TlcResult(

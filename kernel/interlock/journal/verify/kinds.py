@@ -37,6 +37,7 @@ _KINDS = {
     "arm": "epoch:int operator reason",
     "start": "epoch:int operator session:text?",
     "drain": "epoch:int reason",
+    "ticket": "epoch:int id instrument side:side quantity:decimal",
     "stop": "epoch:int",
     "halt": "marker:marker run:uuid? utc:utc version epoch:int code reason source operator:text?"
     " at:int first:bool in_flight:ints",

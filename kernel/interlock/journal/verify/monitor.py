@@ -26,6 +26,7 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from typing import ClassVar
 
 from .kinds import Record
@@ -206,10 +207,19 @@ class Monitor:
         else:
             self._mode = RUNNING
             self._run.draining = False
+            self._run.tickets.clear()  # between a halt or a stop and here no permit is allowed at all
 
     def _on_drain(self, record: Record, _number: int) -> None:
         if self._running(record):
             self._run.draining = True
+
+    def _on_ticket(self, record: Record, _number: int) -> None:
+        if not self._running(record):
+            return
+        if not self._run.draining:
+            self._broken(MODES, "ticket before drain")
+            return
+        self._run.tickets[record["id"]] = (record["instrument"], record["side"], Decimal(record["quantity"]))
 
     def _on_stop(self, record: Record, _number: int) -> None:
         if not self._running(record):
@@ -269,11 +279,11 @@ class Monitor:
         order = record["id"]
         if self._mode != RUNNING:
             self._broken(NO_EMIT_AFTER_HALT, f"permit in {self._mode}")
-        elif run.draining:
-            self._broken(NO_EMIT_AFTER_HALT, "permit after drain")
         elif record["epoch"] != self._epoch:
             epoch = record["epoch"]
             self._broken(NO_EMIT_AFTER_HALT, f"permit of epoch {epoch}, but it is {self._epoch}")
+        elif run.draining:
+            self._by_ticket(record)
         granted = len(self._numbers)
         before = self._orders.get(order)
         if before is not None and granted - before <= run.remember:
@@ -282,6 +292,17 @@ class Monitor:
         self._numbers.append(number)
         self._open[number] = (number, run.base + record["mono"], run, order)
         self.doubts[order] = number
+
+    def _by_ticket(self, record: Record) -> None:
+        """Check a permit behind the closed gate: it needs a ticket, which it uses up."""
+        ticket = self._run.tickets.pop(record["id"], None)
+        if ticket is None:
+            self._broken(NO_EMIT_AFTER_HALT, "permit after drain")
+            return
+        instrument, side, most = ticket
+        same = (record["instrument"], record["side"]) == (instrument, side)
+        if not same or not record["reduce_only"] or Decimal(record["quantity"]) > most:
+            self._broken(NO_EMIT_AFTER_HALT, "permit after drain is not what its ticket is for")
 
     def _on_sent(self, record: Record, _number: int) -> None:
         permit = self._outcome(record)
@@ -347,6 +368,7 @@ class Monitor:
         "arm": _on_arm,
         "start": _on_start,
         "drain": _on_drain,
+        "ticket": _on_ticket,
         "stop": _on_stop,
         "halt": _on_halt,
         "reset": _on_reset,

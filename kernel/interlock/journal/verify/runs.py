@@ -6,6 +6,7 @@ What stays rises in both, number and time, and can be searched by halving.
 """
 
 from bisect import bisect_right
+from decimal import Decimal
 from math import inf
 
 import attrs
@@ -20,6 +21,7 @@ class Run:
         base: what its rebases have moved its zero by, in nanoseconds.
         last: the time of its latest record, from its `run` record on.
         draining: whether the gate was closed by a `drain`.
+        tickets: by order id, the exits that the closed gate may let through once: instrument, side, quantity.
         ended: whether it has detached.
         halts: number and time of the halts that still decide something, both rising.
     """
@@ -28,6 +30,7 @@ class Run:
     base: int = 0
     last: int = 0
     draining: bool = False
+    tickets: dict[str, tuple[str, str, Decimal]] = attrs.Factory(dict)
     ended: bool = False
     halts: list[tuple[int, int]] = attrs.Factory(list)
 

@@ -1,0 +1,382 @@
+"""The stop executor: sees that what is at the venue ends, outside of everything that the stop ends.
+
+    executor = StopExecutor(kernel, {"binance": session}, home=home, engine="desk-1")
+    kernel.halt("pulled")
+    outcome = executor.halted().result()
+
+Halting stops emission; it takes no order back. This does, in threads of its own: one that supervises, one for each
+gateway, one that writes the intent. None of them is a task of the engine's, so a stop that is called from the task
+it cancels comes to its end all the same.
+
+The categories are those of IEC 60204-1. **0**: nothing but cancels; what every halt begins. **1**: a controlled
+stop: while still RUNNING, with the gate closed, cancels and then exits by ticket; and then HALTED. A halt at any moment
+makes a 1 a 0; nothing makes a 0 a 1.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import attrs
+
+from interlock.core.errors import MisuseError
+from interlock.core.modes import Mode
+from interlock.core.values import Order, OrderType, Side
+from interlock.stopping.exits import ExitLane, Exits
+from interlock.stopping.gateways import Standing
+from interlock.stopping.intent import Found, Intent, Record, Stops
+from interlock.stopping.lane import Errand, Lane, Pace, said
+from interlock.stopping.recall import finished_before, recall
+from interlock.stopping.report import OrderEnd, StopOutcome
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Sequence
+
+    from interlock.kernel import Kernel
+    from interlock.stopping.gateways import StopGateway
+
+__all__ = ["Route", "StopExecutor"]
+
+Route: TypeAlias = "Mapping[str, str] | Callable[[Order], str]"
+"""Which gateway has an order: by instrument, or by a function; the gateway's name."""
+
+_SLACK_S: Final = 0.25
+"""How long a lane whose budget is spent may take to say so."""
+
+_ONE: Final = Decimal(1)
+_STORE_S: Final = 1.0
+_TELL_S: Final = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class _Wanted:
+    """One stop, as it was asked for."""
+
+    asked: int
+    reason: str
+    pace: Pace
+    exits: Exits | None = None
+    stored: bool = True
+    again: bool = False
+    found: Found | None = None
+
+
+class StopExecutor:
+    """Cancels, asks, and repeats until all is over or the budget is spent; see the module.
+
+    Args:
+        kernel: attached; whose orders they are.
+        gateways: by name. Asked from another thread: see `gateways`.
+        route: which of them has an order; not needed if there is one only.
+        home: where intents are stored; None keeps them in memory, which rules exits out.
+        engine: the engine's name in the home, as it is attached.
+        pace: how patient to be.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        gateways: Mapping[str, StopGateway],
+        *,
+        route: Route | None = None,
+        home: str | os.PathLike[str] | None = None,
+        engine: str = "engine",
+        pace: Pace | None = None,
+    ) -> None:
+        self.pace = pace or Pace()
+        self._kernel = kernel
+        self._gateways = dict(gateways)
+        self._route = route
+        self._stops = None if home is None else Stops(home, engine)
+        self._lock = threading.Lock()
+        self._current: tuple[int, Future[StopOutcome]] | None = None
+
+    # -- What can be asked for -------------------------------------------------------------------
+
+    def halted(self, *, again: bool = False) -> Future[StopOutcome]:
+        """The stop of category 0 that belongs to a halt. It goes on whatever becomes of the caller.
+
+        A stop that is under way or interrupted is taken up, and one that has come to its end is not begun again: the
+        result then tells what it was.
+
+        Args:
+            again: begin another one over what still works, because somebody asks for it.
+
+        Raises:
+            MisuseError: the kernel is not HALTED.
+        """
+        if self._kernel.mode is not Mode.HALTED:
+            message = "a stop of category 0 belongs to a halt: halt first"
+            raise MisuseError(message)
+        return self._begin(_Wanted(asked=0, reason="halted", pace=self.pace, again=again))
+
+    def controlled(self, reason: str, exits: Exits | None = None) -> Future[StopOutcome]:
+        """The stop of category 1: gate closed, working orders cancelled, exits sent and verified, then HALTED.
+
+        Args:
+            reason: stands in the journal.
+            exits: which positions to close; by default all, by market orders.
+        """
+        return self._begin(_Wanted(asked=1, reason=reason, pace=self.pace, exits=exits or Exits()))
+
+    def clear(self, budget_s: float | None = None) -> Future[StopOutcome]:
+        """Take all working orders back and see them over, and no more: no halt, no intent. For an orderly stop."""
+        pace = self.pace if budget_s is None else attrs.evolve(self.pace, budget_s=budget_s)
+        return self._start(_Wanted(asked=0, reason="clear", pace=pace, stored=False))
+
+    def resume(self) -> Future[StopOutcome] | None:
+        """Take up what a crash interrupted: to be called after every attach, before `Kernel.start`.
+
+        That is a stop whose intent is open; or the stop of a halt, if orders work and none was finished. It asks first
+        and cancels what still works. It halts, if the stop had not come to that, and sends nothing. None if there is
+        nothing to take up.
+        """
+        if self._stops is None:
+            return None
+        found = self._stops.look()
+        mine = [one.done for one in found.records if one.epoch == self._kernel.epoch]
+        finished = bool(mine) and all(mine) and not found.problems
+        begun_by_halt = self._kernel.mode is Mode.HALTED and bool(self._kernel.working_orders())
+        if finished or (all(mine) and not begun_by_halt):
+            return None
+        wanted = _Wanted(asked=0, reason="resumed", pace=self.pace, again=True, found=found)
+        return self._begin(wanted)
+
+    def _begin(self, wanted: _Wanted) -> Future[StopOutcome]:
+        """One stop at a time, and one an epoch unless another is asked for."""
+        with self._lock:
+            if self._current is not None:
+                epoch, current = self._current
+                if not current.done() or (epoch == self._kernel.epoch and not wanted.again):
+                    return current
+            begun = self._start(wanted)
+            self._current = (self._kernel.epoch, begun)
+            return begun
+
+    def _start(self, wanted: _Wanted) -> Future[StopOutcome]:
+        future: Future[StopOutcome] = Future()
+        future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+
+        def run() -> None:
+            try:
+                future.set_result(self._stop(wanted))
+            except BaseException as error:  # noqa: BLE001 - whoever waits is told
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="stop", daemon=True).start()
+        return future
+
+    # -- One stop --------------------------------------------------------------------------------
+
+    def _stop(self, wanted: _Wanted) -> StopOutcome:
+        began_ns = time.monotonic_ns()
+        kernel = self._kernel
+        if wanted.asked == 1:
+            _bounded(lambda: kernel.drain(wanted.reason), wanted.pace.budget_s)
+        found = self._found(wanted)
+        problems = [*found.problems]
+        mine = [one for one in found.records if one.epoch == kernel.epoch]
+        left_open = next((one for one in reversed(mine) if not one.done), None)
+        if mine and left_open is None and not (wanted.again or found.problems):
+            works = {order.client_order_id for order in kernel.working_orders()}
+            return finished_before(mine[-1], works, wanted.asked, time.monotonic_ns() - began_ns)
+        if left_open is not None and kernel.mode is not Mode.HALTED:
+            kernel.halt(f"stop {left_open.name} was interrupted: {left_open.reason}", source="stop")
+        controlled = wanted.asked == 1 and kernel.mode is Mode.RUNNING and left_open is None
+        intent = self._intent(wanted, found, left_open, controlled=controlled)
+        resumed = left_open is not None
+        orders = kernel.working_orders()
+        lanes, strays = self._lanes(
+            orders, wanted, intent, controlled=controlled, ask_first=wanted.found is not None or resumed
+        )
+        for order in orders:
+            intent.order(order.client_order_id, instrument=order.instrument, standing=str(Standing.WORKING))
+        if controlled:  # nothing is on fire, so a crash from here on finds it
+            intent.stored(intent.turn(), _STORE_S)
+        self._run(lanes, wanted.pace, problems, controlled=controlled)
+        category = 1 if controlled and kernel.mode is Mode.RUNNING else 0
+        if wanted.asked == 1 and kernel.mode is not Mode.HALTED:
+            kernel.halt(f"end of the controlled stop: {wanted.reason}", source="stop")
+        # Only now: before the halt, a lane that was left behind may still have begun its exit.
+        ends = {end.client_order_id: end for lane in lanes for end in tuple(lane.ends.values())} | strays
+        exits = tuple(end for lane in lanes if isinstance(lane, ExitLane) for end in tuple(lane.exits.values()))
+        if controlled:
+            taken = self._take_back(lanes, wanted, intent, problems)
+            ends |= taken
+            exits = tuple(
+                attrs.evolve(end, begun=True, standing=taken[end.client_order_id].standing)
+                if end.client_order_id in taken
+                else end
+                for end in exits
+            )
+        if resumed:
+            exits = recall(intent.record, ends)
+        return self._close(
+            StopOutcome(
+                stop=intent.record.name if wanted.stored and self._stops is not None else "",
+                category=category,
+                asked=max(wanted.asked, intent.record.category if resumed else 0),
+                orders=tuple(ends.values()),
+                exits=exits,
+                durable=False,
+                resumed=resumed,
+                problems=tuple(problems),
+            ),
+            intent,
+            began_ns,
+        )
+
+    def _found(self, wanted: _Wanted) -> Found:
+        if not wanted.stored or self._stops is None:
+            return Found(answered=False)
+        return wanted.found or self._stops.look()
+
+    def _intent(self, wanted: _Wanted, found: Found, left_open: Record | None, *, controlled: bool) -> Intent:
+        kernel = self._kernel
+        stored = wanted.stored and self._stops is not None and found.answered
+        if left_open is not None:
+            record = attrs.evolve(left_open, category=0)
+        else:
+            about = {
+                "epoch": kernel.epoch,
+                "category": 1 if controlled else 0,
+                "reason": wanted.reason[:500],
+                "run": kernel.run,
+            }
+            record = (
+                self._stops.begin(found, **about)
+                if self._stops is not None
+                else Record(home="", engine="", number=1, **about)  # type: ignore[arg-type]
+            )
+        directory = self._stops.directory if stored and self._stops is not None else None
+        return Intent(record, directory)
+
+    def _lanes(
+        self, orders: Sequence[Order], wanted: _Wanted, intent: Intent, *, controlled: bool, ask_first: bool
+    ) -> tuple[list[Lane], dict[str, OrderEnd]]:
+        """A lane for each gateway that has something to do; and the orders that no gateway has."""
+        share: dict[str, list[Order]] = {}
+        strays: dict[str, OrderEnd] = {}
+        for order in orders:
+            name, problem = self._routed(order)
+            if problem:
+                strays[order.client_order_id] = OrderEnd(
+                    client_order_id=order.client_order_id,
+                    instrument=order.instrument,
+                    gateway="",
+                    standing=Standing.UNKNOWN,
+                    problem=problem,
+                )
+            else:
+                share.setdefault(name, []).append(order)
+        errand = Errand(kernel=self._kernel, pace=wanted.pace, intent=intent, ask_first=ask_first)
+        if not controlled or wanted.exits is None:
+            return [Lane(name, self._gateways[name], mine, errand) for name, mine in share.items()], strays
+        ids = self._exit_ids(intent.record, wanted.exits)
+        return [
+            ExitLane(name, gateway, share.get(name, ()), errand, plan=wanted.exits, ids=ids.get(name, {}))
+            for name, gateway in self._gateways.items()
+            if name in share or name in ids
+        ], strays
+
+    def _routed(self, order: Order) -> tuple[str, str]:
+        """The gateway that has an order; or why none has."""
+        route = self._route
+        try:
+            if route is None:
+                (name,) = self._gateways
+            else:
+                name = route[order.instrument] if isinstance(route, Mapping) else route(order)
+            if name in self._gateways:
+                return name, ""
+        except Exception as error:  # noqa: BLE001 - whatever a route raises: no gateway has the order
+            return "", f"no gateway: {said(error)}"
+        return "", f"no gateway of the name {name!r:.80}"
+
+    def _exit_ids(self, record: Record, exits: Exits) -> dict[str, dict[str, str]]:
+        """The ids of the exits, by gateway and instrument: derived from the stop's, and never used before."""
+        ids: dict[str, dict[str, str]] = {}
+        run = self._kernel.run[:8]
+        for place, instrument in enumerate(self._kernel.positions()):
+            order_id = f"exit-{run}-{record.name}-{place}"
+            probe = Order(
+                client_order_id=order_id,
+                instrument=instrument,
+                side=Side.SELL,
+                quantity=_ONE,
+                order_type=OrderType.MARKET,
+                reduce_only=True,
+            )
+            name, problem = self._routed(probe)
+            if exits.wants(instrument) and not problem:
+                ids.setdefault(name, {})[instrument] = order_id
+        return ids
+
+    def _run(self, lanes: Iterable[Lane], pace: Pace, problems: list[str], *, controlled: bool) -> None:
+        """Start all lanes at once, and leave behind what does not come back in time."""
+        lanes = tuple(lanes)
+        now = time.monotonic()
+        until = now + pace.budget_s + (pace.exit_s if controlled else 0.0) + _SLACK_S
+        for lane in lanes:
+            lane.start(now + pace.budget_s)
+        for lane in lanes:
+            if not lane.done.wait(max(0.0, until - time.monotonic())):
+                problems.append(f"gateway {lane.name} did not come back")
+            lane.leave()
+            for order_id, end in tuple(lane.ends.items()):
+                if not end.over and not end.problem:
+                    lane.ends[order_id] = attrs.evolve(end, problem="the gateway did not come back")
+            if lane.trouble:
+                problems.append(f"gateway {lane.name}: {lane.trouble}")
+
+    def _take_back(
+        self, lanes: Iterable[Lane], wanted: _Wanted, intent: Intent, problems: list[str]
+    ) -> dict[str, OrderEnd]:
+        """HALTED now, what rests of an exit is taken back like any other order."""
+        planned = {order_id for lane in lanes if isinstance(lane, ExitLane) for order_id in lane.ids.values()}
+        resting = [order for order in self._kernel.working_orders() if order.client_order_id in planned]
+        again, strays = self._lanes(resting, wanted, intent, controlled=False, ask_first=False)
+        self._run(again, wanted.pace, problems, controlled=False)
+        return {end.client_order_id: end for lane in again for end in tuple(lane.ends.values())} | strays
+
+    def _close(self, outcome: StopOutcome, intent: Intent, began_ns: int) -> StopOutcome:
+        """Say what it came to: in the intent, in the journal, and to whoever waits."""
+        for end in outcome.orders:
+            intent.order(
+                end.client_order_id, instrument=end.instrument, gateway=end.gateway, standing=str(end.standing)
+            )
+        _bounded(self._kernel.seal, _STORE_S)  # first, or a crash would leave a finished stop whose orders still work
+        version = intent.turn(category=outcome.category, done=True)
+        durable = intent.stored(version, _STORE_S) and bool(outcome.stop)
+        intent.close()
+        if outcome.escalated:
+            names = ", ".join(end.client_order_id for end in outcome.escalated)
+            told = f"{len(outcome.escalated)} orders are not known to be over: {names}"
+            _bounded(lambda: self._kernel.anomaly("STOP_ESCALATED", told), _TELL_S)
+        for problem in outcome.problems:
+            _bounded(lambda problem=problem: self._kernel.anomaly("STOP_PROBLEM", problem), _TELL_S)  # type: ignore[misc]
+        held: list[dict[str, Decimal]] = []
+        _bounded(lambda: held.append(self._kernel.positions()), _TELL_S)
+        problems = outcome.problems
+        if outcome.stop and not durable:
+            problems = (*problems, f"the intent is not durable: {intent.problem or 'the disk did not answer in time'}")
+        return attrs.evolve(
+            outcome,
+            durable=durable,
+            positions={name: size for name, size in held[0].items() if size} if held else None,
+            problems=problems,
+            took_ns=time.monotonic_ns() - began_ns,
+        )
+
+
+def _bounded(act: Callable[[], object], timeout_s: float) -> None:
+    """Do something that a hung disk may hold up, and do not wait longer than this for it."""
+    acting = threading.Thread(target=act, name="stop tells", daemon=True)
+    acting.start()
+    acting.join(timeout_s)

@@ -1,0 +1,653 @@
+"""Several engines on one home: a halt is confirmed only when all of them are out, whatever they are doing.
+
+The engines are real processes where a process matters (SIGSTOP, SIGKILL, inherited locks), and kernels side by side
+in this one where only their locks and threads do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from interlock import HaltCode, HomeError, Kernel, Mode, Reason
+from interlock.breaker.home import Home
+from interlock.breaker.latch import read_latch
+from interlock.breaker.page import Page
+from interlock.breaker.quiescence import DEAD
+from interlock.breaker.roster import Berth, engines
+from interlock.breaker.watchdog import Limits
+from interlock.journal.verify import Status
+
+from .helpers import (
+    HOME_ID,
+    FakeClock,
+    RecordingVenue,
+    SlowVenue,
+    arm,
+    attach,
+    halt_home,
+    kinds,
+    of_kind,
+    order,
+    python,
+    reset_home,
+    run_python,
+    running,
+    verified,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return an armed home."""
+    return arm(tmp_path / "home").path
+
+
+@contextmanager
+def inside(kernel: Kernel, name: str) -> Iterator[SlowVenue]:
+    """Hold an order of this kernel inside its send, in another thread."""
+    venue = SlowVenue()
+    thread = threading.Thread(target=lambda: kernel.submit(order(name), venue.send))
+    thread.start()
+    assert venue.inside.wait(PATIENCE_S)
+    try:
+        yield venue
+    finally:
+        venue.out.set()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+ENGINE = """
+import sys
+from tests.helpers import *
+from interlock.kernel import SystemClock
+
+def send(permit):
+    permit.redeem()
+    print("inside", flush=True)
+    sys.stdin.readline()
+
+kernel = running(sys.argv[1], SystemClock(), engine=sys.argv[2])
+print("running", flush=True)
+for line in sys.stdin:
+    match line.split():
+        case ["send", name]:
+            print(kernel.submit(order(name), send).reason, flush=True)
+        case ["submit", name]:
+            print(kernel.submit(order(name), lambda permit: permit.redeem()).reason, flush=True)
+        case ["beat"]:
+            kernel.heartbeat()
+            print(kernel.mode, kernel.epoch, flush=True)
+        case ["start"]:
+            print(kernel.start().reason, flush=True)
+        case ["close"]:
+            kernel.close()
+            print("closed", flush=True)
+"""
+
+
+class Process:
+    """An engine in a process of its own, told what to do line by line."""
+
+    def __init__(self, home: Path, name: str, script: str = ENGINE, *args: object) -> None:
+        self.child: subprocess.Popen[str] = python(script, home, name, *args)
+        assert self.hear() == "running"
+
+    def hear(self) -> str:
+        """The next line that it prints."""
+        assert self.child.stdout is not None
+        return self.child.stdout.readline().strip()
+
+    def say(self, line: str = "") -> None:
+        """Send it a line."""
+        assert self.child.stdin is not None
+        self.child.stdin.write(line + "\n")
+        self.child.stdin.flush()
+
+    def ask(self, line: str) -> str:
+        """Send it a line, and hear the answer."""
+        self.say(line)
+        return self.hear()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; a stop is waited for."""
+        os.kill(self.child.pid, number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self.child.pid, os.WSTOPPED)
+
+
+@contextmanager
+def processes(home: Path, *names: str) -> Iterator[list[Process]]:
+    """Engines in processes of their own."""
+    found: list[Process] = []
+    try:
+        for name in names:
+            found.append(Process(home, name))  # noqa: PERF401 - each is ended, also if the next can't be started
+        yield found
+    finally:
+        for process in found:
+            with process.child as child:
+                child.kill()
+
+
+# -- Names, journals, ledgers -----------------------------------------------------------------------
+
+
+def test_each_engine_has_its_own_journal_and_ledger(home: Path) -> None:
+    """Engines of one home keep apart: orders, positions, numbers; and come back under their name to what was theirs."""
+    with running(home, engine="a") as one, running(home, engine="b") as other:
+        assert one.submit(order("x"), RecordingVenue().send)
+        assert other.submit(order("x"), RecordingVenue().send)
+        assert other.submit(order("y"), RecordingVenue().send)
+    assert (kinds(home, "a").count("sent"), kinds(home, "b").count("sent")) == (1, 2)
+    with attach(home, engine="b") as again:
+        assert {one.client_order_id for one in again.working_orders()} == {"x", "y"}
+    assert {sound_of(home, name) for name in ("a", "b")} == {Status.VERIFIED}
+
+
+def sound_of(home: Path, engine: str) -> Status:
+    """The verifier's answer on one engine's journal."""
+    report = verified(home, engine)
+    assert report.status in {Status.VERIFIED, Status.IN_DOUBT}, report.findings
+    return report.status
+
+
+def test_engine_that_joins_later_begins_in_the_current_epoch(home: Path) -> None:
+    """A name that is new in epoch 2 begins its journal there, and can start."""
+    with running(home, engine="a") as kernel:
+        kernel.halt("x")
+        kernel.reset(operator="bob", reason="ok", epoch=1)
+    with running(home, engine="late") as kernel:
+        assert kernel.epoch == 2
+        assert kernel.submit(order("x"), RecordingVenue().send)
+    (record,) = of_kind(home, "arm", "late")
+    assert record["epoch"] == 2
+    assert sound_of(home, "late") is Status.VERIFIED
+
+
+def test_engine_that_joins_a_halted_home_is_halted(home: Path) -> None:
+    """A new name is no way around a halt."""
+    halt_home(home)
+    with attach(home, engine="fresh") as kernel:
+        assert kernel.mode is Mode.HALTED
+        assert not kernel.start()
+        assert kernel.cause is not None
+        assert kernel.cause.operator == "bob"
+
+
+def test_journal_has_one_writer_whatever_is_done_to_the_roster(home: Path) -> None:
+    """With its roster file gone a name looks free; its journal is not."""
+    with running(home, engine="a"):
+        (home / "engines" / "a").unlink()
+        with pytest.raises(HomeError, match="another process writes to it"):
+            attach(home, engine="a")
+
+
+@pytest.mark.parametrize("what", ["roster", "journal"])
+def test_what_an_engine_had_and_lost_is_a_halt(home: Path, what: str) -> None:
+    """A roster file that is lost under a running engine halts it; a journal that is lost halts the next attach."""
+    with running(home, engine="a") as kernel:
+        if what == "roster":
+            (home / "engines" / "a").unlink()
+            kernel.heartbeat()
+            assert kernel.mode is Mode.HALTED
+            return
+    for path in (home / "journal" / "a").iterdir():
+        path.unlink()
+    (home / "journal" / "a").rmdir()
+    with attach(home, engine="a") as kernel:
+        assert kernel.mode is Mode.HALTED
+        assert kernel.cause is not None
+        assert kernel.cause.code is HaltCode.JOURNAL_FAILED
+
+
+# -- AckMeansQuiescent -------------------------------------------------------------------------------
+
+
+def test_halt_in_one_engine_is_confirmed_for_all(home: Path) -> None:
+    """Kernel.halt in one engine waits for the sends of another, and names them while they last."""
+    with running(home, engine="a") as one, running(home, engine="b") as other:
+        with inside(other, "slow"):
+            report = one.halt("stop", timeout_s=0.05)
+            assert not report.confirmed
+            assert report.recorded
+            assert report.durable
+            (waiting,) = report.waiting
+            assert (waiting.engine, waiting.pid) == ("b", os.getpid())
+            (send,) = waiting.in_flight
+            assert (send.client_order_id, send.instrument, send.engine) == ("slow", "XYZ", "b")
+            assert send.for_ns > 0
+            assert "slow" in report.message
+        assert one.halt("again", timeout_s=PATIENCE_S).confirmed
+        other.heartbeat()
+        assert other.mode is Mode.HALTED
+    for name in ("a", "b"):
+        sound_of(home, name)
+
+
+def test_halt_from_outside_names_who_is_inside_a_send(home: Path) -> None:
+    """Of three engines two are out at once; the third is named, with its order, until it is out, too."""
+    with processes(home, "a", "b", "c") as (one, other, third):
+        assert one.ask("submit x") == "ACCEPTED"
+        assert third.ask("send stuck") == "inside"
+        found = halt_home(home, timeout_s=0.2)
+        assert (found.stopped, found.durable, found.confirmed) == (True, True, False)
+        (waiting,) = found.waiting
+        assert (waiting.engine, waiting.pid) == ("c", third.child.pid)
+        assert [send.client_order_id for send in waiting.in_flight] == ["stuck"]
+        assert f"engine c, pid {third.child.pid}" in found.message
+        third.say()
+        assert third.hear() == "ACCEPTED"  # it was sent: the halt came in the midst of it
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+        for process in (one, other, third):
+            assert process.ask("submit late") == "HALTED"
+            assert process.ask("beat") == "HALTED 1"
+            assert process.ask("close") == "closed"
+    for name in ("a", "b", "c"):
+        sound_of(home, name)
+        assert of_kind(home, "halt", name)[0]["operator"] == "bob"
+
+
+def test_hung_loop_is_quiet_by_its_lookout(home: Path) -> None:
+    """An engine whose own thread never comes back is out all the same: its lookout lets go, and says so."""
+    with processes(home, "hung") as (process,):
+        # it waits for a line that nobody sends: neither heartbeat nor order looks at the byte
+        found = halt_home(home, timeout_s=PATIENCE_S)
+        assert (found.confirmed, found.durable) == (True, True)
+        assert process.ask("submit late") == "HALTED"
+
+
+def test_disk_that_hangs_holds_up_no_ack(home: Path) -> None:
+    """A thread that waits for the disk under the kernel's lock keeps neither the byte nor the confirmation back."""
+    from .test_kernel import gated  # noqa: PLC0415
+
+    with running(home, durability="disk", engine="a") as kernel, running(home, engine="b") as other:
+        segment = gated(kernel)
+        segment.go.clear()
+        beating = threading.Thread(target=kernel.heartbeat)
+        beating.start()
+        assert segment.waiting.wait(PATIENCE_S)  # the heartbeat holds the lock, and the disk does not answer
+        assert kernel._lock.locked()
+        report = other.halt("stop", timeout_s=PATIENCE_S)
+        assert (report.confirmed, report.durable) == (True, True)
+        mine = kernel.halt("me, too", timeout_s=0.05)
+        assert (mine.confirmed, mine.recorded) == (True, False)
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+        segment.go.set()
+        beating.join(PATIENCE_S)
+        assert kernel.halt("at last").recorded
+
+
+# -- Who is suspended, killed, or hung ------------------------------------------------------------------
+
+
+def test_suspended_engine_is_never_acked_over(home: Path) -> None:
+    """A process that is stopped while RUNNING may go on sending when it is woken: unconfirmed until it has let go."""
+    with processes(home, "a", "b") as (one, other):
+        other.signal(signal.SIGSTOP)
+        found = halt_home(home, timeout_s=0.1)
+        assert not found.confirmed
+        assert [waiting.engine for waiting in found.waiting] == ["b"]
+        assert "has not seen the halt" in found.message
+        with pytest.raises(HomeError, match=r"b \(pid \d+\) is not quiet"):
+            reset_home(home, 1)
+        other.signal(signal.SIGCONT)
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+        assert other.ask("submit late") == "HALTED"
+        assert one.ask("submit late") == "HALTED"
+
+
+def test_engine_suspended_over_ack_and_reset_sends_nothing(home: Path) -> None:
+    """Woken after halt, ack, reset and somebody else's start, it finds an armed byte, and still needs its own start."""
+    with processes(home, "a", "b") as (one, other):
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed  # its lookout has let go; it knows nothing of it yet
+        other.signal(signal.SIGSTOP)
+        assert reset_home(home, 1).epoch == 2
+        assert one.ask("beat") == "IDLE 2"
+        assert one.ask("start") == "ACCEPTED"
+        other.signal(signal.SIGCONT)
+        assert other.ask("submit late") == "HALTED"
+        assert other.ask("beat") == "IDLE 2"
+        assert other.ask("submit later") == "NOT_RUNNING"
+        assert one.ask("beat") == "RUNNING 2"  # what it did not see in time halts nobody now
+        assert other.ask("start") == "ACCEPTED"
+        assert one.ask("close") == other.ask("close") == "closed"
+    for name in ("a", "b"):
+        sound_of(home, name)
+
+
+def test_hung_thread_wakes_after_a_reset_to_a_dead_page(home: Path) -> None:
+    """The same within one process: the byte is armed again, the page that this engine reads is dead."""
+    with running(home, engine="a") as kernel:
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+        reset_home(home, 1)
+        assert (home / "page").read_bytes()[0] == 0xA5
+        assert kernel._hold.page is DEAD
+        venue = RecordingVenue()
+        assert kernel.submit(order("late"), venue.send).reason is Reason.HALTED
+        assert venue.seen == []
+        kernel.heartbeat()
+        assert (kernel.mode, kernel.epoch) == (Mode.IDLE, 2)
+        assert kernel.start()
+        latch, _ = read_latch(home / "latch.json")
+        assert latch.state == "ARMED"
+    assert sound_of(home, "a") is Status.VERIFIED
+
+
+def test_escalation_kills_who_hangs_and_nobody_else(home: Path) -> None:
+    """SIGKILL goes to the engine that is inside a send; the others live, and the ack is true."""
+    with processes(home, "a", "b", "c") as (one, other, third):
+        assert other.ask("send stuck") == "inside"
+        found = halt_home(home, timeout_s=0.1, escalate=True)
+        assert (found.confirmed, found.durable, found.waiting) == (True, True, ())
+        assert [(killed.engine, killed.pid) for killed in found.killed] == [("b", other.child.pid)]
+        assert other.child.wait(PATIENCE_S) == -signal.SIGKILL
+        for process in (one, third):
+            assert process.ask("beat") == "HALTED 1"
+    with attach(home, engine="b") as again:
+        assert again.mode is Mode.HALTED
+        assert [one.client_order_id for one in again.working_orders()] == ["stuck"]
+    assert sound_of(home, "b") is Status.IN_DOUBT
+
+
+def test_escalation_of_a_suspended_engine(home: Path) -> None:
+    """SIGKILL ends a stopped process, too."""
+    with processes(home, "a") as (process,):
+        process.signal(signal.SIGSTOP)
+        found = halt_home(home, timeout_s=0.05, escalate=True)
+        assert found.confirmed
+        assert [killed.pid for killed in found.killed] == [process.child.pid]
+
+
+def test_kernel_never_kills_itself(home: Path) -> None:
+    """Escalating from inside spares the process that asks, and stays honest about it."""
+    with running(home, engine="a") as one, running(home, engine="b") as other, inside(other, "slow"):
+        report = one.halt("stop", timeout_s=0.05, escalate=True)
+        assert (report.confirmed, report.killed) == (False, ())
+
+
+def test_reused_pid_is_not_killed(home: Path) -> None:
+    """A process id in the roster whose process began at another time belongs to somebody else by now."""
+    with python("import sys; print(1, flush=True); sys.stdin.read()") as bystander:
+        with processes(home, "a") as (process,):
+            process.signal(signal.SIGSTOP)
+            with (home / "engines" / "a").open("r+b") as file:
+                file.seek(128)
+                file.write(bystander.pid.to_bytes(8, "little"))
+                file.write((1).to_bytes(8, "little"))  # when the machine was booting
+            found = halt_home(home, timeout_s=0.05, escalate=True)
+            assert not any(killed.engine == "a" and killed.pid == bystander.pid for killed in found.killed)
+            assert "belongs to another process now" in found.message or found.confirmed
+        assert bystander.poll() is None
+        bystander.communicate("")
+
+
+INHERITING = """
+import os, subprocess, sys
+from tests.helpers import *
+from interlock.kernel import SystemClock
+kernel = running(sys.argv[1], SystemClock(), engine=sys.argv[2])
+descriptor = kernel._sentinel.running.descriptor
+child = subprocess.Popen([sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"],
+                         pass_fds=[descriptor], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print("running", flush=True)
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_process_that_inherited_the_lock_is_named_and_killed(home: Path) -> None:
+    """A child that was handed the lock's descriptor keeps it after its parent's death: never acked over, but found."""
+    engine = Process(home, "a", INHERITING)
+    with engine.child as parent:
+        child = int(engine.hear())
+        parent.kill()
+        parent.wait(PATIENCE_S)
+        found = halt_home(home, timeout_s=0.05)
+        assert not found.confirmed
+        assert [(waiting.engine, waiting.pid) for waiting in found.waiting] == [("", child)]
+        found = halt_home(home, timeout_s=0.05, escalate=True)
+        assert found.confirmed
+        assert [killed.pid for killed in found.killed] == [child]
+
+
+# -- Files that are replaced, clocks that go back ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["unlinked", "replaced"])
+def test_lock_that_was_replaced_is_no_ack(home: Path, how: str) -> None:
+    """A fresh lock file is free at once, and tells nothing of who holds the old one."""
+    with running(home, engine="a") as kernel, inside(kernel, "slow"):
+        (home / "lock").unlink()
+        if how == "replaced":
+            (home / "lock").touch(mode=0o600)
+        found = halt_home(home, timeout_s=0.05)
+        assert not found.confirmed
+        assert "replaced" in found.message or "nobody can tell" in found.message
+        report = kernel.halt("from inside", timeout_s=0.05)
+        assert not report.confirmed
+        with pytest.raises(HomeError, match=r"a \(pid \d+\)"):
+            reset_home(home, 1)
+
+
+def test_page_that_was_replaced_is_no_ack(home: Path) -> None:
+    """With another page in its place the byte reaches nobody: unconfirmed, and the engine is named."""
+    with processes(home, "a") as (process,):
+        (home / "page").unlink()
+        Page.make(home / "page", HOME_ID)
+        Page(home / "page", HOME_ID).arm()
+        found = halt_home(home, timeout_s=0.05)
+        assert not found.confirmed
+        assert [waiting.engine for waiting in found.waiting] == ["a"]
+        assert process.ask("beat") == "HALTED 1"
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+
+
+def test_clock_set_back_changes_nothing(home: Path) -> None:
+    """UTC that goes back a day between start and halt delays no halt, and un-halts nothing."""
+    clock = FakeClock()
+    with running(home, clock, engine="a") as kernel:
+        clock.now_us -= 86_400_000_000
+        assert kernel.halt("x").confirmed
+        halt_home(home, timeout_s=PATIENCE_S)
+        clock.now_us -= 86_400_000_000
+        kernel.heartbeat()
+        assert kernel.mode is Mode.HALTED
+    with attach(home, clock, engine="a") as again:
+        assert again.mode is Mode.HALTED
+
+
+# -- The watchdog's thread -------------------------------------------------------------------------------
+
+
+def test_kernel_that_is_watched_halts_itself_when_its_loop_stands(home: Path) -> None:
+    """Attached with a watchdog, an engine whose heartbeat does not come halts, by a thread of its own, and says why."""
+    with running(home, engine="a", watch=Limits(beat_s=0.2, busy_s=60, send_s=60, interval_s=0.01)) as kernel:
+        deadline = time.monotonic() + PATIENCE_S
+        while kernel.cause is None and time.monotonic() < deadline:
+            kernel._quiet.wait(0.01)  # the loop hangs: nobody calls heartbeat
+        assert kernel.cause is not None
+        assert kernel.cause.code is HaltCode.STALLED
+        assert "no heartbeat" in kernel.cause.reason
+        watch = kernel._watch
+        assert watch is not None
+    watch.join(PATIENCE_S)
+    assert not watch.is_alive()
+    assert sound_of(home, "a") is Status.VERIFIED
+
+
+# -- Killers that die, and many of them -------------------------------------------------------------------
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from tests.helpers import *
+from interlock.breaker.kill import Kill
+
+class Dies(Kill):
+    pass
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(Dies, sys.argv[2], die)
+Dies(Home(Path(sys.argv[1])), halted_by("first")).run(1.0)
+"""
+
+
+@pytest.mark.parametrize("step", ["set_byte", "write_latch", "wait_quiet", "_agreed", "look_again", "finish"])
+def test_second_killer_finishes_what_a_dead_one_began(home: Path, step: str) -> None:
+    """A killer that dies at any step leaves nothing blocked and nothing undone; the next one is confirmed."""
+    with processes(home, "a", "b") as (one, other):
+        with python(DYING, home, step) as killer:
+            assert killer.wait(PATIENCE_S) == -signal.SIGKILL
+        found = halt_home(home, operator="second", timeout_s=PATIENCE_S)
+        assert (found.stopped, found.durable, found.confirmed) == (True, True, True)
+        for process in (one, other):
+            assert process.ask("submit late") == "HALTED"
+        latch, _ = read_latch(home / "latch.json")
+        assert latch.state == "HALTED"
+        assert latch.operator in ({"second"} if step == "set_byte" else {"first", "second"})
+
+
+def test_many_killers_at_once_are_all_confirmed(home: Path) -> None:
+    """Killers do not hold each other up, and the engines see one halt."""
+    with running(home, engine="a") as kernel, running(home, engine="b"):
+        found: list[bool] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(halt_home(home, timeout_s=PATIENCE_S).confirmed))
+            for _ in range(8)
+        ]
+        threads.append(
+            threading.Thread(target=lambda: found.append(kernel.halt("inside", timeout_s=PATIENCE_S).confirmed))
+        )
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert found == [True] * 9
+        assert not attach_starts(home, "c")
+
+
+def attach_starts(home: Path, engine: str) -> bool:
+    """Whether a fresh engine can be started there."""
+    with attach(home, engine=engine) as kernel:
+        return bool(kernel.start())
+
+
+def test_engines_that_start_again_and_again_do_not_starve_a_killer(home: Path) -> None:
+    """Starts under a halt look before they take the lock, so a killer gets it."""
+    with running(home, engine="a") as kernel:
+        over = threading.Event()
+
+        def restart() -> None:
+            while not over.is_set():
+                kernel.start()
+
+        threads = [threading.Thread(target=restart) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(PATIENCE_S)
+        assert kernel.mode is Mode.HALTED
+
+
+# -- What the roster shows --------------------------------------------------------------------------------
+
+
+def test_roster_shows_what_an_engine_does(home: Path) -> None:
+    """Who is attached, in which mode, with which sends; and after it detached, that nobody is."""
+    with running(home, engine="a") as kernel:
+        before = time.monotonic_ns()
+        kernel.heartbeat()
+        kernel.busy(before)
+        with inside(kernel, "slow"):
+            (shown,) = engines(Home(home).engines)
+            assert (shown.name, shown.attached, shown.pid, shown.mode) == ("a", True, os.getpid(), Mode.RUNNING)
+            assert (shown.held, shown.busy_ns, shown.operator, shown.run) == (True, before, "ann", kernel.run)
+            assert shown.beats >= 1
+            assert before <= shown.beat_ns <= time.monotonic_ns()
+            (send,) = shown.sending
+            (record,) = of_kind(home, "permit", "a")
+            assert send.permit == record["seq"]
+            assert shown.same_process()
+        (shown,) = engines(Home(home).engines)
+        assert shown.sending == ()
+    (shown,) = engines(Home(home).engines)
+    assert (shown.attached, shown.held) == (False, False)
+
+
+def test_more_sends_than_the_roster_can_show_are_counted(home: Path) -> None:
+    """The 65th send at once is not named, and is waited for like the others."""
+    with running(home, engine="a") as kernel:
+        hold = kernel._hold
+        for number in range(70):
+            assert hold.begin(number, 1)
+        (shown,) = engines(Home(home).engines)
+        assert len(shown.sending) == 64
+        for number in range(69):
+            hold.end(number)
+        assert not halt_home(home, timeout_s=0.05).confirmed
+        hold.end(69)
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"\xff" * 4096, b"interlock engine 1\n" + b"\0" * 4077], ids=["0", "1", "ff", "bare"]
+)
+def test_roster_file_of_any_content_stops_no_halt(home: Path, content: bytes) -> None:
+    """Whatever stands among the roster's files, a halt goes through, and never raises."""
+    with running(home, engine="a"):
+        (home / "engines" / "odd").write_bytes(content)
+        (home / "engines" / "directory").mkdir()
+        (home / "engines" / "link").symlink_to(home / "nowhere")
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+
+
+def test_berth_is_taken_once(home: Path) -> None:
+    """One process a name: the second is refused while the first is there, and only then."""
+    first = Berth(home / "engines", "a", HOME_ID)
+    with pytest.raises(BlockingIOError):
+        Berth(home / "engines", "a", HOME_ID)
+    first.close()
+    Berth(home / "engines", "a", HOME_ID).close()
+    with pytest.raises(OSError, match="not a roster file"):
+        Berth(home / "engines", "a", "00000000-0000-4000-8000-00000000ffff")
+
+
+def test_halting_survives_python_o(home: Path) -> None:
+    """With assertions off a halt is as honest: unconfirmed inside a send, confirmed after."""
+    script = """
+    import sys, threading
+    from tests.helpers import *
+    kernel = running(sys.argv[1], engine="a")
+    venue = SlowVenue()
+    thread = threading.Thread(target=lambda: kernel.submit(order("slow"), venue.send))
+    thread.start()
+    venue.inside.wait(30)
+    first = halt_home(sys.argv[1], timeout_s=0.05).confirmed
+    venue.out.set()
+    thread.join(30)
+    print(first, halt_home(sys.argv[1], timeout_s=30).confirmed, kernel.submit(order("late"), venue.send).reason)
+    """
+    assert run_python(script, home, flags=["-O"]).split() == ["False", "True", "HALTED"]
+    sound_of(home, "a")
