@@ -333,6 +333,8 @@ class Kernel:
             if self._core.mode is Mode.HALTED:
                 self._settle()
                 return refusal(Reason.HALTED)
+            if not self._hold.held:  # a reset came between the first look and the lock: we have adopted it, and let go
+                return refusal(Reason.HALTED, "lock", "halted and reset while it was starting: start again")
             latch = self._sentinel.latch
             verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
             if verdict:
