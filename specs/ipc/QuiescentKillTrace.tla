@@ -70,6 +70,44 @@ Doubt(k) ==
     /\ pc' = [pc EXCEPT ![k] = "timedout"]
     /\ UNCHANGED <<engineVars, homeVars, ex, rs, saidVars, historyVars>>
 
+(* A killer that has not got the lock in time looks at the byte when it    *)
+(* has done all that it will do (it may send SIGKILL and wait once more),  *)
+(* and then halts again if it must.  In the specification it looks at once.*)
+LooksLater(k) ==
+    /\ pc[k] = "waiting"
+    /\ ex # "none" \/ ~Quiet
+    /\ pc' = [pc EXCEPT ![k] = "timedout"]
+    /\ UNCHANGED <<engineVars, homeVars, ex, rs, saidVars, historyVars>>
+
+CountsAgain(k) ==
+    /\ pc[k] = "timedout"
+    /\ Count
+    /\ pc' = [pc EXCEPT ![k] = "counted"]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
+
+(* The record is written by a thread of its own, also while a killer that  *)
+(* halts again is between the count and the byte.                          *)
+WritesBeside(k) ==
+    /\ pc[k] = "counted"
+    /\ latch = "ARMED"
+    /\ latch' = "HALTED"
+    /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, ex, pc, rs, saidVars, historyVars>>
+
+(* A reset decides that nobody has halted, and gives the lock back then.   *)
+(* In the specification that is one step, ResetEnd.                        *)
+ResetDecides ==
+    /\ rs = "armed"
+    /\ ~raced
+    /\ rs' = "done"
+    /\ UNCHANGED <<engineVars, homeVars, ex, pc, saidVars, historyVars>>
+
+ResetReleases ==
+    /\ rs = "done"
+    /\ ex = "operator"
+    /\ ex' = "none"
+    /\ raced' = FALSE
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, pc, rs, saidVars, historyVars>>
+
 (* An engine writes the record for whoever set the byte, dead or slow. *)
 WriteForOthers ==
     /\ byte = "HALT"
@@ -108,16 +146,17 @@ Engine(v) ==
 
 Killer(v) ==
     LET k == v.x IN
-    CASE v.s = "CountHalt"    -> CountHalt(k)
+    CASE v.s = "CountHalt"    -> CountHalt(k) \/ CountsAgain(k)
       [] v.s = "SetByte"      -> SetByte(k)
       [] v.s = "WriteLatch"   -> /\ latchEpoch = v.n
-                                 /\ \/ k # "" /\ WriteLatch(k)
+                                 /\ \/ k # "" /\ (WriteLatch(k) \/ WritesBeside(k))
                                     \/ k = "" /\ WriteForOthers
                                     \/ latch = "HALTED" /\ Nothing
-      [] v.s = "GetExclusive" -> GetExclusive(k)
+      [] v.s = "WaitQuiet" -> WaitQuiet(k)
       [] v.s = "LookAgain"    -> LookAgain(k)
       [] v.s = "Ack"          -> Ack(k)
-      [] v.s = "TimeOut"      -> TimeOut(k) \/ (pc[k] = "timedout" /\ Nothing)
+      [] v.s = "TimeOut"      -> LooksLater(k) \/ (pc[k] = "timedout" /\ Nothing)
+      [] v.s = "LastLook"     -> byte = "HALT" /\ Nothing
       [] v.s = "Doubt"        -> Doubt(k)
       [] v.s = "Escalate"     -> pc[k] = "timedout" /\ Nothing
       [] v.s = "KillerDies"   -> KillerDies(k)
@@ -126,14 +165,15 @@ Reset(v) ==
     CASE v.s = "ResetBegin"  -> ResetBegin
       [] v.s = "ResetLatch"  -> ResetLatch /\ latchEpoch' = v.n
       [] v.s = "ResetByte"   -> ResetByte
-      [] v.s = "ResetEnd"    -> ResetEnd
+      [] v.s = "ResetDecides" -> ResetDecides
+      [] v.s = "ResetEnd"    -> ResetReleases
       [] v.s = "ResetYields" -> ResetYields
       [] v.s = "ResetUndone" -> ResetUndone
-      [] v.s = "ResetDies"   -> ResetDies
+      [] v.s = "ResetDies"   -> ResetDies \/ ResetReleases
 
-KillerSteps == {"CountHalt", "SetByte", "WriteLatch", "GetExclusive", "LookAgain", "Ack",
-                "TimeOut", "Doubt", "Escalate", "KillerDies"}
-ResetSteps  == {"ResetBegin", "ResetLatch", "ResetByte", "ResetEnd", "ResetYields",
+KillerSteps == {"CountHalt", "SetByte", "WriteLatch", "WaitQuiet", "LookAgain", "Ack",
+                "TimeOut", "LastLook", "Doubt", "Escalate", "KillerDies"}
+ResetSteps  == {"ResetBegin", "ResetLatch", "ResetByte", "ResetDecides", "ResetEnd", "ResetYields",
                 "ResetUndone", "ResetDies"}
 
 Match(v) ==
@@ -152,7 +192,7 @@ Take(s) ==
 Silent(s) ==
     /\ Open(s)
     /\ Ready(s)
-    /\ Head1(s).s = "GetExclusive"
+    /\ Head1(s).s = "WaitQuiet"
     /\ WaitAgain(Head1(s).x)
     /\ UNCHANGED traceVars
 

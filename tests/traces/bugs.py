@@ -154,7 +154,7 @@ class NoLookAgain(TracedKill):
     def look_again(self) -> bool:
         """Don't."""
         here = log().here
-        log().did("GetExclusive", here.tried, actor=self.actor)
+        log().did("WaitQuiet", here.tried, actor=self.actor)
         here.acked = now()
         return True
 
@@ -183,7 +183,7 @@ class ByteAfterAck(TracedKill):
     def look_again(self) -> bool:
         """There is nothing to look at yet."""
         here = log().here
-        log().did("GetExclusive", here.tried, actor=self.actor)
+        log().did("WaitQuiet", here.tried, actor=self.actor)
         here.acked = now()
         return True
 

@@ -99,12 +99,14 @@ class Log:
     Attributes:
         live: whether an engine's own steps are logged; what others can see always is.
         here: what this thread is doing.
+        pulled: when the engine was last told to halt by itself, or 0.
     """
 
     def __init__(self, path: Path, who: str, faults: Iterable[Fault], ends: Told) -> None:
         self.who = who
         self.here = Here()
         self.live = False
+        self.pulled = 0
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._faults = [fault for fault in faults if fault.who == who]
         self._ends = ends

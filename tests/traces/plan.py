@@ -26,9 +26,9 @@ ENGINE_STEPS: Final = (
     *("See", "Leave", "Observe", "Adopt", "Revive"),
 )
 KILLER_STEPS: Final = (
-    *("CountHalt", "SetByte", "WriteLatch", "GetExclusive", "LookAgain", "Ack", "TimeOut", "Escalate"),
+    *("CountHalt", "SetByte", "WriteLatch", "WaitQuiet", "LookAgain", "Ack", "TimeOut", "LastLook", "Escalate"),
 )
-RESET_STEPS: Final = ("ResetBegin", "ResetLatch", "ResetByte", "ResetEnd", "ResetYields", "ResetUndone")
+RESET_STEPS: Final = ("ResetBegin", "ResetLatch", "ResetByte", "ResetDecides", "ResetEnd", "ResetYields", "ResetUndone")
 ACTS: Final = ("kill", "stop", "pause")
 
 
@@ -105,18 +105,20 @@ def random_plan(seed: int, bug: str = NONE) -> Plan:
 _HUNG: Final = Fault(who="a", step="Send", when="before", nth=2, act="pause", until="ack")
 _LATE: Final = Fault(who="a", step="Announce", when="after", nth=4, act="pause", until="ack")
 _SLOW: Final = Fault(who="k", step="SetByte", when="after", act="pause", until="reset")
+_ALONE: Final = tuple(Fault(who=name, step="Look", nth=2, act="kill") for name in ENGINES)
 
 _SCENES: Final[dict[str, dict[str, Any]]] = {
     "Retract": {"faults": (_LATE,)},
     "LookAgain": {"faults": (_SLOW,)},
     "TimeOut": {"faults": (_HUNG,)},
+    "LastLook": {"faults": (_HUNG,)},
     "Escalate": {"faults": (_HUNG,), "escalate": ("k",)},
     "ResetYields": {
         "faults": (
-            Fault(who=OPERATOR, step="ResetBegin", act="pause", until="seen"),
-            Fault(who="k", step="CountHalt", when="before", nth=1, act="pause", until="reset"),
+            Fault(who=OPERATOR, step="ResetBegin", act="pause", until="ack"),  # then somebody halts
         )
     },
+    "WriteLatch": {"faults": _ALONE, "both": False},
 }
 """What it takes for a step to happen that does not happen in every run."""
 
@@ -147,9 +149,13 @@ def every_step(rounds: int) -> Iterator[Plan]:
 
 def slow_record(seed: int) -> Plan:
     """A killer is held up between reading the record and replacing it, until after the reset. Nobody else is there."""
-    dead = tuple(Fault(who=name, step="Look", nth=2, act="kill") for name in ENGINES)
     slow = Fault(who="k", step="WriteLatch", when="before", until="reset")
-    return Plan(name=f"slow-record-{seed}", seed=seed, faults=(*dead, slow), both=False)
+    return Plan(name=f"slow-record-{seed}", seed=seed, faults=(*_ALONE, slow), both=False)
+
+
+def late_start(seed: int) -> Plan:
+    """An engine is held up in its start, between its first look and the lock, through a halt and a reset."""
+    return Plan(name=f"late-start-{seed}", seed=seed, faults=(Fault(who="b", step="CheckFirst", until="reset"),))
 
 
 _IN_SEND: Final = attrs.evolve(_HUNG, until="reset")
@@ -161,7 +167,7 @@ _FOR_BUG: Final[dict[str, dict[str, Any]]] = {
     "leave-while-announced": {"faults": (_IN_SEND,)},
     "page-not-dead": {"faults": (Fault(who="a", step="Grant", nth=5, until="reset"),)},
     "shared-description": {"faults": (_IN_SEND,)},
-    "no-look-again": {"faults": (Fault(who="k", step="GetExclusive", when="before", until="reset"),)},
+    "no-look-again": {"faults": (Fault(who="k", step="WaitQuiet", when="before", until="reset"),)},
     "inode-not-looked-at": {"faults": (_IN_SEND,), "replace_lock": True, "phases": 1},
     "reset-without-lock": {"faults": (_IN_SEND,)},
     "restart-arms": {

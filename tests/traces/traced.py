@@ -154,16 +154,16 @@ class TracedLock(FileLock):
             log().here.tried = now()
         return super()._try(how)
 
-    def shared(self) -> bool:
+    def shared(self, timeout_s: float = 0.0) -> bool:
         """Take it shared."""
         here = log().here
         if here.op != "enter" or not log().live:
-            return super().shared()
+            return super().shared(timeout_s)
         log().did("CheckFirst", here.first)
         log().before("Enter")
         number = log().trying("Enter")
         lo = now()
-        taken = super().shared()
+        taken = super().shared(timeout_s)
         log().did("Enter", lo, number=number, ok=taken)
         here.first = 0
         return taken
@@ -173,7 +173,7 @@ class TracedLock(FileLock):
         here = log().here
         if here.op != "wait":
             return super().exclusive(timeout_s)
-        log().before("GetExclusive")
+        log().before("WaitQuiet")
         here.acked = 0
         taken = super().exclusive(timeout_s)
         if not taken:
@@ -210,8 +210,10 @@ class TracedLock(FileLock):
             super().close()
             return
         step = {"compared": "ResetEnd", "yielding": "ResetUndone"}.get(here.op, "ResetDies")
+        if here.op == "compared":
+            log().did("ResetDecides", here.last)
         log().before(step)
-        lo = here.last
+        lo = now() if here.op == "compared" else here.last
         super().close()
         log().did(step, lo)
 
@@ -325,7 +327,7 @@ class TracedCore(Core):
             log().did("Start", here.last, epoch=self.epoch)
         elif mode is Mode.HALTED:
             if here.op != "adopt" or was is Mode.RUNNING:
-                log().did("Observe", here.inspected if here.op == "adopt" else here.last)
+                log().did("Observe", here.inspected if here.op == "adopt" else here.last or log().pulled or now())
         elif here.op == "adopt":
             log().write(note="adopting")
         else:
@@ -370,6 +372,7 @@ class TracedKernel(Kernel):
 
     def halt(self, *args: Any, **given: Any) -> Any:
         """An engine that halts: it is a killer then."""
+        log().pulled = now()
         with acting(log().actor()):
             return super().halt(*args, **given)
 
@@ -378,7 +381,7 @@ class TracedKernel(Kernel):
 
 
 class TracedKill(Kill):
-    """A halt: GetExclusive, Escalate; and the rest through page, record and lock."""
+    """A halt: WaitQuiet, Escalate; and the rest through page, record and lock."""
 
     def __init__(self, *args: Any, **given: Any) -> None:
         super().__init__(*args, **given)
@@ -398,10 +401,15 @@ class TracedKill(Kill):
         with acting(self.actor), doing("wait"):
             return super().wait_quiet(deadline)
 
+    def finish(self, *args: Any, **given: Any) -> Any:
+        """What it came to."""
+        with acting(self.actor):
+            return super().finish(*args, **given)
+
     def look_again(self) -> bool:
         """Look again."""
         here = log().here
-        log().did("GetExclusive", here.tried, actor=self.actor)
+        log().did("WaitQuiet", here.tried, actor=self.actor)
         log().before("Ack")
         lo = now()
         with doing("again"):
@@ -409,6 +417,14 @@ class TracedKill(Kill):
         if agreed:
             here.acked = lo
         return agreed
+
+    def _armed_again(self) -> bool:
+        """The last look of a killer that will not confirm."""
+        lo = now()
+        armed = super()._armed_again()
+        if not armed:
+            log().did("LastLook", lo, actor=self.actor)
+        return armed
 
     def _kill(self, waiting: Any) -> None:
         killed = len(self.killed)
