@@ -74,9 +74,7 @@ def main() -> int:
         if given.write:
             write(table)
         return 0
-    judged = judge(
-        [*every_step(1), *(random_plan(seed) for seed in range(given.seed, given.seed + given.runs))]
-    )
+    judged = judge([*every_step(1), *(random_plan(seed) for seed in range(given.seed, given.seed + given.runs))])
     wrong = [one for one in judged if not one.sound]
     for one in wrong:
         sys.stdout.write(one.against() + "\n")

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+from tests.traces.log import now
+from tests.traces.shared import TracedLock, doing, log, write_latch_untraced
+from tests.traces.traced import TracedHold, TracedKernel, TracedKill
 
 import interlock.attach
 import interlock.breaker.home
@@ -16,16 +19,14 @@ import interlock.kernel
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
-from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD
 from interlock.core.modes import ARMED
-from tests.traces import traced
-from tests.traces.log import now
-from tests.traces.traced import TracedHold, TracedKernel, TracedKill, TracedLock, doing, log
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from interlock.breaker.lock import FileLock
 
 NONE: Final = "none"
 """The product as it is."""
@@ -250,5 +251,5 @@ def install_killer(bug: str) -> None:
 def _arm(path: Path) -> None:
     home = Home(path)
     latch, _ = read_latch(home.latch)
-    traced._write_latch(home.latch, attrs.evolve(latch, state=latches.ARMED))
+    write_latch_untraced(home.latch, attrs.evolve(latch, state=latches.ARMED))
     Page(home.page, latch.home).map[0] = ARMED

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
-
 from tests.traces import checker, monitor
-from tests.traces.checker import Trace
-from tests.traces.plan import Plan
 from tests.traces.run import Run, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from tests.traces.checker import Trace
+    from tests.traces.plan import Plan
 
 _MEMORY: Final = Path("/dev/shm")
 

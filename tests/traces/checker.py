@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import orjson
-
-from interlock.testing import tlc
 from tests.helpers import ROOT
 from tests.traces.plan import ENGINES, OPERATOR
 from tests.traces.roles import EMITTERS
+
+from interlock.testing import tlc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +24,6 @@ SPECS: Final = ROOT / "specs" / "ipc"
 KILLERS: Final = 28
 """How many halts a run may have; each has a name of its own in the trace."""
 EPOCHS: Final = 6
-_ENGINE_WORDS: Final = {"Enter": "ok", "CheckAgain": "ok", "Start": "epoch", "Adopt": "epoch", "Restart": "epoch"}
-_HERE_ONLY: Final = {"Enter", "Leave"}
 
 
 class TraceError(Exception):
@@ -100,17 +98,22 @@ def read(logs: Path) -> Trace:
         strands[key] += [event for event in undone.values() if event.step != "Escalate"]
     _signals(strands, records, world)
     for pid, seen in died.items():
-        mine = [event.hi for key, strand in strands.items() if _pid(key) == pid for event in strand if not event.may]
-        lo = min(max(mine, default=0) + 1, seen["at"])
-        if seen["who"] in ENGINES and pid not in closing:
-            word = shooters.get(pid, "")
-            strands["death", pid].append(Event(step="Crash", lo=lo, hi=seen["at"], engine=seen["who"], word=word))
-        if seen["who"] == OPERATOR and _mid_reset(strands, pid):
-            strands["death", pid].append(Event(step="ResetDies", lo=lo, hi=seen["at"]))
         if pid not in closing:
-            for actor in actors[pid]:
-                strands["death", actor].append(Event(step="KillerDies", lo=lo, hi=seen["at"], word=actor))
+            _death(strands, pid, seen, shooters.get(pid, ""), actors[pid])
     return [strand for _, strand in sorted(strands.items(), key=lambda item: str(item[0])) if strand]
+
+
+def _death(strands: dict[object, Strand], pid: int, seen: dict[str, Any], shooter: str, actors: list[str]) -> None:
+    """A process died: an engine crashed, a reset was left as it was, a halt is nobody's any more."""
+    mine = [event for key, strand in strands.items() if _pid(key) == pid for event in strand if not event.may]
+    lo = min(max((event.hi for event in mine), default=0) + 1, seen["at"])
+    if seen["who"] in ENGINES:
+        strands["death", pid].append(Event(step="Crash", lo=lo, hi=seen["at"], engine=seen["who"], word=shooter))
+    resets = [event.step for event in mine if event.step.startswith("Reset")]
+    if seen["who"] == OPERATOR and resets and resets[-1] not in {"ResetEnd", "ResetUndone", "ResetDies"}:
+        strands["death", pid].append(Event(step="ResetDies", lo=lo, hi=seen["at"]))
+    for actor in actors:
+        strands["death", actor].append(Event(step="KillerDies", lo=lo, hi=seen["at"], word=actor))
 
 
 def _pid(key: object) -> int:
@@ -137,19 +140,11 @@ def _signals(strands: dict[object, Strand], records: list[dict[str, Any]], world
             continue
         if "stopped" in seen:
             lo = said[seen["stopped"]].pop(0)
-            strands["death", seen["stopped"]].append(
-                Event(step="Suspend", lo=lo, hi=seen["at"], engine=seen["who"])
-            )
+            strands["death", seen["stopped"]].append(Event(step="Suspend", lo=lo, hi=seen["at"], engine=seen["who"]))
         elif "resumed" in seen:
             strands["death", seen["resumed"]].append(
                 Event(step="Resume", lo=seen["lo"], hi=seen["at"], engine=seen["who"])
             )
-
-
-def _mid_reset(strands: dict[object, Strand], pid: int) -> bool:
-    steps = [event.step for key, strand in strands.items() if _pid(key) == pid for event in strand if not event.may]
-    steps = [step for step in steps if step.startswith("Reset")]
-    return bool(steps) and steps[-1] not in {"ResetEnd", "ResetUndone", "ResetDies"}
 
 
 # -- For TLC ---------------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+from tests.helpers import journal
+from tests.traces.checker import lines, supervised
+from tests.traces.plan import OPERATOR
 
 from interlock.breaker.home import Home
 from interlock.breaker.segment import chunks, segments
 from interlock.journal.verify import Status, verify
-from tests.helpers import journal
-from tests.traces.checker import lines, supervised
-from tests.traces.plan import OPERATOR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,9 +85,11 @@ def late(logs: Path) -> list[str]:
     for send in sends(logs):
         mine = [start for start in starts[send.pid] if start <= send.begin]
         said = f"permit {send.permit} of {send.engine}, [{send.begin}, {send.end}]"
-        for ack in acks:
-            if ack["lo"] < send.end and not any(ack["lo"] < arm < start for arm in arms for start in mine):
-                wrong.append(f"{said}: after the ack of {ack['actor']} at {ack['lo']}")
+        wrong += [
+            f"{said}: after the ack of {ack['actor']} at {ack['lo']}"
+            for ack in acks
+            if ack["lo"] < send.end and not any(ack["lo"] < arm < start for arm in arms for start in mine)
+        ]
         wrong += [f"{said}: across the reset at {arm}" for arm in arms if send.begin < arm < send.end]
     return wrong
 
@@ -151,7 +153,9 @@ def _sent(mine: list[dict[str, Any]], home: Path, engine: str) -> list[str]:
             elif not granted.get(key, 0) <= begun <= venue[key]["begin"]:
                 wrong.append(f"sent {record['permit']} was begun at {begun}, the venue says {venue[key]}")
     ended = {record["pid"] for record in mine if record.get("note") == "closing"}
-    wrong += [f"send {permit} is in the log alone" for pid, permit in venue if pid in ended and (pid, permit) not in told]
+    wrong += [
+        f"send {permit} is in the log alone" for pid, permit in venue if pid in ended and (pid, permit) not in told
+    ]
     return wrong
 
 

@@ -10,7 +10,6 @@ import random
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-
 from tests.traces.bugs import BUGS, NONE
 from tests.traces.log import Fault
 

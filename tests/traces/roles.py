@@ -10,17 +10,20 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from interlock import Order, Permit
-from interlock.breaker import latch as latches
-from interlock.breaker.home import Now
-from interlock.breaker.latch import Latch
-from interlock.core.errors import InterlockError
 from tests.helpers import order, quote
 from tests.traces import bugs, traced
 from tests.traces.log import Fault, Log, now
 
+from interlock.breaker import latch as latches
+from interlock.breaker.home import Now
+from interlock.breaker.latch import Latch
+from interlock.breaker.quiescence import DEAD
+from interlock.core.errors import InterlockError
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from interlock import Order, Permit
 
 EMITTERS: Final = ("t", "u")
 _VENUE_S: Final = 0.0004  # what a venue takes to answer
@@ -141,7 +144,7 @@ def engine(home: Path, log: Log, ends: Ends, *, bug: str, again: bool) -> None:
         run=kernel.run,
         zero=kernel._recorder.zero_ns,
     )
-    if kernel._hold._page is traced.DEAD:
+    if kernel._hold._page is DEAD:
         log.did("See", lo)
     venue = Venue(kernel, log, ends)
     ends.say("ready")
@@ -216,9 +219,9 @@ def operator(home: Path, log: Log, ends: Ends, *, bug: str) -> None:
                     )
                 except InterlockError as error:
                     log.write(note="not reset", said=str(error))
-                    ends.say("reset", False)
+                    ends.say("reset", "refused")
                 else:
-                    ends.say("reset", True)
+                    ends.say("reset", "done")
             case _:
                 ends.say("closed")
                 return

@@ -13,21 +13,21 @@ import signal
 import time
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 from orjson import dumps
-
-from interlock.breaker.home import Home
-from interlock.core.modes import ARMED
 from tests.helpers import arm
 from tests.traces import bugs, roles, traced
 from tests.traces.log import Fault, Log, now
 from tests.traces.plan import ENGINES, KILLERS, OPERATOR, Plan
 
+from interlock.breaker.home import Home
+from interlock.core.modes import ARMED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 _PATIENCE_S: Final = 10.0  # a bound for what must happen at once; only a broken run gets there
 _SETTLE_S: Final = 1.0  # a bound for what may not happen, because something is struck
@@ -334,7 +334,7 @@ class Run:
             self._let_go("ack", "reset") if child.stopped else self._let_go_of(child)
             said = self._answered([OPERATOR], "reset", _SETTLE_S)
         self._epoch = self._home_epoch()
-        return bool(said) and said[OPERATOR][1] == "True"
+        return bool(said) and said[OPERATOR][1] == "done"
 
     def _let_go_of(self, child: Child) -> None:
         child.paused = [("seen", gate) for _, gate in child.paused]
@@ -390,4 +390,3 @@ def _unshare() -> None:
     if bugs.shared_descriptor >= 0:
         os.close(bugs.shared_descriptor)
         bugs.shared_descriptor = -1
-
