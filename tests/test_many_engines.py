@@ -19,7 +19,7 @@ from interlock import HaltCode, HomeError, Kernel, Mode, Reason
 from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
 from interlock.breaker.page import Page
-from interlock.breaker.quiescence import DEAD
+from interlock.breaker.quiescence import DEAD, Hold
 from interlock.breaker.roster import Berth, engines
 from interlock.breaker.watchdog import Limits
 from interlock.journal.verify import Status
@@ -345,6 +345,27 @@ def test_hung_thread_wakes_after_a_reset_to_a_dead_page(home: Path) -> None:
         assert kernel.start()
         latch, _ = read_latch(home / "latch.json")
         assert latch.state == "ARMED"
+    assert sound_of(home, "a") is Status.VERIFIED
+
+
+def test_reset_between_the_looks_of_a_start(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halted and reset by others just before it takes the lock, an engine runs in the new epoch, and holds the lock."""
+    with attach(home, engine="a") as kernel:
+        real = Hold.enter
+        done: list[int] = []
+
+        def enter(hold: Hold) -> bool:
+            if not done:
+                done.append(1)
+                assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+                reset_home(home, 1)
+            return real(hold)
+
+        monkeypatch.setattr(Hold, "enter", enter)
+        assert kernel.start()
+        assert (kernel.mode, kernel.epoch, kernel._hold.held) == (Mode.RUNNING, 2, True)
+        (shown,) = engines(Home(home).engines)
+        assert shown.held
     assert sound_of(home, "a") is Status.VERIFIED
 
 

@@ -82,6 +82,7 @@ T = TypeVar("T")
 _ACCEPTED: Final = Reason.ACCEPTED
 _SENT: Final = Outcome.SENT
 _LONGEST_WAIT_S: Final = 86_400.0
+_ENTRIES: Final = 3
 _OWN_WAIT_S: Final = 0.05
 _LOOK_EVERY_S: Final = 0.005
 _CANCEL_WAIT_S: Final = 0.05
@@ -323,18 +324,9 @@ class Kernel:
         """
         session = session if session is None else records.text(session)
         with self._lock:
-            self._inspect()
-            # Before the look that counts: so nobody can halt, find all quiet, and reset between the two.
-            if self._core.mode is not Mode.HALTED and not self._closed and not self._hold.enter():
-                if self._hold.page[0] == ARMED:
-                    return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
-                self._core.observe(self._hold.page[0])
-            self._inspect()
-            if self._core.mode is Mode.HALTED:
-                self._settle()
-                return refusal(Reason.HALTED)
-            if not self._hold.held:  # a reset came between the first look and the lock: we have adopted it, and let go
-                return refusal(Reason.HALTED, "lock", "halted and reset while it was starting: start again")
+            kept_out = self._enter()
+            if kept_out is not None:
+                return kept_out
             latch = self._sentinel.latch
             verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
             if verdict:
@@ -346,8 +338,30 @@ class Kernel:
             self._settle()
             if self._core.mode is Mode.RUNNING:
                 self._quiet.clear()
-                self._post()
             return verdict
+
+    def _enter(self) -> Verdict | None:
+        """Take the running lock, and under it the look that counts. None: it is held, in the home's epoch.
+
+        So nobody can halt, find all quiet, and reset between the two. A reset that came just before is adopted
+        here, which lets go of the lock: then all over again.
+        """
+        core, hold = self._core, self._hold
+        for _ in range(_ENTRIES):
+            self._inspect()
+            if core.mode is Mode.HALTED:
+                self._settle()
+                return refusal(Reason.HALTED)
+            self._post()
+            if hold.enter():
+                self._inspect()
+                if hold.held:
+                    return None
+            elif hold.page[0] == ARMED:
+                return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
+            else:
+                core.observe(hold.page[0])
+        return refusal(Reason.HALTED, "lock", "it is being halted and reset")
 
     def _post(self) -> None:
         """Post lookout and watchdog, if they are not at their posts."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COMMANDS = ("arm", "run", "halt", "status", "reset", "verify", "demo")
+COMMANDS = ("arm", "run", "halt", "status", "reset", "verify", "demo", "drill")
 
 
 @pytest.fixture

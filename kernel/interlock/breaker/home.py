@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import tomllib
 from decimal import Decimal
 from functools import cache
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Home", "HomeError", "Now", "boot_id"]
 
 _ARM: Final = "ARM"
+_LOOK_S: Final = 0.5
 _RESET: Final = "RESET"
 
 
@@ -208,8 +210,18 @@ class Home:
         if not os.path.lexists(self.page):  # without its journal it must stop all the more
             self.require()
         quiet = Kill(self, cause).run(timeout_s, escalate=escalate)
-        found = problems(self.path)  # after the act, which no ground holds up
-        return attrs.evolve(quiet, message="; ".join(filter(None, (quiet.message, *found))))
+        return attrs.evolve(quiet, message="; ".join(filter(None, (quiet.message, *self._ground()))))
+
+    def _ground(self) -> list[str]:
+        """What is wrong with the ground that the home stands on, if that can be found out in time: a disk may hang."""
+        found: list[str] = []
+        looking = threading.Thread(target=lambda: found.extend(problems(self.path)), daemon=True)
+        try:
+            looking.start()
+        except RuntimeError:  # no thread to be had
+            return []
+        looking.join(_LOOK_S)
+        return list(found)
 
     def reset(self, *, epoch: int, known_epoch: int, operator: str, reason: str, now: Now) -> Latch:
         """Arm a halted home again, in the next epoch. A separate `start` must follow.

@@ -104,6 +104,10 @@ class Quiet:
         waiting: who has not, if not ``confirmed``.
         killed: who got SIGKILL.
         message: what went wrong or is still awaited, for people.
+        called_ns: when this halt began, on the machine's monotonic clock, as all that follow; 0: not reached.
+        stopped_ns: when the byte was set.
+        durable_ns: when the latch was known to be on disk.
+        confirmed_ns: when it was known that all are out, with the running lock still in this halt's hands.
     """
 
     stopped: bool
@@ -112,6 +116,10 @@ class Quiet:
     waiting: tuple[Waiting, ...] = ()
     killed: tuple[Killed, ...] = ()
     message: str
+    called_ns: int = 0
+    stopped_ns: int = 0
+    durable_ns: int = 0
+    confirmed_ns: int = 0
 
 
 class Kill:
@@ -128,6 +136,10 @@ class Kill:
         again: a reset had come between, and LookAgain halted once more.
         problems: what went wrong, for people.
         killed: who got SIGKILL.
+        called_ns: when this halt began; see `Quiet`, as for the next three.
+        stopped_ns: when SetByte had been done.
+        durable_ns: when WriteLatch had succeeded.
+        confirmed_ns: when LookAgain had succeeded: the ack.
     """
 
     def __init__(self, home: Home, cause: Callable[[Latch], Latch], lock: FileLock | None = None) -> None:
@@ -137,6 +149,8 @@ class Kill:
         self.again = False
         self.problems: list[str] = []
         self.killed: list[Killed] = []
+        self.called_ns = time.monotonic_ns()
+        self.stopped_ns = self.durable_ns = self.confirmed_ns = 0
         self._cause = cause
         self._lock = lock
         self._left: Latch | None = None
@@ -157,6 +171,7 @@ class Kill:
                 self.problems.append(f"the cause is no text: {error}")
             finally:
                 page.halt()
+                self.stopped_ns = time.monotonic_ns()
             page.map.close()
             self.stopped = True
         except LatchError as error:
@@ -177,6 +192,7 @@ class Kill:
                 while not self._latch() and time.monotonic() < deadline:
                     time.sleep(_RETRY_S)
             finally:
+                self.durable_ns = time.monotonic_ns() if self.durable else 0
                 done.set()
 
         try:
@@ -225,7 +241,10 @@ class Kill:
             if not lock.exclusive(max(0.0, deadline - time.monotonic())):
                 return False
             try:
-                return self._agreed(lock, deadline) and self.look_again()
+                if not self._agreed(lock, deadline) or not self.look_again():
+                    return False
+                self.confirmed_ns = time.monotonic_ns()  # under the lock: no send that began is younger
+                return True
             finally:
                 lock.release()
         finally:
@@ -270,6 +289,7 @@ class Kill:
                 self.again = True
                 write_latch(home.latch, self._cause(latch))
             self.durable = True
+            self.durable_ns = time.monotonic_ns()
             return True
         if not (armed or self.again):  # there is no record that could be believed: as WriteLatch found it
             self.durable = claimed
@@ -403,13 +423,18 @@ class Kill:
             self._trouble = self._trouble or "the latch is not yet durable: the disk does not answer"
         if self._trouble:
             self.problems.append(self._trouble)
+        durable = self.durable and self._still_durable()
         return Quiet(
             stopped=self.stopped,
-            durable=self.durable and self._still_durable(),
+            durable=durable,
             confirmed=confirmed,
             waiting=waiting,
             killed=tuple(self.killed),
             message="; ".join(self.problems),
+            called_ns=self.called_ns,
+            stopped_ns=self.stopped_ns,
+            durable_ns=self.durable_ns if durable else 0,
+            confirmed_ns=self.confirmed_ns if confirmed else 0,
         )
 
     def _armed_again(self) -> bool:

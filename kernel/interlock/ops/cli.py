@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo | drill``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ from interlock.ops import runner
 from interlock.ops import watch as watches
 from interlock.ops.audit import audit
 from interlock.ops.console import fail, say, show
+from interlock.ops.drill import Kind
+from interlock.ops.drill import Plan as DrillPlan
+from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
 from interlock.version import __version__
 
@@ -48,7 +51,7 @@ app = typer.Typer(
     help="A halt kernel for live trading engines: nothing reaches the venue without its permit, "
     "and once it is HALTED no permit exists.",
     epilog="Exit codes: 0 fine, 2 usage or input, 3 ended or refused because HALTED, 4 unconfirmed, "
-    "5 in doubt, 6 tampered.",
+    "5 in doubt, 6 tampered, 7 drill failed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -426,6 +429,39 @@ def demo(
 ) -> None:
     """See a kill switch work: trade on a simulated market, halt from another process, check the journal."""
     raise typer.Exit(int(demos.demo(home, ticks=ticks, seed=seed, seconds=seconds, operator=_user(), json=json)))
+
+
+@app.command()
+def drill(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
+    home: Annotated[
+        Path | None, typer.Option("--home", "-H", help="Where to make the drill's home, which is kept; else temporary.")
+    ] = None,
+    kind: Annotated[Kind, typer.Option("--kind", help="What is rehearsed.")] = Kind.HALT,
+    engine_processes: Annotated[int, typer.Option("--engines", min=1, max=64, help="How many engine processes.")] = 3,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, max=60, help="How long they are under load before.")
+    ] = 2.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, max=60, help="Seconds that a halt waits until all are quiet.")
+    ] = 2.0,
+    escalate: Annotated[  # noqa: FBT002
+        bool, typer.Option("--escalate", help="SIGKILL the engine that is not quiet by then.")
+    ] = False,
+    report: Annotated[Path, typer.Option("--report", help="The directory for the report.")] = Path(),
+    operator: OperatorOption = "",
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Rehearse the kill: engines under load on a home of the drill's own, a halt, and a report that can be filed."""
+    plan = DrillPlan(
+        home=home,
+        kind=kind,
+        engines=engine_processes,
+        seconds=seconds,
+        timeout_s=timeout,
+        escalate=escalate,
+        operator=operator or _user(),
+    )
+    raise typer.Exit(int(drills.run(plan, report, json=json)))
 
 
 def main() -> None:

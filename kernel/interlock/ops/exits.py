@@ -22,3 +22,5 @@ class Exit(enum.IntEnum):
     """``verify``: orders whose end nobody recorded, or an unsealed tail."""
     TAMPERED = 6
     """``verify``: a rule is broken."""
+    FAILED = 7
+    """``drill``: something that the drill was to show did not come about."""

@@ -287,6 +287,10 @@ def _quiet_as_json(quiet: Quiet) -> dict[str, object]:
         "waiting": [attrs.asdict(who) for who in quiet.waiting],
         "killed": [attrs.asdict(who) for who in quiet.killed],
         "message": quiet.message,
+        "called_ns": quiet.called_ns,
+        "stopped_ns": quiet.stopped_ns,
+        "durable_ns": quiet.durable_ns,
+        "confirmed_ns": quiet.confirmed_ns,
     }
 
 
