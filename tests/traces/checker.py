@@ -18,12 +18,13 @@ from tests.traces.roles import EMITTERS
 from interlock.testing import tlc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 SPECS: Final = ROOT / "specs" / "ipc"
 KILLERS: Final = 28
 """How many halts a run may have; each has a name of its own in the trace."""
 EPOCHS: Final = 6
+_EVENTS: Final = 7000
 
 
 class TraceError(Exception):
@@ -218,15 +219,14 @@ def check(traces: Sequence[Trace], *, invariant: str = "Accepts", timeout_s: flo
         return tlc.run(directory / "QuiescentKillTrace.tla", cfg, timeout_s=timeout_s)
 
 
-def accepted(traces: Sequence[Trace], *, batch: int = 25) -> list[bool]:
+def accepted(traces: Sequence[Trace]) -> list[bool]:
     """For each trace, whether it is a behaviour of the specification.
 
     Raises:
         TraceError: TLC did not come to an end.
     """
     found: list[bool] = []
-    for start in range(0, len(traces), batch):
-        part = traces[start : start + batch]
+    for part in _batches(traces):
         result = check(part)
         if result.exit_code != 0:
             message = f"TLC gave {result.exit_code}:\n{result.output[-3000:]}"
@@ -234,6 +234,20 @@ def accepted(traces: Sequence[Trace], *, batch: int = 25) -> list[bool]:
         yes = {int(number) for number in re.findall(r'<<"ACCEPTED", (\d+)>>', result.output)}
         found += [number in yes for number in range(1, len(part) + 1)]
     return found
+
+
+def _batches(traces: Sequence[Trace]) -> Iterator[list[Trace]]:
+    """Some traces at a time, so that what TLC has to read stays small."""
+    part: list[Trace] = []
+    events = 0
+    for trace in traces:
+        part.append(trace)
+        events += sum(map(len, trace))
+        if events > _EVENTS:
+            yield part
+            part, events = [], 0
+    if part:
+        yield part
 
 
 def stuck(trace: Trace) -> str:

@@ -76,11 +76,14 @@ def random_plan(seed: int, bug: str = NONE) -> Plan:
         )
         step = dice.choice(steps)
         often = step in {"Grant", "Announce", "Look", "End", "Send"}
+        when = "before" if step == "Send" else dice.choice(("before", "after"))
+        if step == "WriteLatch":
+            when = "after"  # before it: see `slow_record`
         faults.append(
             Fault(
                 who=who,
                 step=step,
-                when="before" if step == "Send" else dice.choice(("before", "after")),
+                when=when,  # type: ignore[arg-type]
                 nth=dice.randint(1, 12) if often else dice.randint(1, 2),
                 act=dice.choice(ACTS),  # type: ignore[arg-type]
                 until=dice.choice(("seen", "ack", "ack", "reset")),  # type: ignore[arg-type]
