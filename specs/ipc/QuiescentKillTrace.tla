@@ -73,9 +73,10 @@ Doubt(k) ==
 (* A killer that has not got the lock in time looks at the byte when it    *)
 (* has done all that it will do (it may send SIGKILL and wait once more),  *)
 (* and then halts again if it must.  In the specification it looks at once.*)
+(* Another killer may have had the lock all the while, and be in doubt.    *)
 LooksLater(k) ==
     /\ pc[k] = "waiting"
-    /\ ex # "none" \/ ~Quiet
+    /\ ex # "none" \/ ~Quiet \/ \E j \in Killers \ {k} : pc[j] = "waiting"
     /\ pc' = [pc EXCEPT ![k] = "timedout"]
     /\ UNCHANGED <<engineVars, homeVars, ex, rs, saidVars, historyVars>>
 

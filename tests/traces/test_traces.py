@@ -61,7 +61,9 @@ def test_runs_are_behaviours_of_the_specification(seen: dict[str, Judged]) -> No
 @pytest.mark.timeout(3000)
 def test_every_step_is_struck_by_every_fault() -> None:
     """The same in some 300 runs, in which each named step is killed, suspended and held up at least once."""
-    judged = judge([*plan.every_step(ROUNDS), *(plan.random_plan(seed) for seed in range(RANDOM))])
+    where_bugs_would_show = (plan.for_bug(bug, 0, seeded=False) for bug in BUGS)
+    random = (plan.random_plan(seed) for seed in range(RANDOM))
+    judged = judge([*plan.every_step(ROUNDS), *where_bugs_would_show, *random])
     assert len(judged) >= 200
     assert [one.against() for one in judged if not one.sound] == []
     steps = (*plan.ENGINE_STEPS, *plan.KILLER_STEPS, *plan.RESET_STEPS)
