@@ -1,0 +1,202 @@
+"""Real processes, struck at the steps of the quiescent kill: every check is passed, and every check can fail."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import pytest
+from tests.traces import checker, monitor, plan
+from tests.traces.__main__ import BEGIN, END, PAGE, RIGHT
+from tests.traces.bugs import BUGS, NONE
+from tests.traces.campaign import Judged, judge, play, struck
+from tests.traces.checker import Event, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ROUNDS: Final = 2
+RANDOM: Final = 120
+
+SHORT: Final = (
+    plan.Plan(name="undisturbed", seed=0, phases=1),
+    plan.directed("End", "kill", 0),
+    plan.directed("Look", "stop", 1),
+    plan.directed("Retract", "pause", 0),
+    plan.directed("Escalate", "kill", 0),
+    plan.directed("LookAgain", "pause", 0),
+    plan.directed("ResetYields", "pause", 0),
+    plan.late_start(0),
+)
+TELLING: Final = (
+    *("check-before-lock", "release-before-send", "ack-without-waiting", "look-before-announce"),
+    *("page-not-dead", "no-look-again", "inode-not-looked-at"),
+)
+"""Bugs that a directed run shows as good as always, and to whom."""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
+    """The runs of this module by their names, judged by one start of TLC; and tampered copies of one of them."""
+    plans = [*SHORT, plan.slow_record(0), *(plan.for_bug(bug, 0) for bug in TELLING)]
+    directory = tmp_path_factory.mktemp("runs")
+    judged = {one.name: play(one, directory / one.name) for one in plans}
+    whole = judged[SHORT[0].name]
+    judged |= {name: attrs.evolve(whole, trace=change(whole.trace)) for name, change in TAMPERED.items()}
+    for one, accepted in zip(judged.values(), checker.accepted([one.trace for one in judged.values()]), strict=True):
+        one.accepted = accepted
+    return judged
+
+
+def test_runs_are_behaviours_of_the_specification(seen: dict[str, Judged]) -> None:
+    """Engines, killers and a reset that die, are suspended or held up in their steps keep every promise."""
+    judged = [seen[one.name] for one in SHORT]
+    assert [one.against() for one in judged if not one.sound] == []
+    assert {"kill", "stop", "pause"} <= {act for _, act in struck(judged)}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_every_step_is_struck_by_every_fault() -> None:
+    """The same in some 300 runs, in which each named step is killed, suspended and held up at least once."""
+    where_bugs_would_show = (plan.for_bug(bug, 0, seeded=False) for bug in BUGS)
+    random = (plan.random_plan(seed) for seed in range(RANDOM))
+    judged = judge([*plan.every_step(ROUNDS), *where_bugs_would_show, *random])
+    assert len(judged) >= 200
+    assert [one.against() for one in judged if not one.sound] == []
+    steps = (*plan.ENGINE_STEPS, *plan.KILLER_STEPS, *plan.RESET_STEPS)
+    assert set(steps) - checker.steps(one.trace for one in judged) == set()
+    assert {(step, act) for step in steps for act in plan.ACTS} - set(struck(judged)) == set()
+
+
+@pytest.mark.xfail(strict=True, reason="a killer reads the record and replaces it, and a reset may come between")
+def test_slow_record_does_not_take_the_epoch_back(seen: dict[str, Judged]) -> None:
+    """A killer that is held up while it writes the record does not overwrite a reset that came meanwhile."""
+    assert seen[plan.slow_record(0).name].sound
+
+
+# -- The checks can fail -----------------------------------------------------------------------------
+
+
+def test_seeded_bugs_are_caught(seen: dict[str, Judged]) -> None:
+    """A bug that leads to a step which the specification has not makes the trace a rejected one."""
+    judged = [one for one in seen.values() if one.plan.bug != NONE]
+    assert [one.plan.bug for one in judged if one.accepted] == []
+    late = {one.plan.bug for one in judged if one.late}
+    assert {"release-before-send", "ack-without-waiting", "inode-not-looked-at"} <= late
+
+
+def drop(step: str) -> Callable[[Trace], Trace]:
+    """Leave out the first event of a step."""
+
+    def tampered(trace: Trace) -> Trace:
+        for at, strand in enumerate(trace):
+            for place, event in enumerate(strand):
+                if event.step == step:
+                    return [*trace[:at], [*strand[:place], *strand[place + 1 :]], *trace[at + 1 :]]
+        raise AssertionError(step)
+
+    return tampered
+
+
+def swap(first: str, second: str) -> Callable[[Trace], Trace]:
+    """Let two neighbours change their names, and so their places."""
+
+    def tampered(trace: Trace) -> Trace:
+        for at, strand in enumerate(trace):
+            for place in range(1, len(strand)):
+                if (strand[place - 1].step, strand[place].step) == (first, second):
+                    changed = list(strand)
+                    changed[place - 1] = attrs.evolve(strand[place - 1], step=second)
+                    changed[place] = attrs.evolve(strand[place], step=first)
+                    return [*trace[:at], changed, *trace[at + 1 :]]
+        raise AssertionError(first, second)
+
+    return tampered
+
+
+def late_send(trace: Trace) -> Trace:
+    """Let one send more begin and end between the first ack and what came next."""
+    ack = min((event for strand in trace for event in strand if event.step == "Ack"), key=lambda event: event.hi)
+    after = ack.hi + 1
+    sent = [
+        Event(step=step, lo=after + at, hi=after + at, engine="a", word="t", number=1)
+        for at, step in enumerate(("Grant", "Announce", "Look", "End"))
+    ]
+    return [*trace, sent]
+
+
+TAMPERED: Final = {
+    **{f"no {step}": drop(step) for step in ("Enter", "Start", "Look", "End", "See", "Leave", "SetByte", "WaitQuiet")},
+    "look, then announce": swap("Announce", "Look"),
+    "ack, then the lock": swap("WaitQuiet", "Ack"),
+    "a late send": late_send,
+}
+
+
+def test_tampered_trace_is_rejected(seen: dict[str, Judged]) -> None:
+    """A trace that misses an event, has two in the wrong order, or a send after the ack, is no behaviour."""
+    assert seen[SHORT[0].name].accepted
+    assert [name for name in TAMPERED if seen[name].accepted] == []
+
+
+def test_empty_trace_is_refused() -> None:
+    """Nothing logged is not a good run: TLC refuses the assumption."""
+    assert checker.check([[[]]]).exit_code == 10
+
+
+def test_monitor_knows_late_from_early(tmp_path: Path) -> None:
+    """A send is late if it ends after an ack begins; not if it was started again after a reset."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "supervisor.ndjson").touch()
+
+    def said(*sends: str) -> list[str]:
+        (logs / "x.ndjson").write_text("".join(line + "\n" for line in sends), encoding="utf-8")
+        return monitor.late(logs)
+
+    ack = '{"who":"k","pid":2,"step":"Ack","lo":100,"hi":110,"actor":"k.2.1"}'
+    reset = '{"who":"o","pid":3,"step":"ResetByte","lo":200,"hi":201}'
+    start = '{"who":"a","pid":1,"step":"Start","lo":210,"hi":211,"epoch":2}'
+
+    def send(begin: int, end: int) -> str:
+        return f'{{"who":"a","pid":1,"sent":7,"begin":{begin},"end":{end}}}'
+
+    assert said(ack, reset, start, send(90, 100), send(212, 220)) == []
+    assert len(said(ack, send(90, 101))) == 1
+    assert len(said(ack, send(150, 160))) == 1
+    assert len(said(ack, reset, send(250, 260))) == 1
+    assert len(said(ack, reset, start.replace("21", "15"), send(250, 260))) == 1
+    assert len(said(reset, send(190, 205))) == 1
+    assert len(said(ack, '{"who":"a","pid":1,"send":7,"begin":90}')) == 1
+
+
+# -- What the page says ------------------------------------------------------------------------------
+
+
+def test_page_has_the_rates_of_every_bug() -> None:
+    """The table in docs/assurance.md has each bug, each caught by something, and nothing against the right code."""
+    text = PAGE.read_text(encoding="utf-8")
+    table = text[text.index(BEGIN) : text.index(END)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"][2:]
+    caught: dict[str, int] = {}
+    for name, _, *cells in rows:
+        counts = [int(cell.split(" of ")[0]) for cell in cells]
+        if name == RIGHT:
+            assert counts[:3] == [0, 0, 0]
+            assert counts[4] == 0
+        else:
+            bug = re.match(r"`([\w-]+)`", name)
+            assert bug is not None
+            caught[bug[1]] = max(caught.get(bug[1], 0), counts[4])
+    assert set(caught) == set(BUGS)
+    assert [bug for bug, count in caught.items() if not count] == []
+
+
+def test_rejected_run_says_why(seen: dict[str, Judged]) -> None:
+    """A rejection names the event that is no step, and the state in which."""
+    said = seen["ack-without-waiting-0"].against()
+    assert "step='Ack'" in said
+    assert "state: [a |->" in said
