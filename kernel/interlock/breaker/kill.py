@@ -242,9 +242,12 @@ class Kill:
         try:
             if not lock.exclusive(max(0.0, deadline - time.monotonic())):
                 return False
-            if not self._agreed(lock, deadline) or not self.look_again():
-                return False
-            self.confirmed_ns = time.monotonic_ns()  # under the lock: no send that began is younger
+            try:
+                if not self._agreed(lock, deadline) or not self.look_again():
+                    return False
+                self.confirmed_ns = time.monotonic_ns()  # under the lock: no send that began is younger
+            finally:
+                lock.release()
         except OSError as error:
             self._trouble_with_lock(error)
             return False
