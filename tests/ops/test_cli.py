@@ -6,7 +6,10 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +21,7 @@ from interlock.breaker.segment import segments
 from interlock.version import __version__
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
-    from pathlib import Path
 
 COMMANDS = ("arm", "run", "halt", "status", "reset", "verify", "demo", "drill")
 
@@ -273,6 +274,43 @@ def test_halt_of_a_resting_home(home: Path, ticks: Path) -> None:
     assert quick("halt", "--home", home, "--operator", "eve", "--reason", "me too").code == 0
     assert quick("status", "--home", home, "--json").json["operator"] == "bob"
     verified(home)
+
+
+def test_halt_whose_report_cannot_be_printed(home: Path) -> None:
+    """With a full disk for standard output the exit code is the halt's all the same, and a line says so."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "interlock.ops", "halt", "--home", str(home)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(home.parent),
+            check=False,
+        )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert of_kind(home, "halt")
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_interrupted_halt_says_how_far_it_came(live_home: Path, stuck: subprocess.Popen[str], json: bool) -> None:
+    """Ctrl-C while it waits: it is halted and unconfirmed, and says so; 4."""
+    arguments = ["halt", "--home", str(live_home), "--timeout", "60", *(["--json"] if json else [])]
+    with subprocess.Popen(
+        [sys.executable, "-m", "interlock.ops", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(live_home.parent),
+    ) as killer:
+        page = live_home / "page"
+        while page.read_bytes()[0]:  # until its byte is set; the test's time-out bounds it
+            pass
+        while (live_home / "latch.json").read_bytes().find(b"HALTED") < 0:
+            pass
+        killer.send_signal(signal.SIGINT)
+        out, _ = killer.communicate(timeout=PATIENCE_S)
+    assert killer.returncode == 4
+    assert "interrupted" in out
+    assert str(stuck.pid) in out
 
 
 def test_halt_for_a_reason_that_is_not_text(home: Path) -> None:

@@ -411,7 +411,11 @@ class Kill:
         disk_deadline = max(deadline, time.monotonic() + _DISK_WAIT_S)
         self.set_byte()
         written = self.write_latch(disk_deadline)
-        confirmed = self.wait_quiet(deadline)
+        try:
+            confirmed = self.wait_quiet(deadline)
+        except KeyboardInterrupt:  # whoever is tired of waiting is told how far it came
+            self.problems.append("interrupted while it waited")
+            confirmed = escalate = False
         return self.finish(written, disk_deadline, confirmed=confirmed, escalate=escalate)
 
     def finish(self, written: threading.Event, deadline: float, *, confirmed: bool, escalate: bool) -> Quiet:

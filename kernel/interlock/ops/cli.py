@@ -7,6 +7,7 @@ import getpass
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from importlib import resources
@@ -22,7 +23,7 @@ from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
-from interlock.breaker.roster import engine_name, engines
+from interlock.breaker.roster import engine_name, engines, look
 from interlock.breaker.segment import lines, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
@@ -34,7 +35,7 @@ from interlock.ops import demo as demos
 from interlock.ops import runner
 from interlock.ops import watch as watches
 from interlock.ops.audit import audit
-from interlock.ops.console import fail, say, show
+from interlock.ops.console import err, fail, say, show
 from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
 from interlock.ops.drill import command as drills
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 
 _FIRST = "engine"
+_JOURNAL_S = 10.0
 HomeOption = Annotated[Path, typer.Option("--home", "-H", help="The home directory.", envvar="INTERLOCK_HOME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -178,25 +180,39 @@ def halt(
         quiet = target.halt(halted, timeout, escalate=escalate)
     except HomeError as error:
         fail(Exit.USAGE, f"{error}; NOTHING WAS HALTED HERE", json=json)
-    code = _report_halt(home, quiet, json=json)
+    sure = quiet.stopped and quiet.confirmed and quiet.durable
+    try:
+        _report_halt(home, quiet, json=json)
+    except OSError as error:  # the disk that is full may be the one that we print to
+        with contextlib.suppress(OSError):
+            err.print(f"interlock: {'confirmed' if sure else 'UNCONFIRMED'}, but it can't be printed: {error}")
     _journal_it(home, operator)  # after the report: a journal may be long, and a disk slow
-    raise typer.Exit(int(code))
+    raise typer.Exit(int(Exit.FINE if sure else Exit.UNCONFIRMED))
 
 
 def _journal_it(home: Path, operator: str) -> None:
-    """Record it in the journals of engines that are not attached; an attached one writes it itself."""
-    for name in Home(home).streams() or [_FIRST]:
-        with contextlib.suppress(InterlockError, OSError):
-            Kernel.attach(home, operator=operator, engine=name).close()
+    """Record it in the journals of engines that are not attached, in bounded time; an attached one writes it itself."""
+    target = Home(home)
+
+    def work() -> None:
+        for name in target.streams() or [_FIRST]:
+            with contextlib.suppress(InterlockError, OSError):
+                engine = look(target.engines, name)
+                if engine is None or not engine.attached:
+                    Kernel.attach(home, operator=operator, engine=name).close()
+
+    writing = threading.Thread(target=work, daemon=True)
+    writing.start()
+    writing.join(_JOURNAL_S)  # what is not written by then the engine's next attach writes
 
 
-def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> Exit:
-    sure = quiet.stopped and quiet.confirmed and quiet.durable
+def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> None:
     state = "HALTED" if quiet.stopped or quiet.durable else "NOT HALTED"
     if json:
         show({"home": str(home), "state": state, **attrs.asdict(quiet)})
     else:
-        say(f"{home}: {state}. {'Confirmed: nobody is sending.' if sure else 'UNCONFIRMED.'}", "bold")
+        said = "Confirmed: nobody is sending." if quiet.confirmed else "UNCONFIRMED."
+        say(f"{home}: {state}. {said}{'' if quiet.durable else ' NOT DURABLE.'}", "bold")
         if quiet.message:
             say(quiet.message)
         if quiet.stopped and not quiet.durable:
@@ -205,7 +221,6 @@ def _report_halt(home: Path, quiet: Quiet, *, json: bool) -> Exit:
             say("The page could not be set: an engine that runs sees the halt at its next heartbeat, not before.")
         for killed in quiet.killed:
             say(f"killed: engine {killed.engine or '(none)'}, pid {killed.pid}")
-    return Exit.FINE if sure else Exit.UNCONFIRMED
 
 
 @app.command()
