@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +20,10 @@ from tests.helpers import LIMITS, NAME, arm, attach, of_kind, order
 
 from interlock import HaltCode, Mode, Permit, Quote
 from interlock.breaker import roster
+from interlock.breaker.quiescence import SLOTS, Hold
 from interlock.breaker.roster import Berth, Engine, Sending
 from interlock.breaker.watchdog import Limits, Sight, Stall, Watchdog, WatchThread, What, stalled
+from interlock.core.modes import ARMED
 from interlock.engine import Engine as Loop
 from interlock.ops.watch import Watch
 
@@ -153,6 +156,40 @@ def test_send_among_others() -> None:
     assert [stall.mark for stall in world.looks(2)] == [2]
     world.set(sending=sends(20, 21))
     assert [stall.mark for stall in world.looks(20)] == [20]
+
+
+def test_send_that_hangs_in_a_crowd_is_told(tmp_path: Path) -> None:
+    """A send that begins when the roster is full is seen from when another ends, however many follow those that end."""
+    berth = Berth(tmp_path, "alpha", "h")
+    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
+    berth.tell(Mode.RUNNING)
+    hold = Hold(bytes([ARMED]), Free(), berth.slots)
+    others = deque(range(SLOTS))
+    for number in (*others, SLOTS):
+        assert hold.begin(number, 1)
+    world = World(berth.seen())
+    found: list[Stall] = []
+    for look in range(1, 20):
+        for number in range(look * SLOTS + 1, (look + 1) * SLOTS + 1):
+            assert hold.begin(number, 1)
+            others.append(number)
+            hold.end(others.popleft())
+        berth.beat()
+        world.engines["alpha"] = berth.seen()
+        found += world.look()
+    assert [(stall.what, stall.mark) for stall in found] == [(What.SEND, SLOTS)]
+    berth.close()
+
+
+class Free:
+    """A running lock that nobody else wants."""
+
+    def shared(self) -> bool:
+        """Taken."""
+        return True
+
+    def release(self) -> None:
+        """Nothing to let go."""
 
 
 def test_of_many_sends_the_oldest_is_told() -> None:
@@ -388,6 +425,21 @@ def test_berth_shows_itself_as_others_see_it(tmp_path: Path) -> None:
     (tmp_path / "alpha").unlink()
     assert berth.seen().busy_ns == 5
     berth.close()
+
+
+def test_settled_needs_every_send_named() -> None:
+    """As long as there are sends that nobody can name, nobody can know that those of the first look have ended."""
+    world = World(attrs.evolve(HEALTHY, sending=sends(1), unnamed=1))
+    for number in range(2, 5):
+        world.looks(1)
+        world.set(sending=sends(number), unnamed=1)
+        assert not world.dog.settled
+    world.set(sending=sends(6), unnamed=0)
+    world.looks(1)
+    assert not world.dog.settled
+    world.set(sending=sends(7), unnamed=1)
+    world.looks(1)
+    assert world.dog.settled
 
 
 def test_settled_needs_a_move_of_everything() -> None:

@@ -76,12 +76,14 @@ class Waiting:
         pid: of the process.
         in_flight: what it is sending.
         why: what is known, for people.
+        unnamed: how many sends it has begun besides, for which the roster has no room.
     """
 
     engine: str
     pid: int
     in_flight: tuple[InFlight, ...]
     why: str
+    unnamed: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -314,7 +316,7 @@ class Kill:
                 why = "it has another lock file open: the one in the home was replaced"
             elif engine.page_inode not in {0, page_inode} and engine.held:
                 why = "it has another page mapped: the one in the home was replaced"
-            elif engine.sending:
+            elif engine.sending or engine.unnamed:
                 why = "it is inside a send"
             elif engine.held:
                 why = "it has not seen the halt yet" if lock is None else "it says that it holds the lock"
@@ -336,7 +338,7 @@ class Kill:
                     for_ns=sending.for_ns,
                 )
             )
-        return Waiting(engine=engine.name, pid=engine.pid, in_flight=tuple(in_flight), why=why)
+        return Waiting(engine=engine.name, pid=engine.pid, in_flight=tuple(in_flight), why=why, unnamed=engine.unnamed)
 
     def strangers(self) -> tuple[Waiting, ...]:
         """Processes that have the lock file open and are no engine of the roster: one may have inherited the lock."""
@@ -462,6 +464,8 @@ def _said(waiting: Waiting) -> str:
         f"{one.client_order_id or f'permit {one.permit}'} {one.instrument} for {one.for_ns / 1e9:.3f} s"
         for one in waiting.in_flight
     ]
+    if waiting.unnamed:
+        sends.append(f"and {waiting.unnamed} more")
     return f"not quiet: {name}: {waiting.why}" + (f": {', '.join(sends)}" if sends else "")
 
 

@@ -120,7 +120,7 @@ class Sight:
 
     Attributes:
         engine: as it was seen last.
-        first: as it was seen first.
+        first: as it was seen first, with all its sends named.
         beat_ns: since when its count of heartbeats is seen to stand.
         busy_ns: since when its mark of the tick at work is.
         send_ns: since when each send is seen that goes on, by permit.
@@ -201,7 +201,7 @@ def follow(engine: Engine, before: Sight | None, at_ns: int) -> Sight:
     was = before.engine
     return Sight(
         engine=engine,
-        first=before.first,
+        first=engine if before.first.unnamed else before.first,
         beat_ns=before.beat_ns if engine.beats == was.beats else at_ns,
         busy_ns=before.busy_ns if engine.busy_ns == was.busy_ns else at_ns,
         send_ns={one.permit: before.send_ns.get(one.permit, at_ns) for one in engine.sending},
