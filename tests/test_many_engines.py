@@ -272,6 +272,21 @@ def test_hung_loop_is_quiet_by_its_lookout(home: Path) -> None:
         assert process.ask("submit late") == "HALTED"
 
 
+def test_start_posts_the_lookout_again(home: Path) -> None:
+    """A lookout that has ended, whatever of, is replaced by the next start, so that an idle engine is quiet at once."""
+    with running(home, engine="a") as kernel:
+        lookout = kernel._lookout
+        assert lookout is not None
+        kernel._over.set()
+        lookout.join(PATIENCE_S)
+        kernel._over.clear()
+        assert kernel.stop().stopped
+        assert kernel.start()
+        assert kernel._lookout is not None
+        assert kernel._lookout.is_alive()
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+
+
 def test_disk_that_hangs_holds_up_no_ack(home: Path) -> None:
     """A thread that waits for the disk under the kernel's lock keeps neither the byte nor the confirmation back."""
     from .test_kernel import gated  # noqa: PLC0415

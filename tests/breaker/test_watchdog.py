@@ -622,6 +622,49 @@ def test_thread_that_fails_halts() -> None:
     assert kernel.calls == [("the watchdog failed: ValueError: the mapping is gone", HaltCode.INTERNAL)]
 
 
+def test_thread_that_failed_is_no_longer_at_its_post() -> None:
+    """While its last halt still waits for its confirmation the thread lives, and watches nobody any more."""
+    inside, out = threading.Event(), threading.Event()
+
+    class Slow:
+        def halt(self, *_: object, **__: object) -> None:
+            inside.set()
+            out.wait(PATIENCE_S)
+
+    kernel = Slow()
+    thread = WatchThread(kernel, lambda: HEALTHY, FAST, timeout_s=0.5, clock=lambda: 0)
+    thread.start()
+    assert thread.watching
+    thread.watchdog._read = broken
+    assert inside.wait(PATIENCE_S)
+    assert thread.is_alive()
+    assert not thread.watching
+    out.set()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def broken() -> Any:
+    """No roster."""
+    raise MemoryError("no memory")
+
+
+def test_start_posts_the_watchdog_again(tmp_path: Path) -> None:
+    """A watchdog that failed, and halted for it, watches again from the next start, and would fail and halt again."""
+    arm(tmp_path / "home")
+    limits = Limits(beat_s=3600, busy_s=3600, send_s=3600, interval_s=0.001)
+    with attach(tmp_path / "home", watch=limits) as kernel:
+        for epoch in (1, 2):
+            assert kernel.start()
+            thread = kernel._watch
+            assert thread is not None
+            assert thread.watching
+            thread.watchdog._read = broken
+            thread.join(PATIENCE_S)
+            assert kernel.mode is Mode.HALTED
+            kernel.reset(operator="bob", reason="looked into", epoch=epoch)
+
+
 def test_thread_keeps_no_kernel_alive() -> None:
     """With the last reference to the kernel the thread ends."""
     kernel = Halted()

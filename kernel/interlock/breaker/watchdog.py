@@ -349,6 +349,12 @@ class WatchThread(threading.Thread):
         self._interval_s = limits.interval_s
         self._timeout_s = timeout_s
         self._over = threading.Event()
+        self._failed = False
+
+    @property
+    def watching(self) -> bool:
+        """Whether it is at its post: a thread that failed is not, even while its last halt goes on."""
+        return self.is_alive() and not self._failed
 
     def run(self) -> None:
         """Look, until `end`."""
@@ -358,6 +364,7 @@ class WatchThread(threading.Thread):
                     self._halt(stall.reason, HaltCode.STALLED)
                 self._over.wait(self._interval_s)
         except Exception as error:  # noqa: BLE001 - whatever it is: what nobody watches must not run
+            self._failed = True
             with contextlib.suppress(Exception):
                 self._halt(f"the watchdog failed: {type(error).__name__}: {error}", HaltCode.INTERNAL)
 
