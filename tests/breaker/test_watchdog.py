@@ -343,6 +343,38 @@ def test_gap_within_a_look_is_a_gap() -> None:
     assert [stall.what for stall in world.looks(2)] == [What.BUSY]
 
 
+@pytest.mark.parametrize("interval_s", [0.001, 0.25, 1.0])
+def test_suspended_time_and_again_is_not_told(interval_s: float) -> None:
+    """An engine that is suspended with its watchdog and beats soon after is never told, however often that is."""
+    world = World(HEALTHY, limits=attrs.evolve(PATIENT, interval_s=interval_s))
+    for _ in range(20):
+        assert world.look(6) == ()  # resumed; the engine comes after the watchdog
+        for _ in range(round(0.5 / interval_s)):
+            assert world.look(interval_s) == ()
+        world.beat()
+        for _ in range(round(1 / interval_s)):
+            assert world.look(interval_s) == ()
+
+
+def test_what_a_late_look_finds_is_told_by_a_later_one() -> None:
+    """Only a late look saw the engine stand still; it is told when it still does after a while without a gap."""
+    world = World(HEALTHY)
+    world.look()
+    assert [world.look(6), world.look(0.1), world.look(6)] == [(), (), ()]
+    assert [world.look(0.4), world.look(0.5)] == [(), ()]
+    (stall,) = world.look(0.1)
+    assert (stall.what, stall.late_ns) == (What.BEAT, 0)
+    assert stall.for_ns > 6 * S
+
+
+def test_gap_makes_no_second_stall_of_one() -> None:
+    """What was told is not told again because a look was late in between."""
+    world = World(HEALTHY)
+    assert len(world.looks(8, beating=False)) == 1
+    assert world.look(6) == ()
+    assert world.looks(8, beating=False) == []
+
+
 @pytest.mark.parametrize("gaps_s", [(3.0,), (1000.0,), (1.0, 1000.0), (0.5, 3.0, 1000.0)])
 def test_always_late_trips_all_the_same(gaps_s: tuple[float, ...]) -> None:
     """On a machine on which looks are late time and again a stall is told, and it says that they were."""
