@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ from .helpers import (
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PATIENCE_S = 30.0
@@ -271,6 +272,21 @@ def test_hung_loop_is_quiet_by_its_lookout(home: Path) -> None:
         found = halt_home(home, timeout_s=PATIENCE_S)
         assert (found.confirmed, found.durable) == (True, True)
         assert process.ask("submit late") == "HALTED"
+
+
+def test_start_posts_the_lookout_again(home: Path) -> None:
+    """A lookout that has ended, whatever of, is replaced by the next start, so that an idle engine is quiet at once."""
+    with running(home, engine="a") as kernel:
+        lookout = kernel._lookout
+        assert lookout is not None
+        kernel._over.set()
+        lookout.join(PATIENCE_S)
+        kernel._over.clear()
+        assert kernel.stop().stopped
+        assert kernel.start()
+        assert kernel._lookout is not None
+        assert kernel._lookout.is_alive()
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
 
 
 def test_disk_that_hangs_holds_up_no_ack(home: Path) -> None:
@@ -620,18 +636,142 @@ def test_roster_shows_what_an_engine_does(home: Path) -> None:
 
 
 def test_more_sends_than_the_roster_can_show_are_counted(home: Path) -> None:
-    """The 65th send at once is not named, and is waited for like the others."""
+    """The 65th send at once is counted, and named when another has ended; it is waited for like the others."""
     with running(home, engine="a") as kernel:
         hold = kernel._hold
         for number in range(70):
-            assert hold.begin(number, 1)
-        (shown,) = engines(Home(home).engines)
-        assert len(shown.sending) == 64
-        for number in range(69):
+            assert hold.begin(number, 1_000 + number)
+        assert named(home) == (set(range(64)), 6)
+        assert [hold.since(number) for number in range(70)] == list(range(1_000, 1_070))
+        hold.end(3)
+        assert named(home) == (set(range(65)) - {3}, 5)
+        hold.end(66)
+        assert named(home) == (set(range(65)) - {3}, 4)
+        left = [number for number in range(70) if number not in {3, 66}]
+        assert [hold.since(number) for number in left] == [1_000 + number for number in left]
+        found = halt_home(home, timeout_s=0.05)
+        (waiting,) = found.waiting
+        assert (found.confirmed, waiting.why, len(waiting.in_flight), waiting.unnamed) == (
+            False,
+            "it is inside a send",
+            64,
+            4,
+        )
+        assert "and 4 more" in found.message
+        for number in left[:-1]:
             hold.end(number)
+        assert named(home) == ({69}, 0)
         assert not halt_home(home, timeout_s=0.05).confirmed
         hold.end(69)
+        assert named(home) == (set(), 0)
         assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+
+
+def named(home: Path) -> tuple[set[int], int]:
+    """The sends that the roster names, and how many it counts besides."""
+    (shown,) = engines(Home(home).engines)
+    return {send.permit for send in shown.sending}, shown.unnamed
+
+
+class Beside:
+    """Stands for the slots or the lock of a crowd; when it is first used a send ends, as if in another thread."""
+
+    def __init__(self, end: Callable[[int], None], *numbers: int) -> None:
+        self.end = end
+        self.left = list(numbers)
+        self.slots: list[int] = []
+
+    def __enter__(self) -> None:
+        """Take the lock."""
+        if self.left:
+            self.end(self.left.pop())
+
+    def __exit__(self, *_: object) -> None:
+        """Let go."""
+
+    def pop(self) -> int:
+        """A slot, if there is one; if not, a send ends just after that was seen."""
+        if not self.slots and self.left:
+            self.end(self.left.pop())
+            raise IndexError
+        return self.slots.pop()
+
+    def append(self, slot: int) -> None:
+        """A slot is free."""
+        self.slots.append(slot)
+
+    def __len__(self) -> int:
+        """How many are free."""
+        return len(self.slots)
+
+
+def test_slot_that_becomes_free_as_a_crowd_begins_is_taken(home: Path) -> None:
+    """A send ends between the last look for a free slot and the moment at which the new one is seen to wait for it."""
+    with running(home, engine="a") as kernel:
+        hold = kernel._hold
+        for number in range(64):
+            assert hold.begin(number, 1)
+        free = Beside(hold.end, 5)
+        hold._free = free  # type: ignore[assignment]
+        assert hold.begin(64, 1)
+        assert free.left == []
+        assert named(home) == (set(range(65)) - {5}, 0)
+        for number in hold.sending.copy():
+            hold.end(number)
+
+
+def test_send_that_gets_its_slot_as_it_ends_gives_it_back(home: Path) -> None:
+    """A send ends, and in another thread another one, whose slot the first gets before it is forgotten."""
+    with running(home, engine="a") as kernel:
+        hold = kernel._hold
+        for number in range(65):
+            assert hold.begin(number, 1)
+        hold._crowd = crowd = Beside(hold.end, 5)  # type: ignore[assignment]
+        hold.end(64)
+        assert crowd.left == []
+        assert named(home) == (set(range(64)) - {5}, 0)
+        assert len(hold._free) == 1
+        for number in hold.sending.copy():
+            hold.end(number)
+
+
+def test_crowd_of_threads_leaves_nothing_behind(home: Path) -> None:
+    """However more sends than slots begin and end side by side, no slot is lost, and none stays free in a crowd."""
+    with running(home, engine="a") as kernel:
+        hold, together = kernel._hold, threading.Barrier(80)
+        wrong: list[object] = []
+
+        def churn(mine: int) -> None:
+            for number in range(mine, 80 * 200, 80):
+                with kernel._lock:
+                    begun = hold.begin(number, number + 1)
+                if not begun or hold.since(number) != number + 1:
+                    wrong.append((number, begun))
+                if number == mine:
+                    together.wait(PATIENCE_S)
+                hold.end(number)
+            with kernel._lock:
+                hold.begin(1_000_000 + mine, 1)
+            if together.wait(PATIENCE_S) == 0:
+                wrong.extend([] if (len(hold._unnamed), hold._free) == (16, []) else [hold._unnamed])
+            together.wait(PATIENCE_S)
+            hold.end(1_000_000 + mine)
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            threads = [threading.Thread(target=churn, args=(mine,)) for mine in range(80)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE_S)
+        finally:
+            sys.setswitchinterval(interval)
+        assert not any(thread.is_alive() for thread in threads)
+        assert wrong == []
+        assert sorted(hold._free) == list(range(0, 128, 2))
+        assert named(home) == (set(), 0)
+        assert (hold.sending, hold._unnamed) == ({}, {})
 
 
 @pytest.mark.parametrize(

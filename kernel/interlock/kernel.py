@@ -372,12 +372,12 @@ class Kernel:
         return refusal(Reason.HALTED, "lock", "it is being halted and reset")
 
     def _post(self) -> None:
-        """Post lookout and watchdog, if they are not at their posts."""
-        if self._watch is None and self._watched is not None:
+        """Post lookout and watchdog, if they are not at their posts, or not any more."""
+        if self._watched is not None and (self._watch is None or not self._watch.watching):
             watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
             watch.start()
             self._watch = watch
-        if self._lookout is None:
+        if self._lookout is None or not self._lookout.is_alive():
             lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
             )

@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from interlock import Kernel, Mode
-from interlock.breaker.quiescence import SLOTS, Hold
+from interlock.breaker.quiescence import SHOWN, Hold
 from interlock.breaker.watchdog import Limits
 from interlock.core.modes import ARMED
 
@@ -64,7 +64,7 @@ def _private(kernel: Kernel) -> Callable[[], None]:
     hold = kernel._hold
     mapped = hold._mapped
     hold.page = hold._mapped = bytearray([ARMED])
-    hold._slots = [0] * (2 * SLOTS + 1)
+    hold._slots = [0] * SHOWN
 
     def back() -> None:
         hold.page = hold._mapped = mapped

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +20,10 @@ from tests.helpers import LIMITS, NAME, arm, attach, of_kind, order
 
 from interlock import HaltCode, Mode, Permit, Quote
 from interlock.breaker import roster
+from interlock.breaker.quiescence import SLOTS, Hold
 from interlock.breaker.roster import Berth, Engine, Sending
 from interlock.breaker.watchdog import Limits, Sight, Stall, Watchdog, WatchThread, What, stalled
+from interlock.core.modes import ARMED
 from interlock.engine import Engine as Loop
 from interlock.ops.watch import Watch
 
@@ -153,6 +156,40 @@ def test_send_among_others() -> None:
     assert [stall.mark for stall in world.looks(2)] == [2]
     world.set(sending=sends(20, 21))
     assert [stall.mark for stall in world.looks(20)] == [20]
+
+
+def test_send_that_hangs_in_a_crowd_is_told(tmp_path: Path) -> None:
+    """A send that begins when the roster is full is seen from when another ends, however many follow those that end."""
+    berth = Berth(tmp_path, "alpha", "h")
+    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
+    berth.tell(Mode.RUNNING)
+    hold = Hold(bytes([ARMED]), Free(), berth.slots)
+    others = deque(range(SLOTS))
+    for number in (*others, SLOTS):
+        assert hold.begin(number, 1)
+    world = World(berth.seen())
+    found: list[Stall] = []
+    for look in range(1, 20):
+        for number in range(look * SLOTS + 1, (look + 1) * SLOTS + 1):
+            assert hold.begin(number, 1)
+            others.append(number)
+            hold.end(others.popleft())
+        berth.beat()
+        world.engines["alpha"] = berth.seen()
+        found += world.look()
+    assert [(stall.what, stall.mark) for stall in found] == [(What.SEND, SLOTS)]
+    berth.close()
+
+
+class Free:
+    """A running lock that nobody else wants."""
+
+    def shared(self) -> bool:
+        """Taken."""
+        return True
+
+    def release(self) -> None:
+        """Nothing to let go."""
 
 
 def test_of_many_sends_the_oldest_is_told() -> None:
@@ -306,6 +343,38 @@ def test_gap_within_a_look_is_a_gap() -> None:
     assert [stall.what for stall in world.looks(2)] == [What.BUSY]
 
 
+@pytest.mark.parametrize("interval_s", [0.001, 0.25, 1.0])
+def test_suspended_time_and_again_is_not_told(interval_s: float) -> None:
+    """An engine that is suspended with its watchdog and beats soon after is never told, however often that is."""
+    world = World(HEALTHY, limits=attrs.evolve(PATIENT, interval_s=interval_s))
+    for _ in range(20):
+        assert world.look(6) == ()  # resumed; the engine comes after the watchdog
+        for _ in range(round(0.5 / interval_s)):
+            assert world.look(interval_s) == ()
+        world.beat()
+        for _ in range(round(1 / interval_s)):
+            assert world.look(interval_s) == ()
+
+
+def test_what_a_late_look_finds_is_told_by_a_later_one() -> None:
+    """Only a late look saw the engine stand still; it is told when it still does after a while without a gap."""
+    world = World(HEALTHY)
+    world.look()
+    assert [world.look(6), world.look(0.1), world.look(6)] == [(), (), ()]
+    assert [world.look(0.4), world.look(0.5)] == [(), ()]
+    (stall,) = world.look(0.1)
+    assert (stall.what, stall.late_ns) == (What.BEAT, 0)
+    assert stall.for_ns > 6 * S
+
+
+def test_gap_makes_no_second_stall_of_one() -> None:
+    """What was told is not told again because a look was late in between."""
+    world = World(HEALTHY)
+    assert len(world.looks(8, beating=False)) == 1
+    assert world.look(6) == ()
+    assert world.looks(8, beating=False) == []
+
+
 @pytest.mark.parametrize("gaps_s", [(3.0,), (1000.0,), (1.0, 1000.0), (0.5, 3.0, 1000.0)])
 def test_always_late_trips_all_the_same(gaps_s: tuple[float, ...]) -> None:
     """On a machine on which looks are late time and again a stall is told, and it says that they were."""
@@ -388,6 +457,21 @@ def test_berth_shows_itself_as_others_see_it(tmp_path: Path) -> None:
     (tmp_path / "alpha").unlink()
     assert berth.seen().busy_ns == 5
     berth.close()
+
+
+def test_settled_needs_every_send_named() -> None:
+    """As long as there are sends that nobody can name, nobody can know that those of the first look have ended."""
+    world = World(attrs.evolve(HEALTHY, sending=sends(1), unnamed=1))
+    for number in range(2, 5):
+        world.looks(1)
+        world.set(sending=sends(number), unnamed=1)
+        assert not world.dog.settled
+    world.set(sending=sends(6), unnamed=0)
+    world.looks(1)
+    assert not world.dog.settled
+    world.set(sending=sends(7), unnamed=1)
+    world.looks(1)
+    assert world.dog.settled
 
 
 def test_settled_needs_a_move_of_everything() -> None:
@@ -568,6 +652,49 @@ def test_thread_that_fails_halts() -> None:
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert kernel.calls == [("the watchdog failed: ValueError: the mapping is gone", HaltCode.INTERNAL)]
+
+
+def test_thread_that_failed_is_no_longer_at_its_post() -> None:
+    """While its last halt still waits for its confirmation the thread lives, and watches nobody any more."""
+    inside, out = threading.Event(), threading.Event()
+
+    class Slow:
+        def halt(self, *_: object, **__: object) -> None:
+            inside.set()
+            out.wait(PATIENCE_S)
+
+    kernel = Slow()
+    thread = WatchThread(kernel, lambda: HEALTHY, FAST, timeout_s=0.5, clock=lambda: 0)
+    thread.start()
+    assert thread.watching
+    thread.watchdog._read = broken
+    assert inside.wait(PATIENCE_S)
+    assert thread.is_alive()
+    assert not thread.watching
+    out.set()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def broken() -> Any:
+    """No roster."""
+    raise MemoryError("no memory")
+
+
+def test_start_posts_the_watchdog_again(tmp_path: Path) -> None:
+    """A watchdog that failed, and halted for it, watches again from the next start, and would fail and halt again."""
+    arm(tmp_path / "home")
+    limits = Limits(beat_s=3600, busy_s=3600, send_s=3600, interval_s=0.001)
+    with attach(tmp_path / "home", watch=limits) as kernel:
+        for epoch in (1, 2):
+            assert kernel.start()
+            thread = kernel._watch
+            assert thread is not None
+            assert thread.watching
+            thread.watchdog._read = broken
+            thread.join(PATIENCE_S)
+            assert kernel.mode is Mode.HALTED
+            kernel.reset(operator="bob", reason="looked into", epoch=epoch)
 
 
 def test_thread_keeps_no_kernel_alive() -> None:

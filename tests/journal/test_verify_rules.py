@@ -97,6 +97,15 @@ GOOD: dict[str, Callable[[], Book]] = {
         draining().put("ticket").put("permit", **EXIT).put("void", permit=6)
         .put("ticket").put("permit", **EXIT).put("sent", permit=9, begun=9500)
     ),
+    "an exit by its ticket after the gate refused what it does not fit": lambda: (
+        draining().put("ticket").put("refuse", id="x1", code="GATE_CLOSED")
+        .put("refuse", id="x2", code="MAX_NOTIONAL").put("permit", **EXIT)
+        .put("sent", permit=8, begun=8500)
+    ),
+    "a ticket again for the id of an exit that was refused": lambda: (
+        draining().put("ticket").put("refuse", id="x1", code="MESSAGE_RATE")
+        .put("ticket").put("permit", **EXIT).put("sent", permit=8, begun=8500)
+    ),
     "a halt over a ticket that was not used": lambda: draining().put("ticket").put("halt"),
     "an arm in its own run": lambda: (
         Book().put("run").put("arm").put("end").put("run").put("start")
@@ -178,6 +187,21 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
             .put("permit", **EXIT)
         ),
         [(HALT, 8)],
+    ),
+    "an exit by a ticket that was spent on a refusal": (
+        lambda: (
+            draining().put("ticket").put("refuse", id="x1", code="MESSAGE_RATE")
+            .put("permit", **EXIT)
+        ),
+        [(HALT, 7)],
+    ),
+    "a second ticket of one id": (lambda: draining().put("ticket").put("ticket"), [(MODES, 6)]),
+    "an exit by a second ticket that is for more": (
+        lambda: (
+            draining().put("ticket").put("ticket", quantity="5")
+            .put("permit", **EXIT | {"quantity": "5"})
+        ),
+        [(MODES, 6), (HALT, 7)],
     ),
     "an exit by a ticket of the run before": (
         lambda: (

@@ -542,9 +542,10 @@ def test_reader_that_hangs_holds_nobody_up() -> None:
     read = threading.Thread(target=lambda: [os.read(ours, 1 << 16) for _ in range(3)])
     read.start()
     read.join(PATIENCE_S)
-    teller.end()
-    os.close(ours)
-    os.close(theirs)
+    os.close(ours)  # what it is writing fails, as all that follows
+    while teller._thread.is_alive():
+        teller.end()  # lost as well, if too many wait
+    os.close(theirs)  # not before: another file gets the descriptor
 
 
 # -- What it is told, and tells ----------------------------------------------------------------------

@@ -6,7 +6,8 @@ stops it are a page, a guard, a lock and a table of announcements that count acc
 attributes that others read are watched, and none of its methods is changed.
 
 The world around is as liberal as the protocol allows: somebody sets the byte at any time; whoever gets the lock
-exclusively may arm it. The kernel's part is what `quiescence_model` takes for granted. Slots are fixed, one a permit.
+exclusively may arm it. The kernel's part is what `quiescence_model` takes for granted. Slots are fixed, one a permit;
+or there are none when a send begins, and one when it ends, for another that waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from interlock.breaker.quiescence import DEAD, SLOTS, Hold
+from interlock.breaker.quiescence import DEAD, SHOWN, Hold
 from interlock.core.modes import ARMED
 
 if TYPE_CHECKING:
@@ -164,17 +165,21 @@ class Walk:
         hold: the class; another one, to see that a mistake in it is found.
         emitters: so many.
         retire_anywhere: whether the lookout, too, may call `Hold.retire`.
+        crowded: whether there is no slot for any send.
     """
 
-    def __init__(self, hold: type[Hold] = Hold, *, emitters: int = 2, retire_anywhere: bool = False) -> None:
+    def __init__(
+        self, hold: type[Hold] = Hold, *, emitters: int = 2, retire_anywhere: bool = False, crowded: bool = False
+    ) -> None:
         self.byte = self.exclusive = True
         self.nodes = 0
         self._emitters = emitters
         self._lookout: tuple[str, ...] = ("see", "leave", "retire") if retire_anywhere else ("see", "leave")
+        self._crowded = crowded
         self._watching = False
         self._page, self._guard, self._lock = _Page(self), _Guard(self), _Lock(self)
         watched = type("Watched", (_Watched, hold), {"walk": self})
-        self._hold = watched(self._page, self._lock, [0] * (2 * SLOTS + 8))
+        self._hold = watched(self._page, self._lock, [0] * SHOWN)
         self._hold._guard = self._guard
         self._hold.sending = _Announced(self)
         self._things: list[Any] = []
@@ -207,7 +212,7 @@ class Walk:
         self._show, self._count = seen, 0
         name, arguments = call
         self._set(seen[0])
-        self._hold._free = [2 * arguments[0]] if arguments else []
+        self._hold._free = [2 * arguments[0]] if arguments and (name == "end" or not self._crowded) else []
         self._watching = True
         try:
             getattr(self._hold, name)(*arguments)
@@ -226,7 +231,9 @@ class Walk:
         hold.held = engine.held
         self._lock.taken, self._guard.taken = engine.lock, engine.guard
         hold.sending.clear()
-        hold.sending.update({permit: 2 * permit for permit in engine.sending})
+        hold.sending.update({permit: -1 if self._crowded else 2 * permit for permit in engine.sending})
+        hold._unnamed.clear()
+        hold._unnamed.update(dict.fromkeys(engine.sending if self._crowded else (), 1))
         self._engine = engine
         self._watching = watching
 

@@ -246,10 +246,11 @@ def of_the_model(system: System, emitters: int) -> set[Edge]:
     return {(a, name.split()[0], int(name.split()[1]), b) for a, name, b in graph.edges}
 
 
+@pytest.mark.parametrize("crowded", [False, True], ids=["slots", "crowded"])
 @pytest.mark.parametrize("emitters", [1, 2])
-def test_the_code_takes_the_proven_steps_and_no_other(emitters: int) -> None:
+def test_the_code_takes_the_proven_steps_and_no_other(emitters: int, crowded: bool) -> None:
     """In every interleaving of every access, `Hold` does what the relation does: each step, and every one."""
-    code, model = Walk(emitters=emitters).run(LIMIT), of_the_model(SYSTEM, emitters)
+    code, model = Walk(emitters=emitters, crowded=crowded).run(LIMIT), of_the_model(SYSTEM, emitters)
     assert len(model) == {1: 343, 2: 1395}[emitters]
     assert code - model == set()
     assert model - code == set()

@@ -78,12 +78,14 @@ class Waiting:
         pid: of the process.
         in_flight: what it is sending.
         why: what is known, for people.
+        unnamed: how many sends it has begun besides, for which the roster has no room.
     """
 
     engine: str
     pid: int
     in_flight: tuple[InFlight, ...]
     why: str
+    unnamed: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -339,13 +341,15 @@ class Kill:
                 why = "it has another lock file open: the one in the home was replaced"
             elif engine.page_inode not in {0, page_inode} and engine.held:
                 why = "it has another page mapped: the one in the home was replaced"
-            elif engine.sending:
+            elif engine.sending or engine.unnamed:
                 why = "it is inside a send"
             elif engine.held:
                 why = "it says that it holds the lock" if locked else "it has not let go yet"
             if why:
                 sends = tuple(_shown(engine, one.permit, one.for_ns) for one in engine.sending)
-                found.append(Waiting(engine=engine.name, pid=engine.pid, in_flight=sends, why=why))
+                found.append(
+                    Waiting(engine=engine.name, pid=engine.pid, in_flight=sends, why=why, unnamed=engine.unnamed)
+                )
         return tuple(found)
 
     def strangers(self) -> tuple[Waiting, ...]:
@@ -471,6 +475,8 @@ def _said(waiting: Waiting) -> str:
         f"{one.client_order_id or f'permit {one.permit}'} {one.instrument} for {one.for_ns / 1e9:.3f} s"
         for one in waiting.in_flight
     ]
+    if waiting.unnamed:
+        sends.append(f"and {waiting.unnamed} more")
     return f"not quiet: {name}: {waiting.why}" + (f": {', '.join(sends)}" if sends else "")
 
 

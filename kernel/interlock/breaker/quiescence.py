@@ -19,6 +19,9 @@ Two orders of two acts carry the whole argument.
    out. So a reset by somebody else, which arms the byte again, arms nothing in an engine that was RUNNING: it may have
    been suspended all the while.
 
+More sends at once than there are slots wait for one: the oldest of them takes the next that becomes free, and how many
+wait is shown. So a send that hangs is named sooner or later, unless all the slots are taken by sends that hang, too.
+
 No lock of this module is ever held across a send or while a disk is waited for.
 """
 
@@ -33,16 +36,22 @@ from interlock.core.modes import ARMED
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["DEAD", "HELD", "SLOTS", "Hold", "SharedLock", "Slots"]
+__all__ = ["DEAD", "HELD", "SHOWN", "SLOTS", "UNNAMED", "Hold", "SharedLock", "Slots"]
 
 DEAD: Final = b"\x00"
 """What stands for the page when there is none, or it must not be believed any more: always halt."""
 
 SLOTS: Final = 64
-"""How many sends at once can be named to others; more are counted all the same."""
+"""How many sends at once can be named to others; more are counted."""
 
 HELD: Final = 2 * SLOTS
 """The slot that says whether the running lock is held."""
+
+UNNAMED: Final = HELD + 1
+"""The slot that says how many sends go on beside those that are named."""
+
+SHOWN: Final = UNNAMED + 1
+"""How many integers there are in all."""
 
 
 class SharedLock(Protocol):
@@ -71,8 +80,8 @@ class Hold:
     Args:
         page: the mapped page of the home, or `DEAD`, if there is no valid one.
         lock: the running lock.
-        slots: where sends are shown to others: `SLOTS` pairs of a permit's number plus one and monotonic nanoseconds,
-            and then whether the lock is held; all zero.
+        slots: `SHOWN` integers where sends are shown to others: `SLOTS` pairs of a permit's number plus one and
+            monotonic nanoseconds, then whether the lock is held, and how many sends have no pair; all zero.
 
     Attributes:
         page: what the order path reads; ``page[0]`` is `ARMED` or means halt.
@@ -80,7 +89,7 @@ class Hold:
         sending: the permits that are announced, each with its slot, or -1.
     """
 
-    __slots__ = ("_free", "_guard", "_lock", "_mapped", "_slots", "held", "page", "sending")
+    __slots__ = ("_crowd", "_free", "_guard", "_lock", "_mapped", "_slots", "_unnamed", "held", "page", "sending")
 
     def __init__(self, page: mmap | bytes, lock: SharedLock, slots: Slots) -> None:
         self.page: mmap | bytes = page
@@ -90,7 +99,9 @@ class Hold:
         self._lock = lock
         self._slots: Slots = slots
         self._free = list(range(0, 2 * SLOTS, 2))
+        self._unnamed: dict[int, int] = {}  # the announced without a slot, oldest first, each with its start
         self._guard = threading.Lock()
+        self._crowd = threading.Lock()  # taken only while there are any of these
 
     # -- Coming and going --------------------------------------------------------------------------
 
@@ -151,13 +162,16 @@ class Hold:
             number: of the permit.
             now_ns: the machine's monotonic clock, for whoever asks how long the send has been going on.
         """
-        if self._free:
+        try:
             slot = self._free.pop()
+        except IndexError:
+            self.sending[number] = -1
+            self._unnamed[number] = now_ns
+            self._name()
+        else:
             self._slots[slot + 1] = now_ns
             self._slots[slot] = number + 1
-        else:
-            slot = -1
-        self.sending[number] = slot
+            self.sending[number] = slot
         if self.page[0] == ARMED:
             return True
         self.end(number)
@@ -166,26 +180,64 @@ class Hold:
     def end(self, number: int) -> None:
         """The send returned, or never began."""
         slot = self.sending[number]
-        if slot >= 0:
+        if slot >= 0 or (slot := self._forget(number)) >= 0:
             self._slots[slot] = 0
             self._free.append(slot)
         del self.sending[number]
+        if self._unnamed:
+            self._name()
         if self.page[0] != ARMED:
             self.see()
             self.leave()
 
     def since(self, number: int) -> int:
-        """When a send was announced; now, if that is not shown."""
+        """When a send was announced; now, if it is not."""
+        begun = self._unnamed.get(number)  # first: it has a slot before it is taken out there
+        if begun is not None:
+            return begun
         slot = self.sending.get(number, -1)
         return self._slots[slot + 1] if slot >= 0 else time.monotonic_ns()
+
+    # -- More sends than slots ---------------------------------------------------------------------
+
+    def _name(self) -> None:
+        """Let the oldest without a slot have those that are free, and show how many are left.
+
+        Who begins is put down before it looks for a free slot here, and who ends gives its slot back before it
+        looks for who waits: one of the two sees the other, so no slot stays free while somebody waits for it.
+        """
+        with self._crowd:
+            unnamed = self._unnamed
+            while unnamed and self._free:
+                number, begun = next(iter(unnamed.items()))
+                if self.sending.get(number, 0) < 0:
+                    try:
+                        slot = self._free.pop()
+                    except IndexError:  # one that has just begun was faster
+                        break
+                    self._slots[slot + 1] = begun
+                    self._slots[slot] = number + 1
+                    self.sending[number] = slot
+                del unnamed[number]
+            self._slots[UNNAMED] = len(unnamed)
+
+    def _forget(self, number: int) -> int:
+        """A send without a slot ends. Its slot, if it has got one meanwhile; else -1."""
+        with self._crowd:
+            if self._unnamed.pop(number, None) is None:
+                return self.sending[number]
+            self._slots[UNNAMED] = len(self._unnamed)
+            return -1
 
     # -- A forked child ----------------------------------------------------------------------------
 
     def abandon(self) -> None:
         """In a forked child: nothing is held here, and the slots are the parent's."""
         self._guard = threading.Lock()
+        self._crowd = threading.Lock()
         self.page = self._mapped = DEAD
         self.held = False
-        self._slots = [0] * (HELD + 1)
+        self._slots = [0] * SHOWN
         self.sending = {}
+        self._unnamed = {}
         self._free = list(range(0, 2 * SLOTS, 2))

@@ -25,7 +25,7 @@ from orjson import JSONDecodeError, dumps, loads
 
 from interlock.breaker.files import same_file, sync_directory
 from interlock.breaker.lock import FileLock
-from interlock.breaker.quiescence import HELD, SLOTS
+from interlock.breaker.quiescence import HELD, SHOWN, SLOTS, UNNAMED
 from interlock.core.modes import Mode
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _MAGIC: Final = b"interlock engine 1\n"
 _HOME_END: Final = len(_MAGIC) + 36
 _NUMBERS_AT: Final = 128
 _SLOTS_AT: Final = 1024
-_SLOTS_END: Final = _SLOTS_AT + 8 * (HELD + 1)
+_SLOTS_END: Final = _SLOTS_AT + 8 * SHOWN
 _TEXT_AT: Final = 2560
 _LONGEST: Final = 400
 _NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -120,7 +120,8 @@ class Engine:
         beats: heartbeats so far.
         beat_ns: when the last one was, or 0.
         busy_ns: since when the loop has been at work on one tick, or 0 while it waits for the next.
-        sending: the sends that are going on.
+        sending: the sends that are going on, as far as the roster has room to name them.
+        unnamed: how many go on besides.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Engine:
     beat_ns: int
     busy_ns: int
     sending: tuple[Sending, ...]
+    unnamed: int = 0
 
     def same_process(self) -> bool:
         """Whether the process that is told of is still there, and not another one with its id."""
@@ -353,6 +355,7 @@ def _told(name: str, data: bytes, *, attached: bool) -> Engine:
             for at in range(0, 2 * SLOTS, 2)
             if slots[at]
         ),
+        unnamed=slots[UNNAMED],
     )
 
 

@@ -15,7 +15,9 @@ Two rules keep the verdict sound.
 2. **Time in which the watchdog did not run proves little**: whatever suspended it may have suspended everyone. A gap
    that is too long is not counted, once, so that every engine has until the next look at least. After that gaps count
    until as much time has been counted as the smallest limit, so that a machine on which every look is late
-   does not put off the trip for ever. Either way the gap is told: in `Watchdog.late_ns`, and in the stall.
+   does not put off the trip for ever. Nor is anything told until a quarter of the smallest limit has passed without a
+   gap, in which whoever was suspended, too, gets on; four gaps that are closer to each other end that. Either way the
+   gap is told: in `Watchdog.late_ns`, and in the stall.
 
 The same rule serves the command ``interlock watch``, which looks at a whole home from a process of its own, and
 `WatchThread`, which looks at one engine from inside its process. The thread sees a loop that hangs in a call that lets
@@ -120,7 +122,7 @@ class Sight:
 
     Attributes:
         engine: as it was seen last.
-        first: as it was seen first.
+        first: as it was seen first, with all its sends named.
         beat_ns: since when its count of heartbeats is seen to stand.
         busy_ns: since when its mark of the tick at work is.
         send_ns: since when each send is seen that goes on, by permit.
@@ -201,7 +203,7 @@ def follow(engine: Engine, before: Sight | None, at_ns: int) -> Sight:
     was = before.engine
     return Sight(
         engine=engine,
-        first=before.first,
+        first=engine if before.first.unnamed else before.first,
         beat_ns=before.beat_ns if engine.beats == was.beats else at_ns,
         busy_ns=before.busy_ns if engine.busy_ns == was.busy_ns else at_ns,
         send_ns={one.permit: before.send_ns.get(one.permit, at_ns) for one in engine.sending},
@@ -248,8 +250,6 @@ class Watchdog:
         late_ns: for how long the watchdog did not run before or within the last look, if that was too long; else 0.
     """
 
-    __slots__ = ("_at_ns", "_clock", "_grace_ns", "_limits", "_read", "_sights", "_told", "_watched_ns", "late_ns")
-
     def __init__(
         self, read: Callable[[], Iterable[Engine]], limits: Limits, clock: Callable[[], int] = time.monotonic_ns
     ) -> None:
@@ -260,6 +260,8 @@ class Watchdog:
         self._at_ns: int | None = None
         self._watched_ns = 0
         self._grace_ns = 0
+        self._gaps = 0  # each less than a quarter of the smallest limit after the one before
+        self._punctual_ns = 0  # since the last of them
         self._sights: dict[str, Sight] = {}
         self._told: dict[str, tuple[What, int]] = {}
 
@@ -281,10 +283,14 @@ class Watchdog:
             before_this = self._sights.get(name)
             sights[name] = follow(engine, before_this, at_ns)
             stall = stalled(engine, before_this, now_ns, self._limits)
-            if stall is not None:
-                told[name] = (stall.what, stall.mark)
-                if self._told.get(name) != told[name]:
-                    found.append(attrs.evolve(stall, late_ns=self.late_ns))
+            if stall is None:
+                continue
+            mark = (stall.what, stall.mark)
+            if self._told.get(name) == mark:
+                told[name] = mark
+            elif not self._unsure:
+                told[name] = mark
+                found.append(attrs.evolve(stall, late_ns=self.late_ns))
         self._sights, self._told = sights, told
         return tuple(found)
 
@@ -296,11 +302,22 @@ class Watchdog:
         least_ns = self._limits.least_ns
         if 2 * gap_ns > least_ns:
             self.late_ns += gap_ns
+            self._gaps += 1
+            self._punctual_ns = 0
             if self._watched_ns >= self._grace_ns:
                 self._grace_ns = self._watched_ns + least_ns
                 return self._watched_ns
+        else:
+            self._punctual_ns += gap_ns
+            if _LOOKS * self._punctual_ns >= least_ns:
+                self._gaps = 0
         self._watched_ns += gap_ns
         return self._watched_ns
+
+    @property
+    def _unsure(self) -> bool:
+        """Whether there was a gap just now; not if there are so many that to wait longer is to wait for ever."""
+        return 0 < self._gaps < _LOOKS
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -349,6 +366,12 @@ class WatchThread(threading.Thread):
         self._interval_s = limits.interval_s
         self._timeout_s = timeout_s
         self._over = threading.Event()
+        self._failed = False
+
+    @property
+    def watching(self) -> bool:
+        """Whether it is at its post: a thread that failed is not, even while its last halt goes on."""
+        return self.is_alive() and not self._failed
 
     def run(self) -> None:
         """Look, until `end`."""
@@ -358,6 +381,7 @@ class WatchThread(threading.Thread):
                     self._halt(stall.reason, HaltCode.STALLED)
                 self._over.wait(self._interval_s)
         except Exception as error:  # noqa: BLE001 - whatever it is: what nobody watches must not run
+            self._failed = True
             with contextlib.suppress(Exception):
                 self._halt(f"the watchdog failed: {type(error).__name__}: {error}", HaltCode.INTERNAL)
 

@@ -287,7 +287,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
                 "operator": engine.operator,
                 "mode": str(engine.mode),
                 "quiet": not engine.held,
-                "sending": len(engine.sending),
+                "sending": len(engine.sending) + engine.unnamed,
             }
             for engine in engines(target.engines)
             if engine.attached

@@ -42,6 +42,9 @@ NO_EMIT_AFTER_HALT = "NoEmitAfterHalt"
 JOURNAL_BEFORE_EMIT = "JournalBeforeEmit"
 ONE_PERMIT_ONE_SEND = "OnePermitOneSend"
 
+_AT_THE_GATE = frozenset({"GATE_CLOSED", "HALTED"})
+"""With these an order is refused by the closed gate itself: it had no ticket, and used none up."""
+
 
 class Monitor:
     """Replays a journal's records and reports what they were not allowed to do.
@@ -219,7 +222,15 @@ class Monitor:
         if not self._run.draining:
             self._broken(MODES, "ticket before drain")
             return
+        if record["id"] in self._run.tickets:  # the first one stands: another may not make more of it
+            self._broken(MODES, f"a second ticket for order {record['id']!r:.80} while the first is open")
+            return
         self._run.tickets[record["id"]] = (record["instrument"], record["side"], Decimal(record["quantity"]))
+
+    def _on_refuse(self, record: Record, _number: int) -> None:
+        """Refused for anything but the gate itself, an order had come through it, and its ticket is spent."""
+        if self._run.draining and record["code"] not in _AT_THE_GATE:
+            self._run.tickets.pop(record["id"], None)
 
     def _on_stop(self, record: Record, _number: int) -> None:
         if not self._running(record):
@@ -369,6 +380,7 @@ class Monitor:
         "start": _on_start,
         "drain": _on_drain,
         "ticket": _on_ticket,
+        "refuse": _on_refuse,
         "stop": _on_stop,
         "halt": _on_halt,
         "reset": _on_reset,

@@ -285,7 +285,11 @@ class Course:
                 self._still_held = "the running lock is held"
         finally:
             lock.close()
-        who = [engine.name for engine in engines(home.engines) if engine.attached and (engine.held or engine.sending)]
+        who = [
+            engine.name
+            for engine in engines(home.engines)
+            if engine.attached and (engine.held or engine.sending or engine.unnamed)
+        ]
         if who:
             self._still_held = f"{', '.join(who)}: by the roster still sending, or holding the lock"
 
