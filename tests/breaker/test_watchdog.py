@@ -725,6 +725,36 @@ def test_thread_that_was_ended_halts_nobody() -> None:
     assert kernel.calls == []
 
 
+def test_thread_is_not_late_for_its_own_halt() -> None:
+    """The time that its halt waited for a confirmation is no gap; what is longer than it may wait is one."""
+    clock = Ticking()
+    clock.going.set()
+    lates: list[int] = []
+
+    class Slow:
+        def __init__(self, takes_s: int) -> None:
+            self.takes_s = takes_s
+
+        def halt(self, *_: object, **__: object) -> None:
+            lates.clear()
+            clock.now_ns += self.takes_s * S
+
+    def read() -> Engine:
+        lates.append(thread.watchdog.late_ns)
+        if len(lates) == 50:
+            thread.end()
+        return HEALTHY
+
+    for takes_s, late_s in ((3, 0), (9, 7)):  # with half a second for each of two looks at the clock
+        kernel = Slow(takes_s)
+        thread = WatchThread(kernel, read, FAST, timeout_s=3, clock=clock)
+        thread.start()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+        assert sum(lates) == late_s * S
+        lates.clear()
+
+
 def test_thread_tells_a_stall_once() -> None:
     """It goes on looking after a halt, and does not halt again for the same."""
     kernel, clock = Halted(), Ticking()

@@ -11,6 +11,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import attrs
 import pytest
 from tests.helpers import HOME_ID, arm, halt_home, python, reset_home
 from tests.ops.cli_helpers import COMMAND, PATIENCE_S, PATIENT, Live, cli, environment
@@ -25,9 +26,12 @@ from interlock.core.modes import Mode
 from interlock.ops.watch import Plan, Teller, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
+
+    from interlock.breaker.kill import Quiet
+    from interlock.breaker.latch import Latch
 
 ENGINE: Final = """
 import os, sys, threading, time
@@ -409,6 +413,19 @@ def test_watchdog_that_is_suspended_says_so(home: Path) -> None:
     assert "halt" not in [event["event"] for event in watch.events]
 
 
+class Tardy(Home):
+    """A home whose halts take their time, on the clock of a `Stuck`."""
+
+    def __init__(self, path: Path, of: Stuck) -> None:
+        super().__init__(path)
+        self.of = of
+
+    def halt(self, cause: Callable[[Latch], Latch], timeout_s: float, *, escalate: bool = False) -> Quiet:
+        """Halt; time passes."""
+        self.of.now_ns += self.of.halt_s * 1_000_000_000
+        return super().halt(cause, timeout_s, escalate=escalate)
+
+
 class Stuck:
     """A `Watch` in this process, over an engine in this process that is inside a send; a second passes at each step."""
 
@@ -421,6 +438,7 @@ class Stuck:
         self.berth.tell(Mode.RUNNING)
         self.told: list[dict[str, Any]] = []
         self.now_ns = 0
+        self.halt_s = 0
         plan = Plan(
             home=home,
             limits=Limits(beat_s=4, busy_s=4, send_s=4, interval_s=1),
@@ -431,6 +449,7 @@ class Stuck:
             json=True,
         )
         self.watch = Watch(plan, lambda line: self.told.append(json.loads(line)), lambda: self.now_ns)
+        self.watch.home = Tardy(home, self)
 
     def steps(self, count: int, *events: str) -> list[dict[str, Any]]:
         """Let it look; what it told of these kinds."""
@@ -484,6 +503,31 @@ def test_owed_halt_is_told_once_while_nothing_changes(stuck: Stuck) -> None:
     stuck.out()
     (halt,) = stuck.steps(50, "stall", "halt", "dropped")
     assert halt["confirmed"] is True
+
+
+def test_own_halts_are_no_gap(fresh: Stuck) -> None:
+    """While it halts, again and again, the watchdog runs: nothing is late, and another engine that stalls is told."""
+    fresh.halt_s = 2  # of which more than half of the smallest limit would be a gap
+    fresh.watch.plan = attrs.evolve(fresh.watch.plan, timeout_s=2.0)
+    other = Berth(fresh.home.engines, "beta", HOME_ID)
+    other.introduce(operator="ann", run="r", lock_inode=0, page_inode=0)
+    other.tell(Mode.RUNNING)
+    told: list[dict[str, Any]] = []
+    for _ in range(4):
+        other.beat()
+        told += fresh.steps(1, "stall", "late")
+    assert [(event["event"], event["engine"]) for event in told] == [("stall", "alpha")]
+    told = fresh.steps(3, "stall", "late")
+    assert [(event["event"], event["engine"]) for event in told] == [("stall", "beta")]
+    other.close()
+
+
+def test_halt_that_takes_longer_than_it_may_is_a_gap(fresh: Stuck) -> None:
+    """A watchdog that was suspended in the midst of its halt says so, and of what is left over alone."""
+    fresh.halt_s = 3600
+    stall, late = fresh.steps(4, "stall", "late")
+    assert stall["engine"] == "alpha"
+    assert 3590 < late["for_ns"] / 1_000_000_000 < 3600
 
 
 def read_mark(home: Home) -> int:

@@ -234,6 +234,7 @@ class Walk:
         hold.sending.update({permit: -1 if self._crowded else 2 * permit for permit in engine.sending})
         hold._unnamed.clear()
         hold._unnamed.update(dict.fromkeys(engine.sending if self._crowded else (), 1))
+        hold._waits = bool(hold._unnamed)
         self._engine = engine
         self._watching = watching
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from interlock.breaker.home import Home
 
-__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting"]
+__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "longest_s"]
 
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
@@ -124,6 +124,11 @@ class Quiet:
     stopped_ns: int = 0
     durable_ns: int = 0
     confirmed_ns: int = 0
+
+
+def longest_s(timeout_s: float, *, escalate: bool) -> float:
+    """How long `Kill.run` may take, with the same arguments, if nothing but the latch's disk is slow."""
+    return max(timeout_s, _DISK_WAIT_S) + (2 * _KILL_WAIT_S if escalate else 0.0)
 
 
 class Kill:

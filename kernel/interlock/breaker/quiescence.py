@@ -89,7 +89,19 @@ class Hold:
         sending: the permits that are announced, each with its slot, or -1.
     """
 
-    __slots__ = ("_crowd", "_free", "_guard", "_lock", "_mapped", "_slots", "_unnamed", "held", "page", "sending")
+    __slots__ = (
+        "_crowd",
+        "_free",
+        "_guard",
+        "_lock",
+        "_mapped",
+        "_slots",
+        "_unnamed",
+        "_waits",
+        "held",
+        "page",
+        "sending",
+    )
 
     def __init__(self, page: mmap | bytes, lock: SharedLock, slots: Slots) -> None:
         self.page: mmap | bytes = page
@@ -100,6 +112,7 @@ class Hold:
         self._slots: Slots = slots
         self._free = list(range(0, 2 * SLOTS, 2))
         self._unnamed: dict[int, int] = {}  # the announced without a slot, oldest first, each with its start
+        self._waits = False  # whether there may be any: what `end` looks at
         self._guard = threading.Lock()
         self._crowd = threading.Lock()  # taken only while there are any of these
 
@@ -167,6 +180,7 @@ class Hold:
         except IndexError:
             self.sending[number] = -1
             self._unnamed[number] = now_ns
+            self._waits = True
             self._name()
         else:
             self._slots[slot + 1] = now_ns
@@ -184,7 +198,7 @@ class Hold:
             self._slots[slot] = 0
             self._free.append(slot)
         del self.sending[number]
-        if self._unnamed:
+        if self._waits:
             self._name()
         if self.page[0] != ARMED:
             self.see()
@@ -220,6 +234,7 @@ class Hold:
                     self.sending[number] = slot
                 del unnamed[number]
             self._slots[UNNAMED] = len(unnamed)
+            self._waits = bool(unnamed)  # who begins meanwhile comes here next, and sets it again
 
     def _forget(self, number: int) -> int:
         """A send without a slot ends. Its slot, if it has got one meanwhile; else -1."""
@@ -240,4 +255,5 @@ class Hold:
         self._slots = [0] * SHOWN
         self.sending = {}
         self._unnamed = {}
+        self._waits = False
         self._free = list(range(0, 2 * SLOTS, 2))

@@ -294,6 +294,17 @@ class Watchdog:
         self._sights, self._told = sights, told
         return tuple(found)
 
+    def worked(self, most_s: float) -> None:
+        """What the watchdog did since its last look, a halt say, is done: it ran meanwhile, so that is no gap.
+
+        Args:
+            most_s: how long that may have taken; the rest is as any other time between two looks.
+        """
+        if self._at_ns is not None:
+            spent_ns = min(max(0, self._clock() - self._at_ns), round(most_s * _NS))
+            self._at_ns += spent_ns
+            self._watched_ns += spent_ns
+
     def _pass(self) -> int:
         """Let the time pass that has passed; the time that was watched."""
         now_ns = self._clock()
@@ -379,6 +390,7 @@ class WatchThread(threading.Thread):
             while not self._over.is_set() and self._kernel() is not None:
                 for stall in self.watchdog.look():
                     self._halt(stall.reason, HaltCode.STALLED)
+                    self.watchdog.worked(self._timeout_s)
                 self._over.wait(self._interval_s)
         except Exception as error:  # noqa: BLE001 - whatever it is: what nobody watches must not run
             self._failed = True

@@ -27,6 +27,7 @@ import orjson
 
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home, HomeError, boot_id
+from interlock.breaker.kill import longest_s
 from interlock.breaker.notify import sd_notify
 from interlock.breaker.roster import engines
 from interlock.breaker.watchdog import Limits, Stall, Watchdog
@@ -208,6 +209,7 @@ class Watch:
             sure = quiet.stopped and quiet.confirmed and quiet.durable
             self._reached = self._reached or quiet.stopped or quiet.durable
             said |= _quiet_as_json(quiet)
+        self.watchdog.worked(longest_s(plan.timeout_s, escalate=plan.escalate))
         self._last = said
         self.outcome = Exit.HALTED if sure else Exit.UNCONFIRMED
         self._again_ns = self._clock() + int(_AGAIN_S * 1_000_000_000)
