@@ -129,7 +129,7 @@ def test_trip_in_gate_2_calls(home: Path) -> None:
 
 
 def test_hung_lock_holds_up_no_call(home: Path, kernel: Kernel) -> None:
-    """A disk that hangs with the kernel's lock held keeps nobody from being called; nor does another call that hangs."""
+    """A disk that hangs with the kernel's lock held keeps nobody from being called; nor does a call that hangs."""
     called, out = Called(kernel), threading.Event()
     kernel.on_halt(lambda: out.wait(LONG_S))
     kernel.on_halt(called)
@@ -139,7 +139,7 @@ def test_hung_lock_holds_up_no_call(home: Path, kernel: Kernel) -> None:
     out.set()
 
 
-def test_each_halt_calls_and_a_stop_does_not(home: Path, kernel: Kernel) -> None:
+def test_each_halt_calls_and_a_stop_does_not(kernel: Kernel) -> None:
     """After a reset the next halt calls again; an orderly stop, which lets go of the home too, never does."""
     called = Called(kernel)
     kernel.on_halt(called)
