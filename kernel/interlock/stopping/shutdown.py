@@ -142,6 +142,8 @@ class Shutdown:
                 self._clear(stopping)
         self._category_0()
         self._seal()
+        if self._halted:  # by now it is written down who halted, and why
+            self._halted = self._why()
         if self._detach:
             if self._pulse is not None:
                 self._pulse.end()
@@ -272,8 +274,7 @@ class Shutdown:
         """A halt has won, or the exits ended in one."""
         if not self._is_halted():
             return
-        cause = self._kernel.cause
-        self._halted = f"{cause.code}: {cause.reason}" if cause is not None else "HALTED"
+        self._halted = self._why()
         if self._category is not None:
             return
         self._category = 0
@@ -289,6 +290,10 @@ class Shutdown:
             least_s=self._patience_s(stopping),
         )
         self._stop = stop or self._nothing_heard()
+
+    def _why(self) -> str:
+        cause = self._kernel.cause
+        return f"{cause.code}: {cause.reason}" if cause is not None else "HALTED"
 
     def _patience_s(self, stopping: StopExecutor) -> float:
         """How long a stop of a halt may take by its own pace, which is not to be cut off."""
