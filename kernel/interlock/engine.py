@@ -7,8 +7,8 @@ one beats: it tells the kernel that the loop still turns, and looks at the home.
 orderly stop, which is a `Shutdown`; a second one halts. On a halt, from wherever it came, a `StopExecutor` takes the
 working orders back, outside this loop and its tasks.
 
-A halt needs nothing of the loop, which may hang in a strategy for ever: the second signal halts in the handler
-itself, and the kernel's lookout has the stop of a halt begun (`Kernel.on_halt`).
+A halt needs nothing of the loop, which may hang in a strategy for ever: the second signal halts from
+the thread that takes it (`stopping.signals`), and the kernel's lookout has the stop of a halt begun (`Kernel.on_halt`).
 
 What the loop must survive: a strategy or a feed that raises is an anomaly, written down and counted,
 and so many in a row halt; it is never a crash. What the loop must not do: decide anything that the
@@ -33,11 +33,11 @@ from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import PASS, HaltCause, Outcome
 from interlock.stopping import Overrun, Phase, Shutdown, StopExecutor, StopGateway
 from interlock.stopping.loops import OnLoop, aside, outlast
+from interlock.stopping.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from concurrent.futures import Future
-    from types import FrameType
 
     from interlock.core.values import Cancel, Order, Permit, Quote, Trade
     from interlock.kernel import InFlight, Kernel
@@ -281,11 +281,13 @@ class Engine:
         Returns:
             What the run came to. If the kernel refused to start, no tick was taken.
         """
-        loop = self.loop = asyncio.get_running_loop()
-        caught = (signal.SIGINT, signal.SIGTERM) if signals else ()
-        before = {number: signal.signal(number, self._caught) for number in caught}
-        forget = self.kernel.on_halt(self._halt_called)
+        self.loop = asyncio.get_running_loop()
+        with Signals(self.on_signal) if signals else contextlib.nullcontext():
+            return await self._run(self.loop)
+
+    async def _run(self, loop: asyncio.AbstractEventLoop) -> Report:
         beating: asyncio.Task[None] | None = None
+        forget: Callable[[], None] | None = None
         try:
             resumed = None if self._executor is None else self._executor.resume()
             if resumed is not None:
@@ -297,6 +299,7 @@ class Engine:
                 if resumed is None and self.kernel.working_orders():  # of a halt that nobody could see to
                     await self._see_halt(wait=True)
                 return self.report
+            forget = self.kernel.on_halt(self._halt_called)
             beating = loop.create_task(self._beat())
             self._loop_task = loop.create_task(self._take())
             if self._asked is not None:
@@ -309,11 +312,10 @@ class Engine:
             await self._finish()
         finally:
             self._over.set()
-            forget()
+            if forget is not None:
+                forget()
             if beating is not None:
                 beating.cancel()
-            for number, handler in before.items():
-                signal.signal(number, handler)
         return self.report
 
     # -- The loop --------------------------------------------------------------------------------
@@ -482,11 +484,8 @@ class Engine:
 
     # -- Stopping --------------------------------------------------------------------------------
 
-    def _caught(self, number: int, _: FrameType | None) -> None:
-        self.on_signal(number)
-
     def on_signal(self, number: int) -> None:
-        """The first signal stops in order, the second halts. To be called by a signal handler, or anywhere.
+        """The first signal stops in order, the second halts. To be called from any thread, or a signal handler.
 
         The first has to wait for the loop; the second waits for nothing: no lock, no disk. What it did is latched and
         written down by the kernel's lookout.
