@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Future
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import orjson
 import pytest
-from tests.helpers import NAME, arm, attach, of_kind, order, running, sound
-from tests.stopping_helpers import LONG_S, PATIENT, TWO, Raises, Venue, hold, place
+from tests.helpers import NAME, arm, attach, journal, of_kind, order, running, sound
+from tests.stopping_helpers import BRIEF, LONG_S, PATIENT, TWO, Raises, Venue, hold, place
 
 from interlock import HaltCode, Mode, Reason
 from interlock.journal.verify import Status
-from interlock.stopping import Exits, Overrun, Phase, Shutdown, ShutdownReport, Standing, StopExecutor
+from interlock.stopping import (
+    Exits,
+    Overrun,
+    Pace,
+    Phase,
+    Shutdown,
+    ShutdownReport,
+    Standing,
+    StopExecutor,
+    StopOutcome,
+)
+from interlock.stopping import shutdown as shutdowns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -325,3 +338,156 @@ def test_shutdown_inside_a_loop(kernel: Kernel) -> None:
         return await ending
 
     assert asyncio.run(main()).stopped
+
+
+# ---------------------------------------------------------------------------
+# What a shutdown owes whoever reads its report
+
+
+class Mute(StopExecutor):
+    """An executor whose stops never come back."""
+
+    def clear(self, budget_s: float | None = None) -> Future[StopOutcome]:
+        """Nothing comes of it."""
+        del budget_s
+        return Future()
+
+    def halted(self, *, again: bool = False) -> Future[StopOutcome]:
+        """Nothing comes of it."""
+        del again
+        return Future()
+
+
+NO_TIME = Pace(budget_s=0.01, exit_s=0.01)
+
+
+@pytest.mark.parametrize("halted", [False, True], ids=["orderly", "halted"])
+def test_stop_that_is_never_heard_of_again_is_escalated(
+    home: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, halted: bool
+) -> None:
+    """A stop that does not come back in time is reported all the same: what works is UNKNOWN, by name."""
+    monkeypatch.setattr(shutdowns, "_CLOSING_S", 0.01)
+    venue = Venue(kernel)
+    place(kernel, venue, "a", "b")
+    if halted:
+        kernel.halt("pulled")
+    mute = Mute(kernel, {"venue": venue}, pace=NO_TIME)
+    budgets = {Phase.CANCEL: 0.01}
+    report = shutdown(kernel, venue, executor=mute, detach=False, budgets_s=budgets).run()
+    assert report.stop is not None
+    assert [end.client_order_id for end in report.stop.escalated] == ["a", "b"]
+    assert (report.stop.complete, report.stopped, late(report)) == (False, not halted, [Phase.CANCEL])
+    assert next(one for one in report.phases if one.phase is Phase.CANCEL).left == ("a", "b")
+    (told,) = [one for one in of_kind(home, "anomaly") if one["code"] == "STOP_ESCALATED"]
+    assert told["detail"].endswith("a, b")
+    assert journal(home)[-1]["kind"] == "seal"
+
+
+@pytest.mark.parametrize("halted", [False, True], ids=["orderly", "halted"])
+def test_stop_is_not_cut_off_before_its_own_budget(kernel: Kernel, halted: bool) -> None:
+    """However short the budget of CANCEL, a stop is heard to its end: by its own pace, and some time to tell."""
+    venue = Venue(kernel)
+    place(kernel, venue, "a")
+    venue.habits["query"] = venue.hang
+    venue.events = False
+    if halted:
+        kernel.halt("pulled")
+    executor = StopExecutor(kernel, {"venue": venue}, pace=attrs.evolve(PATIENT, budget_s=0.5, call_s=0.1))
+    report = shutdown(kernel, venue, executor=executor, detach=False, budgets_s={Phase.CANCEL: 0.001}).run()
+    assert report.stop is not None
+    (end,) = report.stop.escalated
+    assert (end.gateway, report.stopped) == ("venue", not halted)  # the executor's own words, and not ours
+    assert end.cancels or not halted
+
+
+def test_what_a_stop_told_last_is_sealed(home: Path, kernel: Kernel) -> None:
+    """HALTED and sealed means that the anomalies of the stop are sealed, too."""
+    venue = Venue(kernel)
+    place(kernel, venue, "a")
+    venue.habits["cancel"] = Raises(ConnectionError("gone"))
+    kernel.halt("pulled")
+    executor = StopExecutor(kernel, {"venue": venue}, home=home, pace=BRIEF)
+    report = shutdown(kernel, venue, executor=executor, detach=False).run()
+    assert report.phases[-1].did == "sealed, HALTED"
+    assert [one["code"] for one in of_kind(home, "anomaly")] == ["STOP_ESCALATED"]
+    assert journal(home)[-1]["kind"] == "seal"
+
+
+def test_drain_that_overran_leaves_no_thread_behind(kernel: Kernel) -> None:
+    """Once nobody waits for the sends any more, nobody looks for them any more."""
+    sending = Sending(kernel)
+    seen: list[threading.Thread] = []
+    closing = shutdown(kernel, Venue(kernel), executor=None, detach=False, budgets_s={Phase.DRAIN: 0.02})
+    look = kernel.in_flight
+
+    def looking() -> Any:
+        if threading.current_thread().name == "shutdown drain" and threading.current_thread() not in seen:
+            seen.append(threading.current_thread())
+        return look()
+
+    kernel.in_flight = looking  # type: ignore[method-assign]
+    closing.gate("evening")
+    closing.drain()
+    (thread,) = seen
+    thread.join(LONG_S)
+    assert not thread.is_alive()
+    sending.end()
+
+
+def test_shutdown_beats_for_the_loop_that_waits_for_it(kernel: Kernel) -> None:
+    """`run` holds up the thread that beats, so it beats itself: an exit is not refused for want of a heartbeat."""
+    venue = Venue(kernel)
+    place(kernel, venue, "a")
+    beaten = threading.Event()
+    beat = kernel.heartbeat
+
+    def beating(*, quick: bool = False) -> None:
+        beat(quick=quick)
+        beaten.set()
+
+    kernel.heartbeat = beating  # type: ignore[method-assign]
+
+    def slow(_: str) -> None:
+        beaten.clear()
+        for _ in range(3):
+            assert beaten.wait(LONG_S)
+            beaten.clear()
+
+    venue.habits["cancel"] = slow
+    report = shutdown(kernel, venue, detach=False).run()
+    assert (report.stopped, venue.resting) == (True, {})
+    assert not [one for one in threading.enumerate() if one.name == "shutdown beats" and one.join(LONG_S)]
+
+
+def test_hung_disk_hangs_the_beats_and_not_the_shutdown(kernel: Kernel) -> None:
+    """A heartbeat that waits for the disk keeps no phase from running out of time."""
+    venue = Venue(kernel)
+    hung = threading.Event()
+
+    def hangs(*, quick: bool = False) -> None:
+        del quick
+        hung.wait(LONG_S)
+
+    kernel.heartbeat = hangs  # type: ignore[method-assign]
+    sending = Sending(kernel)
+    budgets = {Phase.DRAIN: 0.05, Phase.SEAL: 0.05}
+    report = shutdown(kernel, venue, executor=None, detach=False, budgets_s=budgets).run()
+    assert (report.category, kernel.mode) == (0, Mode.HALTED)
+    hung.set()
+    sending.end()
+
+
+def test_phase_that_gets_no_thread_did_not_succeed(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has no thread left for a phase that must not fail is halted."""
+    start = threading.Thread.start
+
+    def starting(self: threading.Thread) -> None:
+        if self.name == "shutdown drain":
+            message = "can't start new thread"
+            raise RuntimeError(message)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    report = shutdown(kernel, Venue(kernel), detach=False).run()
+    assert (kernel.mode, late(report)) == (Mode.HALTED, [Phase.DRAIN])
+    assert "can't start new thread" in report.halted

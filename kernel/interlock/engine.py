@@ -7,6 +7,9 @@ one beats: it tells the kernel that the loop still turns, and looks at the home.
 orderly stop, which is a `Shutdown`; a second one halts. On a halt, from wherever it came, a `StopExecutor` takes the
 working orders back, outside this loop and its tasks.
 
+A halt needs nothing of the loop, which may hang in a strategy for ever: the second signal halts from
+the thread that takes it (`stopping.signals`), and the kernel's lookout has the stop of a halt begun (`Kernel.on_halt`).
+
 What the loop must survive: a strategy or a feed that raises is an anomaly, written down and counted,
 and so many in a row halt; it is never a crash. What the loop must not do: decide anything that the
 kernel decides. It has no limits and no way to the gateway but `Kernel.submit_async`.
@@ -18,6 +21,7 @@ import asyncio
 import contextlib
 import math
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
@@ -28,7 +32,8 @@ from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import PASS, HaltCause, Outcome
 from interlock.stopping import Overrun, Phase, Shutdown, StopExecutor, StopGateway
-from interlock.stopping.loops import OnLoop, outlast
+from interlock.stopping.loops import OnLoop, aside, outlast
+from interlock.stopping.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -84,6 +89,10 @@ class Timeline(Protocol):
 
 
 _WHOLE_BEAT_EVERY: Final = 60
+_AGAIN_S: Final = 0.25
+_TRIES: Final = 20
+_LOOP_S: Final = 1.0
+"""How long the loop of a replay may take to begin the stop of a halt, where the ticks are the clock."""
 _FINE_BITS: Final = 6
 _FINE_LIMIT: Final = 1 << 20
 _COARSE_BITS: Final = 20
@@ -255,6 +264,12 @@ class Engine:
         self._ready = False
         self._watchdog_s = watchdog_interval_s()
         self._stopping: asyncio.Task[None] | None = None
+        self._closing = False
+        self._asked: str | None = None
+        self._signals = 0
+        self._not_begun = ""
+        self._loop_saw = threading.Event()
+        self._over = threading.Event()
         self._loop_task: asyncio.Task[None] | None = None
 
     async def run(self, *, signals: bool = True) -> Report:
@@ -266,21 +281,29 @@ class Engine:
         Returns:
             What the run came to. If the kernel refused to start, no tick was taken.
         """
-        resumed = None if self._executor is None else self._executor.resume()
-        if resumed is not None:
-            self.report.stop = await outlast(resumed)
-        started = self.kernel.start(self._session)
-        if not started:
-            said = (started.reason, started.limit, started.value)
-            self.report.not_started = " ".join(str(word) for word in said if word is not None)
-            return self.report
-        loop = self.loop = asyncio.get_running_loop()
-        caught = (signal.SIGINT, signal.SIGTERM) if signals else ()
-        for number in caught:
-            loop.add_signal_handler(number, self.on_signal, number)
-        beating = asyncio.create_task(self._beat())
-        self._loop_task = asyncio.create_task(self._take())
+        self.loop = asyncio.get_running_loop()
+        with Signals(self.on_signal) if signals else contextlib.nullcontext():
+            return await self._run(self.loop)
+
+    async def _run(self, loop: asyncio.AbstractEventLoop) -> Report:
+        beating: asyncio.Task[None] | None = None
+        forget: Callable[[], None] | None = None
         try:
+            resumed = None if self._executor is None else self._executor.resume()
+            if resumed is not None:
+                self.report.stop = await outlast(resumed)
+            started = self.kernel.start(self._session)
+            if not started:
+                said = (started.reason, started.limit, started.value)
+                self.report.not_started = " ".join(str(word) for word in said if word is not None)
+                if resumed is None and self.kernel.working_orders():  # of a halt that nobody could see to
+                    await self._see_halt(wait=True)
+                return self.report
+            forget = self.kernel.on_halt(self._halt_called)
+            beating = loop.create_task(self._beat())
+            self._loop_task = loop.create_task(self._take())
+            if self._asked is not None:
+                self.stop(self._asked)
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loop_task
             if self._stopping is not None:
@@ -288,9 +311,11 @@ class Engine:
             sd_notify("STOPPING=1")
             await self._finish()
         finally:
-            beating.cancel()
-            for number in caught:
-                loop.remove_signal_handler(number)
+            self._over.set()
+            if forget is not None:
+                forget()
+            if beating is not None:
+                beating.cancel()
         return self.report
 
     # -- The loop --------------------------------------------------------------------------------
@@ -354,6 +379,8 @@ class Engine:
         else:
             if seen:
                 self._errors_in_a_row = 0
+        if self._timeline is not None and self.kernel.mode is Mode.HALTED:
+            await self._see_halt()  # before the clock goes on
 
     def _see(self, tick: Quote | Trade) -> bool:
         """Show a tick to clock and gateway. False if one of them could make nothing of it."""
@@ -386,10 +413,12 @@ class Engine:
         if not verdict.accepted:
             report.orders_refused += 1
             _count(report.refused_by_reason, verdict.reason)
-        elif verdict.outcome is Outcome.SENT:
+            return
+        if verdict.outcome is Outcome.SENT:
             report.orders_sent += 1
         else:
             report.orders_unknown += 1
+        self._at_work(time.monotonic_ns())  # a tick may call for many orders, and this one has ended: it gets on
 
     async def _send(self, permit: Permit) -> object:
         self._began = True
@@ -420,14 +449,30 @@ class Engine:
     async def _beat(self) -> None:
         """Tell the kernel that the loop turns. In a replay that is on the ticks' clock; look at the home only."""
         every_s = min(self._heartbeat_s, (self._watchdog_s or math.inf) / 3)
+        trouble = ""
         while True:
-            if self._timeline is None:
-                self.kernel.heartbeat()
-                self._take_back()
-            else:
-                self.kernel.inspect()
-            self._say()
+            try:
+                self._come_round()
+            except Exception as error:  # noqa: BLE001 - whatever it is: a loop that turns must go on saying so
+                trouble, before = _said(error), trouble
+                if trouble != before:
+                    self._note("BEAT_RAISED", trouble)
             await asyncio.sleep(every_s)
+
+    def _come_round(self) -> None:
+        """One heartbeat."""
+        if self._timeline is None:
+            self.kernel.heartbeat()
+            self._take_back()
+        else:
+            self.kernel.inspect()
+        self._tell_not_begun()
+        self._say()
+
+    def _note(self, code: str, said: str) -> None:
+        """An anomaly, if the kernel can take it."""
+        with contextlib.suppress(Exception):
+            self.kernel.anomaly(code, said)
 
     def _say(self) -> None:
         """Tell the service manager that it runs, and that it gets on; not that, if one tick takes too long."""
@@ -440,16 +485,26 @@ class Engine:
     # -- Stopping --------------------------------------------------------------------------------
 
     def on_signal(self, number: int) -> None:
-        """The first signal stops in order, the second halts."""
+        """The first signal stops in order, the second halts. To be called from any thread, or a signal handler.
+
+        The first has to wait for the loop; the second waits for nothing: no lock, no disk. What it did is latched and
+        written down by the kernel's lookout.
+        """
         name = signal.Signals(number).name
-        if self._stopping is None:
-            self.stop(name)
-        else:
-            self.kernel.halt(f"second signal: {name}", code=HaltCode.SIGNAL, source="signal", timeout_s=0.05)
+        self._signals += 1
+        if self._signals == 1:
+            self._asked = name
+            if self.loop is not None and not self.loop.is_closed():
+                self.loop.call_soon_threadsafe(self.stop, name)
+        elif self.kernel.mode is not Mode.HALTED:
+            self.kernel.halt(f"second signal: {name}", code=HaltCode.SIGNAL, source="signal", timeout_s=0)
 
     def stop(self, reason: str = "stop") -> None:
-        """Ask for an orderly stop: gate closed now, what is in flight may end."""
-        if self._stopping is None:
+        """Ask for an orderly stop: gate closed now, what is in flight may end. Nothing new if one has begun."""
+        if self._loop_task is None:
+            self._asked = reason  # it has not begun to take ticks
+        elif not self._closing:
+            self._closing = True
             sd_notify("STOPPING=1")
             self._shutdown.gate(reason)
             self._stopping = asyncio.create_task(self._drain())
@@ -457,7 +512,7 @@ class Engine:
     async def _drain(self) -> None:
         """Let sends in flight end, then end the loop; one that takes too long is cancelled, and unknown."""
         deadline = time.monotonic() + self._drain_s
-        await asyncio.to_thread(self._shutdown.drain)
+        await outlast(aside(self._shutdown.drain, "interlock-drain"))
         while self.kernel.in_flight() and time.monotonic() < deadline:  # noqa: ASYNC110 - a halt may have cut it short
             await asyncio.sleep(0.005)
         self.report.in_flight = self.kernel.in_flight()
@@ -466,31 +521,61 @@ class Engine:
 
     async def _finish(self) -> None:
         """The rest of the orderly stop; or, if somebody halted, the end of that stop."""
+        self._closing = True  # from here on a signal is remembered, and the next one halts
         if self.kernel.mode is not Mode.RUNNING and self._stopping is None:
             self.kernel.inspect()  # whoever halted may have written down who and why only after the last look
             await self._see_halt(wait=True)
             return
         if self._stopping is None:
             self._shutdown.gate("end of feed")
-            await asyncio.to_thread(self._shutdown.drain)
-        finishing = asyncio.get_running_loop().run_in_executor(None, self._shutdown.finish)
-        shutdown = self.report.shutdown = await outlast(finishing)
+            await outlast(aside(self._shutdown.drain, "interlock-drain"))
+        shutdown = self.report.shutdown = await outlast(aside(self._shutdown.finish, "interlock-finish"))
         self.report.drained = shutdown.stopped
         if shutdown.stop is not None:
             self.report.stop = shutdown.stop
         if self.kernel.mode is not Mode.RUNNING:
             self.kernel.inspect()
 
+    # -- The stop of a halt ------------------------------------------------------------------------
+
+    def _halt_called(self) -> None:
+        """HALTED: begin the stop, in a thread of the kernel's, as the loop may hang.
+
+        In a replay the loop goes first, so that the journal is the same each time; but not if it hangs.
+        """
+        if self._timeline is not None and self._loop_saw.wait(_LOOP_S):
+            return
+        while self._take_back() is None and self._executor is not None and self.kernel.mode is Mode.HALTED:
+            if self._over.wait(_AGAIN_S):
+                return
+
     def _take_back(self) -> Future[StopOutcome] | None:
-        """HALTED: have the working orders taken back, once, by what outlives this loop."""
+        """HALTED: have the working orders taken back, once, by what outlives this loop. None: nobody does so yet."""
         if self._ending is None and self._executor is not None and self.kernel.mode is Mode.HALTED:
-            self._ending = self._executor.halted()
+            try:
+                self._ending = self._executor.halted()
+            except Exception as error:  # noqa: BLE001 - no thread to be had, say: whoever called tries again
+                self._not_begun = _said(error)
         return self._ending
+
+    def _tell_not_begun(self) -> None:
+        """Say in the journal what kept the stop of a halt from being begun at once."""
+        said, self._not_begun = self._not_begun, ""
+        if said:
+            self._note("STOP_NOT_BEGUN", said)
 
     async def _see_halt(self, *, wait: bool = False) -> None:
         """Begin the stop of a halt. In a replay the ticks are the clock and wait for it, so the journal is the same."""
+        self._loop_saw.set()
         ending = self._take_back()
-        if ending is not None and (wait or self._timeline is not None):
+        wait = wait or self._timeline is not None
+        for _ in range(_TRIES if wait and self._executor is not None else 0):
+            if ending is not None or self.kernel.mode is not Mode.HALTED:
+                break
+            await asyncio.sleep(_AGAIN_S)
+            ending = self._take_back()
+        self._tell_not_begun()
+        if ending is not None and wait:
             self.report.stop = await outlast(ending)
 
     # -- For people and programs -----------------------------------------------------------------

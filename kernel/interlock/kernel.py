@@ -37,6 +37,7 @@ import attrs
 
 from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
+from interlock.breaker.bells import Bells
 from interlock.breaker.home import HomeError, Now, boot_id
 from interlock.breaker.kill import InFlight, Kill, Killed, Quiet, Waiting
 from interlock.breaker.roster import engine_name
@@ -179,6 +180,8 @@ class Kernel:
         self._closed = False
         self._over = threading.Event()
         self._lookout: threading.Thread | None = None
+        self._bells = Bells()
+        self._halted_in = 0
         self._watched: Limits | None = None
         self._watch: WatchThread | None = None
         self._totalled_ns = self._recorder.zero_ns
@@ -315,6 +318,23 @@ class Kernel:
             )
             for working in list(self._core.in_flight.values())
         )
+
+    def on_halt(self, call: Callable[[], object]) -> Callable[[], None]:
+        """Have something called on every halt, whoever made it, although the loop, a send or the disk may hang.
+
+        It is called once a halt, by the lookout, a few milliseconds after it, in a thread of its own and under no
+        lock; at once if it is HALTED already, and not after `close`. What it raises is an anomaly in the journal.
+
+        Args:
+            call: what to call, without arguments; for a stop, ``lambda: executor.halted()``.
+
+        Returns:
+            To be called if it is to be called no more.
+        """
+        forget = self._bells.add(call, self._core.epoch - 1)
+        with self._lock:
+            self._post()
+        return forget
 
     # -- Modes -----------------------------------------------------------------------------------
 
@@ -1038,6 +1058,7 @@ class Kernel:
 
     def _halted(self, notice: Halted) -> None:
         """The core halted: byte, latch, journal, in this order."""
+        self._halted_in = self._core.epoch
         if not unnamed(notice.cause):  # else somebody set it, and may even have reset it since
             self._sentinel.stop()
         self._hold.retire()
@@ -1088,14 +1109,29 @@ class Kernel:
     def _look_out(self, noted: bool) -> bool:  # noqa: FBT001 - what it returned last
         """One look. True if a halt was seen and is being written down."""
         hold = self._hold
-        if not hold.see():
-            return False
-        if hold.leave():
+        seen = hold.see()
+        if seen and hold.leave():
             self._quiet.set()
+        if self._bells:  # before anything that may need the lock
+            self._ring()
+        if not seen:
+            return False
         if noted or self._asking or self._core.mode is Mode.HALTED:
             return noted
         self._write_down()
         return True
+
+    def _ring(self) -> None:
+        """Call those that asked to be, if this epoch is halted. It looks at the byte: a page may be dead for a stop."""
+        epoch = self._core.epoch  # first: a reset changes the mode before it
+        page = self._sentinel.page
+        if self._core.mode is Mode.HALTED or (page is not None and page.map[0] != ARMED):
+            self._bells.ring(epoch, self._call_raised)
+        elif self._halted_in:  # also one that was reset between two looks
+            self._bells.ring(self._halted_in, self._call_raised)
+
+    def _call_raised(self, said: str) -> None:
+        self.anomaly("ON_HALT_RAISED", said)
 
     def _commit(self, number: int) -> None:
         """Without the lock: wait until the record is on the disk, together with all who wait."""
@@ -1238,6 +1274,7 @@ class Kernel:
         self._closed = True
         self._sentinel.leave()
         self._lookout = self._watch = None
+        self._bells.clear()
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()

@@ -760,6 +760,27 @@ def test_second_signal_halts_a_live_run(live_home: Path, tmp_path: Path) -> None
     verified(live_home)
 
 
+def test_second_signal_halts_a_run_whose_strategy_hangs(live_home: Path, tmp_path: Path) -> None:
+    """The loop turns no more, and yet the second signal halts: emission, latch and journal."""
+    release, hold = os.pipe()
+    with Live(live_home, tmp_path, hold=release) as live:
+        os.close(release)
+        live.tick()
+        live.asked(1)
+        live.process.send_signal(signal.SIGTERM)
+        live.process.send_signal(signal.SIGINT)
+        for _ in range(PATIENCE_S):
+            status = cli("status", "--home", live_home, "--json")
+            if status.code == 3 and of_kind(live_home, "halt"):
+                break
+        assert live.process.poll() is None
+    os.close(hold)
+
+    assert (status.code, status.json["code"], status.json["source"]) == (3, "SIGNAL", "signal")
+    assert [record["code"] for record in of_kind(live_home, "halt")] == ["SIGNAL"]
+    assert of_kind(live_home, "drain") == []
+
+
 def test_halt_stops_a_live_run(live_home: Path, tmp_path: Path) -> None:
     """`interlock halt` beside a live run: confirmed, no order afterwards, and the run tells who did it and why."""
     with Live(live_home, tmp_path) as live:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -28,6 +27,7 @@ from interlock.kernel import Kernel, SystemClock
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.exits import Exit
 from interlock.stopping import StopExecutor
+from interlock.stopping.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -87,7 +87,10 @@ def run(plan: Plan) -> Exit:
 
 
 class _Signals:
-    """Takes SIGINT and SIGTERM from before the first tick until all is printed, so that neither cuts a run short."""
+    """Takes SIGINT and SIGTERM from before the first tick until all is printed, so that neither cuts a run short.
+
+    They come in a thread of their own: the engine's loop may hang, and the second one must halt all the same.
+    """
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
@@ -95,14 +98,14 @@ class _Signals:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[object] | None = None
         self._early = False
+        self._signals = Signals(self._on)
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._on) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._signals.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._signals.__exit__()
 
     def attend(self) -> None:
         """From here signals go to this task, and then to the engine."""
@@ -111,18 +114,19 @@ class _Signals:
         if self._early and self._task is not None:
             self._task.cancel()
 
-    def _on(self, number: int, _frame: object) -> None:
+    def _on(self, number: int) -> None:
         if self._loop is None:
             self._early = True
-        elif not self.over and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._take, number)
-
-    def _take(self, number: int) -> None:
-        if self.over:
+        elif self.over or self._loop.is_closed():
             return
-        if self.engine is not None:
+        elif self.engine is not None:
             self.engine.on_signal(number)
-        elif self._task is not None:
+        else:
+            self._loop.call_soon_threadsafe(self._interrupt)
+
+    def _interrupt(self) -> None:
+        """Nothing has been started yet."""
+        if self.engine is None and self._task is not None:
             self._task.cancel()
 
 
@@ -200,8 +204,9 @@ def _exit(engine: Engine, mode: Mode) -> Exit:
     if engine.report.feed_error is not None:
         err.print(f"interlock: the feed ended early: {engine.report.feed_error}", markup=False)
         return Exit.USAGE
-    if engine.report.in_flight:
-        return Exit.UNCONFIRMED
+    stop = engine.report.stop
+    if engine.report.in_flight or (stop is not None and stop.escalated):
+        return Exit.UNCONFIRMED  # something is, or may be, at the venue that nobody saw to its end
     return Exit.FINE
 
 

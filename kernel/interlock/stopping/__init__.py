@@ -11,7 +11,8 @@ from interlock.stopping.exits import Exits
 from interlock.stopping.gateways import Confirms, Sends, Standing, State, StopGateway
 from interlock.stopping.lane import Pace
 from interlock.stopping.report import ExitEnd, OrderEnd, StopOutcome
-from interlock.stopping.shutdown import Overrun, Phase, PhaseReport, Shutdown, ShutdownReport
+from interlock.stopping.shutdown import Shutdown
+from interlock.stopping.shutdown_report import Overrun, Phase, PhaseReport, ShutdownReport
 
 __all__ = [
     "Confirms",

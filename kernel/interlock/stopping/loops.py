@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from interlock.stopping.gateways import Standing, State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import Future
 
     from interlock.core.values import Cancel, Order
 
-__all__ = ["OnLoop", "outlast"]
+__all__ = ["OnLoop", "aside", "outlast"]
 
 T = TypeVar("T")
 
@@ -49,6 +50,24 @@ class OnLoop:
         """Nobody knows, unless the gateway tells the kernel."""
         del order
         return State(standing=Standing.UNKNOWN, reason="this gateway cannot be asked")
+
+
+def aside(act: Callable[[], T], name: str) -> Future[T]:
+    """Do something in a thread of its own: those that a loop lends may all hang in somebody else's calls."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+
+    def run() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            future.set_exception(error)
+
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError:  # no thread to be had: then by ourselves
+        run()
+    return future
 
 
 async def outlast(going_on: Future[T] | asyncio.Future[T]) -> T:

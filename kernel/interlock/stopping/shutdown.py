@@ -11,27 +11,32 @@
 | SEAL   | RUNNING to IDLE, and the journal sealed                         | halt                 |
 | DETACH | the kernel is closed, unless it is somebody else's              | go on                |
 
-Three rules:
+Four rules:
 
 1. **A halt wins at any point.** The shutdown is one of category 0 from there, and says so: gate, drain and exits
    are no matter any more, the stop of the halt cancels, and what is left is sealed and detached.
 2. **A phase that hangs does not hang the shutdown.** Each step is made in a thread of its own and waited for as long
    as its budget lasts; then it is reported, and the shutdown goes on or halts, as configured.
-3. **What was left is named**: sends, orders, positions.
+3. **What was left is named**: sends, orders, positions; orders also if their stop does not come back at all.
+4. **Who waits for it beats.** `Shutdown.run` holds up the thread that calls `Kernel.heartbeat`, so it beats instead, as
+   often as it comes round, until it detaches.
 """
 
 from __future__ import annotations
 
-import enum
+import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode
+from interlock.stopping.gateways import Standing
 from interlock.stopping.lane import said
+from interlock.stopping.report import OrderEnd, StopOutcome
+from interlock.stopping.shutdown_report import BUDGETS_S, OVERRUNS, Overrun, Phase, PhaseReport, ShutdownReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,103 +44,17 @@ if TYPE_CHECKING:
     from interlock.kernel import Kernel
     from interlock.stopping.executor import StopExecutor
     from interlock.stopping.exits import Exits
-    from interlock.stopping.report import StopOutcome
 
-__all__ = ["BUDGETS_S", "Overrun", "Phase", "PhaseReport", "Shutdown", "ShutdownReport"]
+__all__ = ["Shutdown"]
 
+T = TypeVar("T")
 _LOOK_S: Final = 0.005
+_BEAT_S: Final = 0.25
 _HALT_S: Final = 0.05
 """For writing a halt down; nobody waits for the sends that made it necessary."""
 
-
-class Phase(enum.StrEnum):
-    """A phase; in their order."""
-
-    GATE = "gate"
-    DRAIN = "drain"
-    CANCEL = "cancel"
-    EXIT = "exit"
-    SEAL = "seal"
-    DETACH = "detach"
-
-
-class Overrun(enum.StrEnum):
-    """What becomes of a shutdown one of whose phases took longer than its budget."""
-
-    GO_ON = "go on"
-    HALT = "halt"
-
-
-BUDGETS_S: Final[Mapping[Phase, float]] = {
-    Phase.GATE: 1.0,
-    Phase.DRAIN: 5.0,
-    Phase.CANCEL: 10.0,
-    Phase.EXIT: 30.0,
-    Phase.SEAL: 5.0,
-    Phase.DETACH: 5.0,
-}
-"""The budget of each phase, if none is given, in seconds."""
-
-_OVERRUNS: Final[Mapping[Phase, Overrun]] = {
-    Phase.GATE: Overrun.HALT,
-    Phase.DRAIN: Overrun.HALT,
-    Phase.CANCEL: Overrun.GO_ON,
-    Phase.EXIT: Overrun.HALT,
-    Phase.SEAL: Overrun.HALT,
-    Phase.DETACH: Overrun.GO_ON,
-}
-
-
-@attrs.frozen(kw_only=True)
-class PhaseReport:
-    """What one phase did.
-
-    Attributes:
-        phase: which.
-        did: what it did, for people.
-        left: what it left behind, by name: sends, orders, positions.
-        took_ns: how long it took, monotonic.
-        budget_s: how long it had.
-        in_budget: whether it came to its end within that.
-    """
-
-    phase: Phase
-    did: str
-    left: tuple[str, ...] = ()
-    took_ns: int
-    budget_s: float
-    in_budget: bool
-
-
-@attrs.frozen(kw_only=True)
-class ShutdownReport:
-    """What a shutdown came to.
-
-    Attributes:
-        phases: each that was gone through, in order.
-        category: None for an orderly stop; 1 if it closed positions; 0 if a halt made it one.
-        stopped: whether it reached IDLE, drained and sealed.
-        halted: why it is HALTED; empty if it is not.
-        stop: what became of the orders, if any were seen to.
-        took_ns: how long it took, monotonic.
-    """
-
-    phases: tuple[PhaseReport, ...]
-    category: int | None
-    stopped: bool
-    halted: str = ""
-    stop: StopOutcome | None = None
-    took_ns: int = 0
-
-    def as_json(self) -> dict[str, object]:
-        """The report as plain data."""
-        return {
-            "category": self.category,
-            "stopped": self.stopped,
-            "halted": self.halted,
-            "took_ns": self.took_ns,
-            "phases": [attrs.asdict(one) | {"phase": str(one.phase)} for one in self.phases],
-        }
+_CLOSING_S: Final = 5.0
+"""How long a stop whose budget is spent may take to say what it came to: to its intent, the journal, and us."""
 
 
 class Shutdown:
@@ -170,7 +89,7 @@ class Shutdown:
         self._exits = exits
         self._detach = detach
         self._budgets_s = {**BUDGETS_S, **(budgets_s or {})}
-        self._overruns = {**_OVERRUNS, **(overruns or {})}
+        self._overruns = {**OVERRUNS, **(overruns or {})}
         self._now_ns = now_ns
         self._phases: list[PhaseReport] = []
         self._began_ns: int | None = None
@@ -179,12 +98,18 @@ class Shutdown:
         self._stop: StopOutcome | None = None
         self._stopped = False
         self._halted = ""
+        self._unheard = False
+        self._pulse: _Pulse | None = None
 
     def run(self, reason: str = "shutdown") -> ShutdownReport:
-        """Go through all phases. To be called once, from any thread but one that a send is in."""
-        self.gate(reason)
-        self.drain()
-        return self.finish()
+        """Go through all phases, and beat meanwhile. To be called once, from any thread but one that a send is in."""
+        self._pulse = _Pulse(self._kernel)
+        try:
+            self.gate(reason)
+            self.drain()
+            return self.finish()
+        finally:
+            self._pulse.end()
 
     # -- The parts -------------------------------------------------------------------------------
 
@@ -195,28 +120,34 @@ class Shutdown:
         self._began_ns = self._now_ns()
         self._reason = reason
         kernel = self._kernel
-        self._phase(Phase.GATE, lambda: kernel.drain(reason), lambda: "gate closed", self._sends)
+        self._phase(Phase.GATE, lambda _: kernel.drain(reason), lambda _: "gate closed", self._sends)
 
     def drain(self) -> None:
         """DRAIN: wait for the sends in flight."""
         sends = len(self._kernel.in_flight())
 
-        def wait() -> None:
-            while self._kernel.in_flight():
-                time.sleep(_LOOK_S)
+        def wait(over: threading.Event) -> None:
+            while self._kernel.in_flight() and not over.wait(_LOOK_S):
+                pass
 
-        self._phase(Phase.DRAIN, wait, lambda: f"{sends} sends were in flight", self._sends)
+        self._phase(Phase.DRAIN, wait, lambda _: f"{sends} sends were in flight", self._sends)
 
     def finish(self) -> ShutdownReport:
         """The other phases."""
-        if self._cancel and self._executor is not None and self._exits is None:
-            self._seen_off(Phase.CANCEL, self._clear)
-        if self._exits is not None and self._executor is not None and not self._is_halted():
-            self._seen_off(Phase.EXIT, self._controlled)
+        stopping = self._executor
+        if stopping is not None:
+            if self._exits is not None:
+                self._close_positions(stopping)
+            elif self._cancel:
+                self._clear(stopping)
         self._category_0()
         self._seal()
+        if self._halted:  # by now it is written down who halted, and why
+            self._halted = self._why()
         if self._detach:
-            self._phase(Phase.DETACH, self._kernel.close, lambda: "detached", tuple, always=True)
+            if self._pulse is not None:
+                self._pulse.end()
+            self._phase(Phase.DETACH, lambda _: self._kernel.close(), lambda _: "detached", _nothing, always=True)
         return ShutdownReport(
             phases=tuple(self._phases),
             category=self._category,
@@ -231,43 +162,66 @@ class Shutdown:
     def _phase(
         self,
         phase: Phase,
-        act: Callable[[], object],
-        did: Callable[[], str],
-        left: Callable[[], tuple[str, ...]],
+        act: Callable[[threading.Event], T],
+        did: Callable[[T], str],
+        left: Callable[[T | None], tuple[str, ...]],
         *,
         always: bool = False,
-    ) -> None:
-        """Do one phase in a thread of its own, as long as its budget lasts and nobody halts."""
+        least_s: float = 0.0,
+    ) -> T | None:
+        """Do one phase in a thread of its own, as long as its budget lasts and nobody halts.
+
+        Args:
+            phase: which.
+            act: what to do; its event is set once nobody waits for it any more.
+            did: what it did, in words, from what it returned.
+            left: what it left, from what it returned; None if nothing was heard of it in time.
+            always: also if it is HALTED.
+            least_s: for a phase that has to have a longer budget than was given.
+
+        Returns:
+            What the act returned; None if it raised or was not waited for any longer. What it does then is its own.
+        """
         if not always and self._is_halted():
-            return
+            return None
         began_ns = self._now_ns()
-        budget_s = self._budgets_s[phase]
+        budget_s = max(self._budgets_s[phase], least_s)
         deadline = time.monotonic() + budget_s
-        done = threading.Event()
+        done, over = threading.Event(), threading.Event()
+        results: list[T] = []
         raised: list[str] = []
 
         def run() -> None:
             try:
-                act()
+                results.append(act(over))
             except BaseException as error:  # noqa: BLE001 - a step that raised is reported, and did not succeed
                 raised.append(said(error))
             finally:
                 done.set()
 
-        threading.Thread(target=run, name=f"shutdown {phase}", daemon=True).start()
+        try:
+            threading.Thread(target=run, name=f"shutdown {phase}", daemon=True).start()
+        except RuntimeError as error:  # no thread to be had: it is a step that raised
+            raised.append(said(error))
+            done.set()
         while not done.wait(max(0.0, min(_LOOK_S, deadline - time.monotonic()))):
+            if self._pulse is not None:
+                self._pulse.turn()
             if time.monotonic() >= deadline or (not always and self._is_halted()):
                 break
+        over.set()
         ended = done.is_set() and not raised
+        result = results[0] if ended else None
         halted = not always and self._is_halted()
-        told = did() if ended else raised[0] if raised else "cut short by a halt" if halted else "out of time"
+        told = did(results[0]) if ended else raised[0] if raised else "cut short by a halt" if halted else "out of time"
         took_ns = self._now_ns() - began_ns
         report = PhaseReport(
-            phase=phase, did=told, left=left(), took_ns=took_ns, budget_s=budget_s, in_budget=ended or halted
+            phase=phase, did=told, left=left(result), took_ns=took_ns, budget_s=budget_s, in_budget=ended or halted
         )
         self._phases.append(report)
         if not report.in_budget and self._overruns[phase] is Overrun.HALT:
             self._halt(phase, told)
+        return result
 
     def _halt(self, phase: Phase, told: str) -> None:
         if self._kernel.mode is not Mode.HALTED:
@@ -277,86 +231,169 @@ class Shutdown:
     def _is_halted(self) -> bool:
         return self._kernel.mode is Mode.HALTED
 
-    def _sends(self) -> tuple[str, ...]:
+    def _sends(self, _: object = None) -> tuple[str, ...]:
         return tuple(one.client_order_id for one in self._kernel.in_flight())
 
     # -- Orders and positions --------------------------------------------------------------------
 
-    def _seen_off(self, phase: Phase, act: Callable[[], object]) -> None:
-        def did() -> str:
-            stop = self._stop
-            if stop is None:
-                return "nothing"
-            return f"{len(stop.orders) - len(stop.escalated)} of {len(stop.orders)} orders over" + (
-                f", {len(stop.exits)} exits" if stop.exits else ""
-            )
+    def _clear(self, stopping: StopExecutor) -> None:
+        """CANCEL: working orders are taken back within the budget; to say what became of them it may take longer."""
+        budget_s = self._budgets_s[Phase.CANCEL]
+        stop = self._phase(
+            Phase.CANCEL,
+            lambda _: stopping.clear(budget_s).result(),
+            _told,
+            self._unfinished,
+            least_s=budget_s + _CLOSING_S,
+        )
+        if self._is_halted() or self._phases[-1].phase is not Phase.CANCEL:
+            return  # the stop of the halt tells what became of them
+        self._stop = stop or self._nothing_heard()
+        if self._stop.escalated:
+            self._phases[-1] = attrs.evolve(self._phases[-1], in_budget=False)
+            if self._overruns[Phase.CANCEL] is Overrun.HALT:
+                self._halt(Phase.CANCEL, "orders are not known to be over")
 
-        self._phase(phase, act, did, self._unfinished, always=phase is Phase.EXIT)
-        if phase is Phase.CANCEL and self._stop is not None and self._stop.escalated:
-            if self._overruns[phase] is Overrun.HALT:
-                self._halt(phase, "orders are not known to be over")
-            last = self._phases[-1]
-            self._phases[-1] = attrs.evolve(last, in_budget=False)
-
-    def _unfinished(self) -> tuple[str, ...]:
-        stop = self._stop
-        if stop is None:
-            return tuple(one.client_order_id for one in self._kernel.working_orders())
-        held = tuple(f"{size:f} {name}" for name, size in (stop.positions or {}).items()) if self._exits else ()
-        return tuple(end.client_order_id for end in stop.escalated) + held
-
-    def _clear(self) -> None:
-        if self._executor is None:
+    def _close_positions(self, stopping: StopExecutor) -> None:
+        """EXIT: the stop of category 1. A halt does not cut it short: it cuts itself short then."""
+        if self._is_halted():
             return
-        cleared = self._executor.clear(self._budgets_s[Phase.CANCEL]).result()
-        if not self._is_halted():  # else the stop of the halt tells what became of them
-            self._stop = cleared
-
-    def _controlled(self) -> None:
-        if self._executor is None:
-            return
-        stop = self._executor.controlled(self._reason, self._exits).result()
-        if self._category is None:  # nobody has ceased to wait for it
+        stop = self._phase(
+            Phase.EXIT,
+            lambda _: stopping.controlled(self._reason, self._exits).result(),
+            _told,
+            self._unfinished,
+            always=True,
+        )
+        if stop is not None:
             self._stop, self._category = stop, stop.category
+        elif not self._is_halted():  # else the stop of the halt is waited for
+            self._stop = self._nothing_heard()
 
     def _category_0(self) -> None:
         """A halt has won, or the exits ended in one."""
         if not self._is_halted():
             return
-        cause = self._kernel.cause
-        self._halted = f"{cause.code}: {cause.reason}" if cause is not None else "HALTED"
+        self._halted = self._why()
         if self._category is not None:
             return
         self._category = 0
         if self._executor is None:
             return
         stopping = self._executor
+        stop = self._phase(
+            Phase.CANCEL,
+            lambda _: stopping.halted().result(),
+            lambda _: "category 0: the stop of the halt",
+            self._unfinished,
+            always=True,
+            least_s=self._patience_s(stopping),
+        )
+        self._stop = stop or self._nothing_heard()
 
-        def see_off() -> None:
-            self._stop = stopping.halted().result()
+    def _why(self) -> str:
+        cause = self._kernel.cause
+        return f"{cause.code}: {cause.reason}" if cause is not None else "HALTED"
 
-        self._phase(Phase.CANCEL, see_off, lambda: "category 0: the stop of the halt", self._unfinished, always=True)
+    def _patience_s(self, stopping: StopExecutor) -> float:
+        """How long a stop of a halt may take by its own pace, which is not to be cut off."""
+        pace = stopping.pace
+        longest_s = pace.budget_s + _CLOSING_S
+        return longest_s if self._exits is None else longest_s + pace.exit_s + pace.budget_s
+
+    def _nothing_heard(self) -> StopOutcome:
+        """The stop did not come back in time: whatever works is UNKNOWN, and told as that."""
+        self._unheard = True
+        problem = "the stop did not come to its end in time"
+        return StopOutcome(
+            stop="",
+            category=0,
+            asked=0 if self._exits is None else 1,
+            orders=tuple(
+                OrderEnd(
+                    client_order_id=order.client_order_id,
+                    instrument=order.instrument,
+                    gateway="",
+                    standing=Standing.UNKNOWN,
+                    problem=problem,
+                )
+                for order in self._kernel.working_orders()
+            ),
+            durable=False,
+            problems=(problem,),
+        )
+
+    def _unfinished(self, stop: StopOutcome | None) -> tuple[str, ...]:
+        if stop is None:
+            return tuple(one.client_order_id for one in self._kernel.working_orders())
+        held = tuple(f"{size:f} {name}" for name, size in (stop.positions or {}).items()) if self._exits else ()
+        return tuple(end.client_order_id for end in stop.escalated) + held
 
     # -- The end ---------------------------------------------------------------------------------
 
     def _seal(self) -> None:
         kernel = self._kernel
 
-        def seal() -> None:
+        def seal(_: threading.Event) -> bool:
+            stop = self._stop
+            if self._unheard and stop is not None:
+                names = ", ".join(end.client_order_id for end in stop.escalated)
+                kernel.anomaly("STOP_ESCALATED", f"{stop.problems[0]}; not known to be over: {names or 'nothing'}")
             if self._is_halted():
                 kernel.inspect()
-                return
+                kernel.seal()  # the stop told the journal what it came to after its last seal
+                return False
             if kernel.mode is Mode.RUNNING:
                 stopped = kernel.stop(self._reason, timeout_s=self._budgets_s[Phase.SEAL])
                 if not stopped.stopped and not self._is_halted():
                     raise TimeoutError(stopped.reason)
-                self._stopped = stopped.stopped
-            else:
-                self._stopped = True
+                return stopped.stopped
+            return True
 
-        def did() -> str:
-            return "sealed, IDLE" if self._stopped else "sealed, HALTED"
+        def did(idle: bool) -> str:  # noqa: FBT001 - what the act returned
+            return "sealed, IDLE" if idle else "sealed, HALTED"
 
-        self._phase(Phase.SEAL, seal, did, self._sends, always=True)
+        self._stopped = self._phase(Phase.SEAL, seal, did, self._sends, always=True) or False
         if self._category is None:
             self._category_0()
+
+
+class _Pulse:
+    """Beats for a loop that a shutdown holds up, once that comes round; in a thread, as the disk may hang."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._due, self._over = threading.Event(), False
+        self._next = 0.0
+        with contextlib.suppress(RuntimeError):  # no thread to be had: then nobody beats, and whoever watches sees that
+            threading.Thread(target=self._work, name="shutdown beats", daemon=True).start()
+
+    def turn(self) -> None:
+        """The shutdown has come round."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _BEAT_S
+            self._due.set()
+
+    def end(self) -> None:
+        """Beat no more; it does not wait for a beat that hangs."""
+        self._over = True
+        self._due.set()
+
+    def _work(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            if self._over:
+                return
+            with contextlib.suppress(Exception):  # what is wrong with the kernel shows in the phases
+                self._kernel.heartbeat()
+
+
+def _nothing(_: object) -> tuple[str, ...]:
+    return ()
+
+
+def _told(stop: StopOutcome) -> str:
+    over = f"{len(stop.orders) - len(stop.escalated)} of {len(stop.orders)} orders over"
+    return over + (f", {len(stop.exits)} exits" if stop.exits else "")
