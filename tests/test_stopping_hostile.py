@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 from tests.helpers import LIMITS, NAME, arm, cancel, of_kind, order, quote, running
-from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Venue, hold, place
+from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Venue, hold, intents, place
 
 from interlock import Kernel, Order, Side
-from interlock.stopping import Standing, State, StopExecutor
+from interlock.stopping import Standing, State, StopExecutor, intent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +147,7 @@ def test_call_that_will_not_be_cancelled_takes_no_others_turn(kernel: Kernel) ->
 
     venue.habits["cancel"] = swallow
     kernel.halt("pulled")
-    outcome = executor(kernel, venue, pace=attrs.evolve(BRIEF, at_once=2)).halted().result(LONG_S)
+    outcome = executor(kernel, {"bad": venue}, pace=attrs.evolve(BRIEF, at_once=2)).halted().result(LONG_S)
     venue.out.set()
     assert [end.client_order_id for end in outcome.escalated] == ["bad-1", "bad-2"]
 
@@ -268,3 +268,51 @@ def test_exit_waits_for_the_message_rate(tmp_path: Path) -> None:
         outcome = executor(kernel, venue, home).controlled("evening").result(LONG_S)
         assert (outcome.complete, outcome.positions) == (True, {})
         assert of_kind(home, "refuse") == []
+
+
+# ---------------------------------------------------------------------------
+# The intent
+
+
+def test_intent_costs_no_cancel_its_time(home: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the writer encodes; what was said while it is at work is one version, however many orders it tells of."""
+    venue = Venue(kernel)
+    names = [f"o{number}" for number in range(40)]
+    place(kernel, venue, *names)
+    encoded: list[str] = []
+    cancelled = threading.Event()
+    plain = intent.encode
+
+    def encode(record: intent.Record) -> bytes:
+        encoded.append(threading.current_thread().name)
+        assert cancelled.wait(LONG_S)  # the writer is as slow as can be
+        return plain(record)
+
+    def last(_: str) -> None:
+        if set(venue.calls("cancel")) == {*names}:
+            cancelled.set()
+
+    monkeypatch.setattr(intent, "encode", encode)
+    venue.habits["cancel"] = last
+    kernel.halt("pulled")
+    outcome = executor(kernel, venue, home).halted().result(LONG_S)
+    assert (outcome.complete, outcome.durable) == (True, True)
+    assert set(encoded) == {"intent 1-1"}
+    (stored,) = intents(home).values()
+    assert set(intent.decode(stored).orders) == {*names}
+
+
+def test_lane_looks_at_one_order_at_a_time(kernel: Kernel) -> None:
+    """All working orders are listed once for a stop, and not once for each of them."""
+    venue = Venue(kernel)
+    place(kernel, venue, *(f"o{number}" for number in range(40)))
+    plain, listed = kernel.working_orders, []
+
+    def working_orders() -> tuple[Order, ...]:
+        listed.append(threading.current_thread().name)
+        return plain()
+
+    kernel.working_orders = working_orders  # type: ignore[method-assign]
+    kernel.halt("pulled")
+    assert executor(kernel, venue).halted().result(LONG_S).complete
+    assert listed == ["stop"]

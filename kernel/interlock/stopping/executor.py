@@ -176,9 +176,10 @@ class StopExecutor:
 
     def _stop(self, wanted: _Wanted) -> StopOutcome:
         began_ns = time.monotonic_ns()
+        until = time.monotonic() + wanted.pace.budget_s  # what is done before the first cancel is of the budget, too
         kernel = self._kernel
         if wanted.asked == 1:
-            _bounded(lambda: kernel.drain(wanted.reason), wanted.pace.budget_s)
+            _bounded(lambda: kernel.drain(wanted.reason), _STORE_S)  # no exit, if that takes longer
         found = self._found(wanted)
         problems = [*found.problems]
         mine = [one for one in found.records if one.epoch == kernel.epoch]
@@ -195,11 +196,12 @@ class StopExecutor:
         lanes, strays = self._lanes(
             orders, wanted, intent, controlled=controlled, ask_first=wanted.found is not None or resumed
         )
-        for order in orders:
-            intent.order(order.client_order_id, instrument=order.instrument, standing=str(Standing.WORKING))
+        intent.orders(
+            {one.client_order_id: {"instrument": one.instrument, "standing": str(Standing.WORKING)} for one in orders}
+        )
         if controlled:  # nothing is on fire, so a crash from here on finds it
             intent.stored(intent.turn(), _STORE_S)
-        self._run(lanes, wanted.pace, problems, controlled=controlled)
+        self._run(lanes, wanted.pace, problems, until, controlled=controlled)
         category = 1 if controlled and kernel.mode is Mode.RUNNING else 0
         if wanted.asked == 1 and kernel.mode is not Mode.HALTED:
             kernel.halt(f"end of the controlled stop: {wanted.reason}", source="stop")
@@ -318,13 +320,12 @@ class StopExecutor:
                 ids.setdefault(name, {})[instrument] = order_id
         return ids
 
-    def _run(self, lanes: Iterable[Lane], pace: Pace, problems: list[str], *, controlled: bool) -> None:
+    def _run(self, lanes: Iterable[Lane], pace: Pace, problems: list[str], until: float, *, controlled: bool) -> None:
         """Start all lanes at once, and leave behind what does not come back in time."""
         lanes = tuple(lanes)
-        now = time.monotonic()
-        until = now + pace.budget_s + (pace.exit_s if controlled else 0.0) + _SLACK_S
         for lane in lanes:
-            lane.start(now + pace.budget_s)
+            lane.start(until)
+        until += (pace.exit_s if controlled else 0.0) + _SLACK_S
         for lane in lanes:
             if not lane.done.wait(max(0.0, until - time.monotonic())):
                 problems.append(f"gateway {lane.name} did not come back")
@@ -342,15 +343,21 @@ class StopExecutor:
         planned = {order_id for lane in lanes if isinstance(lane, ExitLane) for order_id in lane.ids.values()}
         resting = [order for order in self._kernel.working_orders() if order.client_order_id in planned]
         again, strays = self._lanes(resting, wanted, intent, controlled=False, ask_first=False)
-        self._run(again, wanted.pace, problems, controlled=False)
+        self._run(again, wanted.pace, problems, time.monotonic() + wanted.pace.budget_s, controlled=False)
         return {end.client_order_id: end for lane in again for end in tuple(lane.ends.values())} | strays
 
     def _close(self, outcome: StopOutcome, intent: Intent, began_ns: int) -> StopOutcome:
         """Say what it came to: in the intent, in the journal, and to whoever waits."""
-        for end in outcome.orders:
-            intent.order(
-                end.client_order_id, instrument=end.instrument, gateway=end.gateway, standing=str(end.standing)
-            )
+        intent.orders(
+            {
+                end.client_order_id: {
+                    "instrument": end.instrument,
+                    "gateway": end.gateway,
+                    "standing": str(end.standing),
+                }
+                for end in outcome.orders
+            }
+        )
         _bounded(self._kernel.seal, _STORE_S)  # first, or a crash would leave a finished stop whose orders still work
         version = intent.turn(category=outcome.category, done=True)
         durable = intent.stored(version, _STORE_S) and bool(outcome.stop)

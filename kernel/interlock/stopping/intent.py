@@ -3,8 +3,9 @@
 ``stops/ENGINE/EPOCH-N.json`` in the home is one stop of one engine: its category, the orders that worked, and each
 exit from before its send on. It is replaced whole at every change. Three rules:
 
-1. **Nobody waits for it but an exit.** A thread of its own writes, so that a full or hung disk holds up no cancel.
-   The report says whether all of it is on the disk. An exit is not sent before its ticket is.
+1. **Nobody waits for it but an exit.** A thread of its own encodes and writes, and of what was said meanwhile only
+   the last: neither a full or hung disk nor thousands of orders hold up a cancel. The report says whether all of it is
+   on the disk. An exit is not sent before its ticket is.
 2. **A file is believed only if it is whole and ours**: checksum, shape, name, home and engine. Any other is set
    aside as ``.damaged-N`` and reported.
 3. **What is finished stays finished.** A restart takes up what is open, by asking first; an exit that is named in
@@ -90,7 +91,7 @@ _SHAPE: Final[dict[str, type]] = {
 
 def encode(record: Record) -> bytes:
     """A record as the bytes of its file."""
-    body = attrs.asdict(record)
+    body = {name: getattr(record, name) for name in _SHAPE}
     digest = sha256(orjson.dumps(body)).hexdigest()
     return orjson.dumps({"v": 1, "sha256": digest, "stop": body}) + b"\n"
 
@@ -244,7 +245,6 @@ class Intent:
         self.problem = "" if directory is not None else "no home was named, so the intent is in memory only"
         self._path = None if directory is None else directory / f"{record.name}.json"
         self._turn = threading.Condition()
-        self._wanted: bytes | None = None
         self._version = self._written = self._tried = 0
         self._over = False
         if self._path is not None:
@@ -255,6 +255,12 @@ class Intent:
         """Say where an order stands. Waits for no disk; returns a version for `stored`."""
         with self._turn:
             self.record.orders[order_id] = row
+            return self._put()
+
+    def orders(self, rows: Table) -> int:
+        """Say of many orders at once where they stand."""
+        with self._turn:
+            self.record.orders |= rows
             return self._put()
 
     def exit(self, order_id: str, **row: str) -> int:
@@ -272,7 +278,6 @@ class Intent:
 
     def _put(self) -> int:
         self._version += 1
-        self._wanted = encode(self.record)
         self._turn.notify_all()
         return self._version
 
@@ -309,8 +314,10 @@ class Intent:
                     self._turn.wait()
                 if self._tried == self._version:
                     return
-                version, data = self._version, self._wanted or b""
-            problem = _store(path, data)
+                version = self._version
+                # Rows are replaced, never changed, so this is all of it; to encode it takes longer, and has no lock.
+                record = attrs.evolve(self.record, orders=dict(self.record.orders), exits=dict(self.record.exits))
+            problem = _store(path, encode(record))
             with self._turn:
                 self._tried = version
                 self.problem = problem
