@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.helpers import LIMITS, NAME, arm, cancel, of_kind, order, quote, running
+from tests.helpers import LIMITS, NAME, abandon, arm, attach, cancel, of_kind, order, quote, running
 from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Venue, hold, intents, place
 
-from interlock import Kernel, Order, Side
+from interlock import HomeError, Kernel, Mode, Order, Side
 from interlock.stopping import Standing, State, StopExecutor, intent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 D = Decimal
@@ -316,3 +317,125 @@ def test_lane_looks_at_one_order_at_a_time(kernel: Kernel) -> None:
     kernel.halt("pulled")
     assert executor(kernel, venue).halted().result(LONG_S).complete
     assert listed == ["stop"]
+
+
+# ---------------------------------------------------------------------------
+# What was stored, and can't be believed
+
+
+def interrupted(home: Path) -> None:
+    """A controlled stop that died in RUNNING: its intent is open, the home armed."""
+    kernel = running(home)
+    venue = Venue(kernel)
+    place(kernel, venue, "a")
+    stopper = executor(kernel, venue, home)
+    assert stopper._stops is not None
+    found = stopper._stops.look()
+    record = stopper._stops.begin(found, epoch=1, category=1, reason="dying", run=kernel.run)
+    record.orders = {"a": {"instrument": NAME, "standing": "working"}}
+    (home / "stops" / "desk").mkdir(parents=True, mode=0o700)
+    (home / "stops" / "desk" / "1-1.json").write_bytes(intent.encode(record))
+    abandon(kernel)
+
+
+def tear(home: Path) -> None:
+    """The file is cut off."""
+    path = home / "stops" / "desk" / "1-1.json"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def hang(home: Path) -> None:
+    """The disk does not answer, as long as the process lives."""
+    del home
+
+
+def block(home: Path) -> None:
+    """A file is in the place of the directory."""
+    shutil.rmtree(home / "stops" / "desk")
+    (home / "stops" / "desk").write_text("in the way")
+
+
+def foreign(home: Path) -> None:
+    """The file is another home's, and whole."""
+    path = home / "stops" / "desk" / "1-1.json"
+    path.write_bytes(intent.encode(attrs.evolve(intent.decode(path.read_bytes()), home="elsewhere")))
+
+
+def link(home: Path) -> None:
+    """A link leads to the stops of another home."""
+    (home / "stops" / "desk").rename(home / "elsewhere")
+    (home / "stops" / "desk").symlink_to(home / "elsewhere")
+
+
+@pytest.mark.parametrize("spoil", [tear, hang, block, foreign, link], ids=lambda spoil: spoil.__name__)
+def test_no_engine_starts_over_an_intent_that_cannot_be_read(
+    home: Path, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When `resume` returns the kernel is HALTED, unless it is certain that nothing was interrupted."""
+    interrupted(home)
+    never = threading.Event()
+    with attach(home) as kernel:
+        spoil(home)
+        if spoil is hang:
+            monkeypatch.setattr(intent.Stops, "_look", lambda _: never.wait(LONG_S))
+        venue = Venue(kernel)
+        venue.resting["a"] = (order("a", price="98"), D(0))
+        resumed = executor(kernel, venue, home).resume()
+        assert kernel.mode is Mode.HALTED
+        assert not kernel.start()
+        assert resumed is not None
+        outcome = resumed.result(LONG_S)
+        never.set()
+        assert (venue.calls("cancel"), outcome.category, outcome.problems != ()) == (["a"], 0, True)
+        kernel.heartbeat()
+        assert "STOP_PROBLEM" in {one["code"] for one in of_kind(home, "anomaly")}
+
+
+@pytest.mark.parametrize("spoil", [foreign, link], ids=lambda spoil: spoil.__name__)
+def test_intent_of_another_home_is_left_as_it_is(home: Path, spoil: Callable[[Path], None]) -> None:
+    """A whole intent that belongs elsewhere may be the only account of a stop that is not over: it keeps its name."""
+    interrupted(home)
+    with attach(home) as kernel:
+        spoil(home)
+        before = intents(home)
+        resumed = executor(kernel, Venue(kernel), home, pace=BRIEF).resume()
+        assert resumed is not None
+        resumed.result(LONG_S)
+    after = intents(home)
+    assert {name: after[name] for name in before} == before
+    assert (len(after) == 1) is (spoil is link)  # nothing of ours is written beyond a link
+
+
+def test_damage_is_set_aside_only_over_a_halt(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between the look and the halt leaves the damaged file as it was, for the next look to find."""
+    interrupted(home)
+    tear(home)
+    with attach(home) as kernel:
+
+        def halt(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(kernel, "halt", halt)
+        with pytest.raises(KeyboardInterrupt):
+            executor(kernel, Venue(kernel), home).resume()
+        monkeypatch.undo()
+    assert list(intents(home)) == ["1-1.json"]
+
+
+def test_controlled_stop_over_unreadable_intents_sends_nothing(home: Path, kernel: Kernel) -> None:
+    """What can't be read may tell of an exit that was sent, so there is no other: halt, and category 0."""
+    venue = Venue(kernel)
+    hold(kernel, venue)
+    (home / "stops").write_text("in the way")
+    outcome = executor(kernel, venue, home).controlled("evening").result(LONG_S)
+    assert (outcome.category, outcome.complete, kernel.mode) == (0, False, Mode.HALTED)
+    assert venue.calls("send") == ["entry-XYZ"]
+
+
+@pytest.mark.parametrize("spoil", [block, link], ids=lambda spoil: spoil.__name__)
+def test_engine_is_refused_a_home_whose_stops_are_elsewhere(home: Path, spoil: Callable[[Path], None]) -> None:
+    """The directory of an engine's stops is part of the ground that the home stands on."""
+    interrupted(home)
+    spoil(home)
+    with pytest.raises(HomeError, match="stops/desk"):
+        attach(home, engine="desk")

@@ -135,16 +135,17 @@ class StopExecutor:
 
         That is a stop whose intent is open; or the stop of a halt, if orders work and none was finished. It asks first
         and cancels what still works. It halts, if the stop had not come to that, and sends nothing. None if there is
-        nothing to take up.
+        nothing to take up. When it returns anything else, the kernel is HALTED: so it is, too, if an intent can't be
+        believed, or the disk does not tell what there is.
         """
         if self._stops is None:
             return None
         found = self._stops.look()
         mine = [one.done for one in found.records if one.epoch == self._kernel.epoch]
-        finished = bool(mine) and all(mine) and not found.problems
-        begun_by_halt = self._kernel.mode is Mode.HALTED and bool(self._kernel.working_orders())
-        if finished or (all(mine) and not begun_by_halt):
+        begun_by_halt = self._kernel.mode is Mode.HALTED and not mine and bool(self._kernel.working_orders())
+        if all(mine) and not found.problems and not begun_by_halt:
             return None
+        self._halt_over(found)
         wanted = _Wanted(asked=0, reason="resumed", pace=self.pace, again=True, found=found)
         return self._begin(wanted)
 
@@ -183,12 +184,13 @@ class StopExecutor:
         found = self._found(wanted)
         problems = [*found.problems]
         mine = [one for one in found.records if one.epoch == kernel.epoch]
-        left_open = next((one for one in reversed(mine) if not one.done), None)
+        left_open = self._halt_over(found)
+        if found.damaged and self._stops is not None:
+            stops = self._stops
+            _bounded(lambda: problems.extend(stops.set_aside(found)), _STORE_S)
         if mine and left_open is None and not (wanted.again or found.problems):
             works = {order.client_order_id for order in kernel.working_orders()}
             return finished_before(mine[-1], works, wanted.asked, time.monotonic_ns() - began_ns)
-        if left_open is not None and kernel.mode is not Mode.HALTED:
-            kernel.halt(f"stop {left_open.name} was interrupted: {left_open.reason}", source="stop")
         controlled = wanted.asked == 1 and kernel.mode is Mode.RUNNING and left_open is None
         intent = self._intent(wanted, found, left_open, controlled=controlled)
         resumed = left_open is not None
@@ -239,6 +241,21 @@ class StopExecutor:
             return Found(answered=False)
         return wanted.found or self._stops.look()
 
+    def _halt_over(self, found: Found) -> Record | None:
+        """Halt over what was interrupted, or may have been: an intent that can't be read may be that of any stop.
+
+        Returns:
+            The intent that is open.
+        """
+        kernel = self._kernel
+        left_open = next((one for one in reversed(found.records) if one.epoch == kernel.epoch and not one.done), None)
+        if kernel.mode is not Mode.HALTED:
+            if left_open is not None:
+                kernel.halt(f"stop {left_open.name} was interrupted: {left_open.reason}", source="stop")
+            elif found.problems:
+                kernel.halt(f"a stop may have been interrupted: {found.problems[0]}", source="stop")
+        return left_open
+
     def _intent(self, wanted: _Wanted, found: Found, left_open: Record | None, *, controlled: bool) -> Intent:
         kernel = self._kernel
         stored = wanted.stored and self._stops is not None and found.answered
@@ -256,8 +273,7 @@ class StopExecutor:
                 if self._stops is not None
                 else Record(home="", engine="", number=1, **about)  # type: ignore[arg-type]
             )
-        directory = self._stops.directory if stored and self._stops is not None else None
-        return Intent(record, directory)
+        return Intent(record, self._stops if stored else None)
 
     def _lanes(
         self, orders: Sequence[Order], wanted: _Wanted, intent: Intent, *, controlled: bool, ask_first: bool
@@ -366,8 +382,12 @@ class StopExecutor:
             names = ", ".join(end.client_order_id for end in outcome.escalated)
             told = f"{len(outcome.escalated)} orders are not known to be over: {names}"
             _bounded(lambda: self._kernel.anomaly("STOP_ESCALATED", told), _TELL_S)
-        for problem in outcome.problems:
-            _bounded(lambda problem=problem: self._kernel.anomaly("STOP_PROBLEM", problem), _TELL_S)  # type: ignore[misc]
+
+        def tell() -> None:
+            for problem in outcome.problems:
+                self._kernel.anomaly("STOP_PROBLEM", problem)
+
+        _bounded(tell, _TELL_S)
         held: list[dict[str, Decimal]] = []
         _bounded(lambda: held.append(self._kernel.positions()), _TELL_S)
         problems = outcome.problems
