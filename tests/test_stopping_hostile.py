@@ -14,7 +14,7 @@ from tests.helpers import LIMITS, NAME, abandon, arm, attach, cancel, of_kind, o
 from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Venue, hold, intents, place
 
 from interlock import HomeError, Kernel, Mode, Order, Side
-from interlock.stopping import Standing, State, StopExecutor, intent
+from interlock.stopping import Exits, Standing, State, StopExecutor, intent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,6 +254,46 @@ def test_exit_waits_for_an_order_that_another_gateway_ends(home: Path, kernel: K
     outcome = stopper.controlled("evening").result(LONG_S)
     assert (outcome.complete, outcome.positions) == (True, {})
     assert quick.told.index(("query", "a")) < quick.told.index(("send", outcome.exits[0].client_order_id))
+
+
+def test_unknown_name_among_the_exits_is_no_success(home: Path, kernel: Kernel) -> None:
+    """A name that the limits do not know is reported; the position that was meant is still there."""
+    venue = Venue(kernel)
+    hold(kernel, venue)
+    exits = Exits(instruments=frozenset({"XYZ "}))
+    outcome = executor(kernel, venue, home).controlled("evening", exits).result(LONG_S)
+    assert [
+        (end.instrument, end.begun, "no exit: the limits know no such" in end.problem) for end in outcome.exits
+    ] == [("XYZ ", False, True)]
+    assert (outcome.complete, outcome.positions) == (False, {NAME: D(2)})
+
+
+def test_position_without_a_gateway_is_reported(home: Path, kernel: Kernel) -> None:
+    """A position that was to be closed and that no gateway has gets its line in the report, and is no success."""
+    venue = Venue(kernel)
+    hold(kernel, venue)
+    hold(kernel, venue, instrument=OTHER)
+    outcome = executor(kernel, venue, home, route={NAME: "venue"}).controlled("evening").result(LONG_S)
+    exits = {end.instrument: (end.begun, end.standing) for end in outcome.exits}
+    assert exits == {NAME: (True, Standing.FILLED), OTHER: (False, Standing.CLOSED)}
+    assert (outcome.complete, outcome.left, outcome.positions) == (False, (OTHER,), {OTHER: D(2)})
+
+
+def test_fill_that_comes_on_top_is_no_success(home: Path, kernel: Kernel) -> None:
+    """An instrument that was flat when its exit was due, and is held at the end, was not closed."""
+    venue = Venue(kernel)
+    place(kernel, venue, "a")
+    late = venue.fill("a", D(1), told=False)
+    venue.over["a"] = State(standing=Standing.CANCELLED)
+    plain = kernel.halt
+
+    def halt(*given: Any, **named: Any) -> Any:
+        kernel.on_fill(late)
+        return plain(*given, **named)
+
+    kernel.halt = halt  # type: ignore[method-assign]
+    outcome = executor(kernel, venue, home).controlled("evening").result(LONG_S)
+    assert (outcome.complete, outcome.left) == (False, (NAME,))
 
 
 def test_exit_waits_for_the_message_rate(tmp_path: Path) -> None:
