@@ -107,7 +107,7 @@ def test_order_is_not_over_while_its_send_goes_on(kernel: Kernel, closed_by: str
     assert not kernel.settle("s1", D(0))
     kernel.halt("pulled", timeout_s=0)
     outcome = executor(kernel, venue, pace=BRIEF).halted().result(LONG_S)
-    assert not outcome.complete or outcome.orders == ()
+    assert (outcome.complete, [end.client_order_id for end in outcome.escalated]) == (False, ["s1"])
     sent.land()
     assert kernel.works("s1") is (closed_by == "answer")
 

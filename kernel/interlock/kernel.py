@@ -283,9 +283,10 @@ class Kernel:
             return {name: Decimal(book.size_text(book.position)) for name, book in self._core.books.items()}
 
     def working_orders(self) -> tuple[Order, ...]:
-        """The orders that are, or may be, at the venue. A hung disk does not hold this up."""
+        """The orders that are, or may be, at the venue: see `works`. A hung disk does not hold this up."""
         with self._looking():
-            return tuple(working.order for working in list(self._core.working.values()))
+            working = (*list(self._core.working.values()), *list(self._core.in_flight.values()))
+            return tuple({one.order.client_order_id: one.order for one in working}.values())
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[None]:
