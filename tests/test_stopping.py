@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -524,8 +525,6 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "torn": lambda data: data[: len(data) // 2],
     "empty": lambda _: b"",
     "another order": lambda data: data.replace(b'"a"', b'"z"'),
-    "another home": lambda data: encode(attrs.evolve(decode(data), home="elsewhere")),
-    "another engine": lambda data: encode(attrs.evolve(decode(data), engine="desk-2")),
     "another stop": lambda data: encode(attrs.evolve(decode(data), number=7)),
     "another format": lambda data: data.replace(b'"v":1', b'"v":2'),
     "no intent": lambda _: b"[1]",
@@ -535,7 +534,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_intent_that_is_not_to_be_believed_is_set_aside(home: Path, name: str) -> None:
-    """A damaged or foreign intent is kept, reported and not trusted: a fresh stop asks first."""
+    """A damaged intent is kept, reported and not trusted: a fresh stop asks first."""
     interrupted(home)
     path = home / "stops" / "desk" / "1-1.json"
     data = DAMAGE[name](path.read_bytes())
@@ -559,9 +558,9 @@ def test_link_is_no_intent(home: Path) -> None:
     interrupted(home)
     path = home / "stops" / "desk" / "1-1.json"
     elsewhere = home / "elsewhere"
-    path.rename(elsewhere)
-    path.symlink_to(elsewhere)
     with attach(home) as kernel:
+        path.rename(elsewhere)
+        path.symlink_to(elsewhere)
         found = executor(kernel, Venue(kernel), home)._stops.look()  # type: ignore[union-attr]
     assert (found.records, len(found.problems)) == ((), 1)
 
@@ -712,11 +711,15 @@ def test_halted_kernel_exits_nothing(home: Path, kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("kind", ["in memory", "not writable"])
-def test_no_durable_ticket_no_exit(home: Path, kernel: Kernel, kind: str) -> None:
+def test_no_durable_ticket_no_exit(home: Path, kernel: Kernel, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a ticket on the disk nothing is sent; the position stays, is told, and the kernel is HALTED."""
     venue = Venue(kernel)
     hold(kernel, venue)
-    (home / "stops").write_text("in the way")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("interlock.stopping.intent.write_durably", full)
     outcome = executor(kernel, venue, home if kind == "not writable" else None).controlled("evening").result(LONG_S)
     (end,) = outcome.exits
     assert (end.begun, "not on the disk" in end.problem) == (False, True)

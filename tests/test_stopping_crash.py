@@ -114,7 +114,7 @@ def die(home: Path, category: int, step: str) -> None:
     asyncio.run(kernel.submit_async(order("entry", quantity="2", price=None), venue.send))
     for number in range(3):
         asyncio.run(kernel.submit_async(order(f"o{number}", side=Side.BUY, price="98"), venue.send))
-    _spy(Intent, "order", lambda: at("begun"))
+    _spy(Intent, "orders", lambda: at("begun"))
     _spy(Intent, "close", lambda: at("done"))
     _spy(Kernel, "ticket", lambda: at("ticket stored"))
     _spy(Kernel, "submit_async", lambda: at("ticketed"))

@@ -178,6 +178,7 @@ class Kernel:
         self._engine = engine
         self._asking = 0
         self._closed = False
+        self._stuck = False
         self._over = threading.Event()
         self._lookout: threading.Thread | None = None
         self._bells = Bells()
@@ -290,19 +291,45 @@ class Kernel:
             return {name: Decimal(book.size_text(book.position)) for name, book in self._core.books.items()}
 
     def working_orders(self) -> tuple[Order, ...]:
-        """The orders that are, or may be, at the venue. A hung disk does not hold this up."""
+        """The orders that are, or may be, at the venue: see `works`. A hung disk does not hold this up."""
         with self._looking():
-            return tuple(working.order for working in list(self._core.working.values()))
+            working = (*list(self._core.working.values()), *list(self._core.in_flight.values()))
+            return tuple({one.order.client_order_id: one.order for one in working}.values())
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[None]:
         """Under the lock; or without it, if whoever has it does not let go: what is seen may be old then."""
-        locked = self._lock.acquire(timeout=_CANCEL_WAIT_S)
+        locked = self._grab()
         try:
             yield
         finally:
             if locked:
                 self._lock.release()
+
+    def works(self, order_id: str) -> bool:
+        """Whether an order is, or may be, at the venue: as long as its send has not ended it may still come there.
+
+        It takes no lock, so nothing holds it up.
+        """
+        return order_id in self._core.working or self._sends(order_id)
+
+    def _sends(self, order_id: str) -> bool:
+        return any(one.order.client_order_id == order_id for one in list(self._core.in_flight.values()))
+
+    def has_token(self) -> bool:
+        """Whether the message rate has room for an order now. A hung disk that holds the lock is no room either."""
+        if not self._grab():
+            return False
+        try:
+            return self._core.bucket.ready(self._mono())
+        finally:
+            self._lock.release()
+
+    def _grab(self) -> bool:
+        """Take the lock, for what no hung disk may hold up. Once it was not to be had, nobody waits until it is."""
+        held = self._lock.acquire(timeout=0 if self._stuck else _CANCEL_WAIT_S)
+        self._stuck = not held
+        return held
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """The sends that have begun and not ended."""
@@ -810,7 +837,7 @@ class Kernel:
 
     def _cancelling(self, cancel: Cancel) -> int | None:
         """Record a cancel; None if that has to wait, which the cancel does not."""
-        if not self._lock.acquire(timeout=_CANCEL_WAIT_S):
+        if not self._grab():
             return None
         try:
             self._core.cancel(cancel, self._mono())
@@ -828,7 +855,7 @@ class Kernel:
     def _cancelled(self, cancel: Cancel, number: int | None, error: BaseException | None) -> None:
         """Record how a cancel ended, now or by whoever has the lock next."""
         self._late.append((cancel, number, None if error is None else records.failure(error)))
-        if self._lock.acquire(timeout=_CANCEL_WAIT_S):
+        if self._grab():
             try:
                 self._say_late()
             finally:
@@ -873,7 +900,8 @@ class Kernel:
         """Close an order that the venue was asked about and is done with, unless its own event came first.
 
         Events and answers race: an order that the venue's event has closed meanwhile stays as it is, so that it is
-        never closed twice; and one of whose fills the ledger lacks some stays working until they are reported.
+        never closed twice; and one of whose fills the ledger lacks some stays working until they are reported. One
+        whose send has not ended stays, too, whatever the venue says of it: it may come there after the answer.
 
         Args:
             order_id: of the order.
@@ -882,11 +910,14 @@ class Kernel:
             rejected: it was refused; otherwise cancelled or expired.
 
         Returns:
-            True if it works no more. False: fills are missing, or a hung disk holds the journal, or it is detached.
+            True if it works no more. False: its send goes on, fills are missing, a hung disk holds the journal, or it
+            is detached.
         """
-        if not self._lock.acquire(timeout=_CANCEL_WAIT_S):
+        if not self._grab():
             return False
         try:
+            if self._sends(order_id):
+                return False
             working = self._core.working.get(order_id)
             if working is None:
                 return True

@@ -156,7 +156,7 @@ def check(home: Path, *, engine: str | None = None, settled: bool = False) -> No
 
     Args:
         home: the directory.
-        engine: look at this engine's files in roster and journal only; at all, if None.
+        engine: look at this engine's files in roster, stops and journal only; at all, if None.
         settled: leave out the file system, because it was seen to be sound and the files to be the same since.
 
     Raises:
@@ -297,6 +297,10 @@ class _Survey:
         if roster is not None:
             for name in self._names(roster):
                 self._file(name, roster, self._home / "engines" / name, private=True)
+        top = self._home / "stops"
+        stops = self._directory("stops", home, top, opened)
+        for name in () if stops is None else self._names(stops):
+            self._within(name, stops, top / name)
         top = self._home / "journal"
         journal = self._directory("journal", home, top, opened)
         if journal is None:
@@ -305,13 +309,19 @@ class _Survey:
             if not _is(stat.S_IFDIR, name, journal):
                 self._file(name, journal, top / name)
                 continue
-            with contextlib.ExitStack() as within:
-                stream = self._directory(name, journal, top / name, within)
-                for inner in () if stream is None else os.listdir(stream):  # noqa: PTH208 - by descriptor
-                    self._file(inner, stream, top / name / inner)
+            self._within(name, journal, top / name)
+
+    def _within(self, name: str, above: int | None, where: Path) -> None:
+        """A directory of files."""
+        if above is None:
+            return
+        with contextlib.ExitStack() as opened:
+            listed = self._directory(name, above, where, opened)
+            for inner in () if listed is None else os.listdir(listed):  # noqa: PTH208 - by descriptor
+                self._file(inner, listed, where / inner)
 
     def _names(self, directory: int) -> list[str]:
-        """What to look at in the roster or the journal."""
+        """What to look at in the roster, the stops or the journal."""
         return sorted(name for name in os.listdir(directory) if self._engine in {None, name})
 
     def _file(self, name: str, within: int | None, where: Path, *, private: bool = False) -> None:

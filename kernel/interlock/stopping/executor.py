@@ -17,39 +17,35 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
-from decimal import Decimal
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from interlock.core.errors import MisuseError
 from interlock.core.modes import Mode
-from interlock.core.values import Order, OrderType, Side
 from interlock.stopping.exits import ExitLane, Exits
 from interlock.stopping.gateways import Standing
 from interlock.stopping.intent import Found, Intent, Record, Stops
-from interlock.stopping.lane import Errand, Lane, Pace, said
+from interlock.stopping.lane import Errand, Lane, Pace
 from interlock.stopping.recall import finished_before, recall
-from interlock.stopping.report import OrderEnd, StopOutcome
+from interlock.stopping.report import ExitEnd, OrderEnd, StopOutcome
+from interlock.stopping.routes import Route, Routes
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
+    from interlock.core.values import Order
     from interlock.kernel import Kernel
     from interlock.stopping.gateways import StopGateway
 
 __all__ = ["Route", "StopExecutor"]
 
-Route: TypeAlias = "Mapping[str, str] | Callable[[Order], str]"
-"""Which gateway has an order: by instrument, or by a function; the gateway's name."""
-
 _SLACK_S: Final = 0.25
 """How long a lane whose budget is spent may take to say so."""
 
-_ONE: Final = Decimal(1)
 _STORE_S: Final = 1.0
 _TELL_S: Final = 0.5
 
@@ -92,7 +88,7 @@ class StopExecutor:
         self.pace = pace or Pace()
         self._kernel = kernel
         self._gateways = dict(gateways)
-        self._route = route
+        self._routes = Routes(self._gateways, route)
         self._stops = None if home is None else Stops(home, engine)
         self._lock = threading.Lock()
         self._current: tuple[int, Future[StopOutcome]] | None = None
@@ -135,16 +131,17 @@ class StopExecutor:
 
         That is a stop whose intent is open; or the stop of a halt, if orders work and none was finished. It asks first
         and cancels what still works. It halts, if the stop had not come to that, and sends nothing. None if there is
-        nothing to take up.
+        nothing to take up. When it returns anything else, the kernel is HALTED: so it is, too, if an intent can't be
+        believed, or the disk does not tell what there is.
         """
         if self._stops is None:
             return None
         found = self._stops.look()
         mine = [one.done for one in found.records if one.epoch == self._kernel.epoch]
-        finished = bool(mine) and all(mine) and not found.problems
-        begun_by_halt = self._kernel.mode is Mode.HALTED and bool(self._kernel.working_orders())
-        if finished or (all(mine) and not begun_by_halt):
+        begun_by_halt = self._kernel.mode is Mode.HALTED and not mine and bool(self._kernel.working_orders())
+        if all(mine) and not found.problems and not begun_by_halt:
             return None
+        self._halt_over(found)
         wanted = _Wanted(asked=0, reason="resumed", pace=self.pace, again=True, found=found)
         return self._begin(wanted)
 
@@ -176,18 +173,21 @@ class StopExecutor:
 
     def _stop(self, wanted: _Wanted) -> StopOutcome:
         began_ns = time.monotonic_ns()
+        until = time.monotonic() + wanted.pace.budget_s  # what is done before the first cancel is of the budget, too
         kernel = self._kernel
         if wanted.asked == 1:
-            _bounded(lambda: kernel.drain(wanted.reason), wanted.pace.budget_s)
+            _bounded(lambda: kernel.drain(wanted.reason), _STORE_S)  # no exit, if that takes longer
         found = self._found(wanted)
         problems = [*found.problems]
         mine = [one for one in found.records if one.epoch == kernel.epoch]
-        left_open = next((one for one in reversed(mine) if not one.done), None)
+        left_open = self._halt_over(found)
+        if found.damaged and self._stops is not None:
+            stops = self._stops
+            _bounded(lambda: problems.extend(stops.set_aside(found)), _STORE_S)
         if mine and left_open is None and not (wanted.again or found.problems):
             works = {order.client_order_id for order in kernel.working_orders()}
-            return finished_before(mine[-1], works, wanted.asked, time.monotonic_ns() - began_ns)
-        if left_open is not None and kernel.mode is not Mode.HALTED:
-            kernel.halt(f"stop {left_open.name} was interrupted: {left_open.reason}", source="stop")
+            took_ns = time.monotonic_ns() - began_ns
+            return self._holding(finished_before(mine[-1], works, wanted.asked, took_ns), wanted)
         controlled = wanted.asked == 1 and kernel.mode is Mode.RUNNING and left_open is None
         intent = self._intent(wanted, found, left_open, controlled=controlled)
         resumed = left_open is not None
@@ -195,11 +195,12 @@ class StopExecutor:
         lanes, strays = self._lanes(
             orders, wanted, intent, controlled=controlled, ask_first=wanted.found is not None or resumed
         )
-        for order in orders:
-            intent.order(order.client_order_id, instrument=order.instrument, standing=str(Standing.WORKING))
+        intent.orders(
+            {one.client_order_id: {"instrument": one.instrument, "standing": str(Standing.WORKING)} for one in orders}
+        )
         if controlled:  # nothing is on fire, so a crash from here on finds it
             intent.stored(intent.turn(), _STORE_S)
-        self._run(lanes, wanted.pace, problems, controlled=controlled)
+        self._run(lanes, wanted.pace, problems, until, controlled=controlled)
         category = 1 if controlled and kernel.mode is Mode.RUNNING else 0
         if wanted.asked == 1 and kernel.mode is not Mode.HALTED:
             kernel.halt(f"end of the controlled stop: {wanted.reason}", source="stop")
@@ -209,7 +210,8 @@ class StopExecutor:
         if controlled:
             taken = self._take_back(lanes, wanted, intent, problems)
             ends |= taken
-            exits = tuple(
+            never = self._never_made(intent.record, wanted.exits or Exits(), [end.instrument for end in exits])
+            exits = never + tuple(
                 attrs.evolve(end, begun=True, standing=taken[end.client_order_id].standing)
                 if end.client_order_id in taken
                 else end
@@ -228,6 +230,7 @@ class StopExecutor:
                 resumed=resumed,
                 problems=tuple(problems),
             ),
+            wanted,
             intent,
             began_ns,
         )
@@ -236,6 +239,21 @@ class StopExecutor:
         if not wanted.stored or self._stops is None:
             return Found(answered=False)
         return wanted.found or self._stops.look()
+
+    def _halt_over(self, found: Found) -> Record | None:
+        """Halt over what was interrupted, or may have been: an intent that can't be read may be that of any stop.
+
+        Returns:
+            The intent that is open.
+        """
+        kernel = self._kernel
+        left_open = next((one for one in reversed(found.records) if one.epoch == kernel.epoch and not one.done), None)
+        if kernel.mode is not Mode.HALTED:
+            if left_open is not None:
+                kernel.halt(f"stop {left_open.name} was interrupted: {left_open.reason}", source="stop")
+            elif found.problems:
+                kernel.halt(f"a stop may have been interrupted: {found.problems[0]}", source="stop")
+        return left_open
 
     def _intent(self, wanted: _Wanted, found: Found, left_open: Record | None, *, controlled: bool) -> Intent:
         kernel = self._kernel
@@ -254,8 +272,7 @@ class StopExecutor:
                 if self._stops is not None
                 else Record(home="", engine="", number=1, **about)  # type: ignore[arg-type]
             )
-        directory = self._stops.directory if stored and self._stops is not None else None
-        return Intent(record, directory)
+        return Intent(record, self._stops if stored else None)
 
     def _lanes(
         self, orders: Sequence[Order], wanted: _Wanted, intent: Intent, *, controlled: bool, ask_first: bool
@@ -264,7 +281,7 @@ class StopExecutor:
         share: dict[str, list[Order]] = {}
         strays: dict[str, OrderEnd] = {}
         for order in orders:
-            name, problem = self._routed(order)
+            name, problem = self._routes.of(order)
             if problem:
                 strays[order.client_order_id] = OrderEnd(
                     client_order_id=order.client_order_id,
@@ -278,53 +295,32 @@ class StopExecutor:
         errand = Errand(kernel=self._kernel, pace=wanted.pace, intent=intent, ask_first=ask_first)
         if not controlled or wanted.exits is None:
             return [Lane(name, self._gateways[name], mine, errand) for name, mine in share.items()], strays
-        ids = self._exit_ids(intent.record, wanted.exits)
+        ids, _ = self._exit_ids(intent.record, wanted.exits)
         return [
             ExitLane(name, gateway, share.get(name, ()), errand, plan=wanted.exits, ids=ids.get(name, {}))
             for name, gateway in self._gateways.items()
             if name in share or name in ids
         ], strays
 
-    def _routed(self, order: Order) -> tuple[str, str]:
-        """The gateway that has an order; or why none has."""
-        route = self._route
-        try:
-            if route is None:
-                (name,) = self._gateways
-            else:
-                name = route[order.instrument] if isinstance(route, Mapping) else route(order)
-            if name in self._gateways:
-                return name, ""
-        except Exception as error:  # noqa: BLE001 - whatever a route raises: no gateway has the order
-            return "", f"no gateway: {said(error)}"
-        return "", f"no gateway of the name {name!r:.80}"
+    def _exit_ids(self, record: Record, exits: Exits) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        return self._routes.exits(exits, self._kernel.positions(), f"exit-{self._kernel.run[:8]}-{record.name}")
 
-    def _exit_ids(self, record: Record, exits: Exits) -> dict[str, dict[str, str]]:
-        """The ids of the exits, by gateway and instrument: derived from the stop's, and never used before."""
-        ids: dict[str, dict[str, str]] = {}
-        run = self._kernel.run[:8]
-        for place, instrument in enumerate(self._kernel.positions()):
-            order_id = f"exit-{run}-{record.name}-{place}"
-            probe = Order(
-                client_order_id=order_id,
-                instrument=instrument,
-                side=Side.SELL,
-                quantity=_ONE,
-                order_type=OrderType.MARKET,
-                reduce_only=True,
-            )
-            name, problem = self._routed(probe)
-            if exits.wants(instrument) and not problem:
-                ids.setdefault(name, {})[instrument] = order_id
-        return ids
+    def _never_made(self, record: Record, exits: Exits, made: Iterable[str]) -> tuple[ExitEnd, ...]:
+        """The exits that no lane came to: without a word, a position would be left that was to be closed."""
+        _, lacking = self._exit_ids(record, exits)
+        positions = self._kernel.positions()
+        held = {name for name, size in positions.items() if size and exits.wants(name)}
+        return tuple(
+            ExitEnd(instrument=name, problem=f"no exit: {lacking.get(name, 'the gateway did not come to it')}")
+            for name in sorted((held | (lacking.keys() - positions.keys())) - {*made})
+        )
 
-    def _run(self, lanes: Iterable[Lane], pace: Pace, problems: list[str], *, controlled: bool) -> None:
+    def _run(self, lanes: Iterable[Lane], pace: Pace, problems: list[str], until: float, *, controlled: bool) -> None:
         """Start all lanes at once, and leave behind what does not come back in time."""
         lanes = tuple(lanes)
-        now = time.monotonic()
-        until = now + pace.budget_s + (pace.exit_s if controlled else 0.0) + _SLACK_S
         for lane in lanes:
-            lane.start(now + pace.budget_s)
+            lane.start(until)
+        until += (pace.exit_s if controlled else 0.0) + _SLACK_S
         for lane in lanes:
             if not lane.done.wait(max(0.0, until - time.monotonic())):
                 problems.append(f"gateway {lane.name} did not come back")
@@ -342,15 +338,31 @@ class StopExecutor:
         planned = {order_id for lane in lanes if isinstance(lane, ExitLane) for order_id in lane.ids.values()}
         resting = [order for order in self._kernel.working_orders() if order.client_order_id in planned]
         again, strays = self._lanes(resting, wanted, intent, controlled=False, ask_first=False)
-        self._run(again, wanted.pace, problems, controlled=False)
+        self._run(again, wanted.pace, problems, time.monotonic() + wanted.pace.budget_s, controlled=False)
         return {end.client_order_id: end for lane in again for end in tuple(lane.ends.values())} | strays
 
-    def _close(self, outcome: StopOutcome, intent: Intent, began_ns: int) -> StopOutcome:
+    def _holding(self, outcome: StopOutcome, wanted: _Wanted) -> StopOutcome:
+        """With what is held by now; without, if nobody can say."""
+        held: list[dict[str, Decimal]] = []
+        _bounded(lambda: held.append(self._kernel.positions()), _TELL_S)
+        if not held:
+            return outcome
+        positions = {name: size for name, size in held[0].items() if size}
+        left = tuple(name for name in positions if wanted.exits is not None and wanted.exits.wants(name))
+        return attrs.evolve(outcome, positions=positions, left=left)
+
+    def _close(self, outcome: StopOutcome, wanted: _Wanted, intent: Intent, began_ns: int) -> StopOutcome:
         """Say what it came to: in the intent, in the journal, and to whoever waits."""
-        for end in outcome.orders:
-            intent.order(
-                end.client_order_id, instrument=end.instrument, gateway=end.gateway, standing=str(end.standing)
-            )
+        intent.orders(
+            {
+                end.client_order_id: {
+                    "instrument": end.instrument,
+                    "gateway": end.gateway,
+                    "standing": str(end.standing),
+                }
+                for end in outcome.orders
+            }
+        )
         _bounded(self._kernel.seal, _STORE_S)  # first, or a crash would leave a finished stop whose orders still work
         version = intent.turn(category=outcome.category, done=True)
         durable = intent.stored(version, _STORE_S) and bool(outcome.stop)
@@ -359,17 +371,18 @@ class StopExecutor:
             names = ", ".join(end.client_order_id for end in outcome.escalated)
             told = f"{len(outcome.escalated)} orders are not known to be over: {names}"
             _bounded(lambda: self._kernel.anomaly("STOP_ESCALATED", told), _TELL_S)
-        for problem in outcome.problems:
-            _bounded(lambda problem=problem: self._kernel.anomaly("STOP_PROBLEM", problem), _TELL_S)  # type: ignore[misc]
-        held: list[dict[str, Decimal]] = []
-        _bounded(lambda: held.append(self._kernel.positions()), _TELL_S)
+
+        def tell() -> None:
+            for problem in outcome.problems:
+                self._kernel.anomaly("STOP_PROBLEM", problem)
+
+        _bounded(tell, _TELL_S)
         problems = outcome.problems
         if outcome.stop and not durable:
             problems = (*problems, f"the intent is not durable: {intent.problem or 'the disk did not answer in time'}")
         return attrs.evolve(
-            outcome,
+            self._holding(outcome, wanted),
             durable=durable,
-            positions={name: size for name, size in held[0].items() if size} if held else None,
             problems=problems,
             took_ns=time.monotonic_ns() - began_ns,
         )

@@ -3,10 +3,12 @@
 An exit is sent only if
 
 1. the engine is RUNNING, its gate closed, and nobody has halted;
-2. every order that this gateway had is over, at the venue and in the ledger;
+2. every order that this gateway had is over, at the venue and in the ledger; and so is every order of that
+   instrument, whichever gateway has it or none: what still works, or is on its way, could come on top of the exit;
 3. the position is confirmed: the venue, if it can be asked, says what the ledger says;
 4. its ticket is on the disk in the intent, and in the journal;
-5. gate 2 lets it through, as it would any other order.
+5. gate 2 lets it through, as it would any other order. It waits until the message rate has room for it, because the
+   cancels of this very stop may have used that up.
 
 Whatever is missing, there is no exit, and the report says why: a position that is left is seen, one that was
 turned is not. There is one exit for an instrument, and no second try: what it leaves is reported.
@@ -103,19 +105,36 @@ class ExitLane(Lane):
 
     async def _main(self) -> None:
         await super()._main()
-        self.deadline = time.monotonic() + self.pace.exit_s
+        until = self.deadline  # by then every other gateway's orders are over, or in doubt for good
         left = [end.client_order_id for end in self.ends.values() if not end.over]
-        for instrument, order_id in self.ids.items():
-            if not self.kernel.positions()[instrument]:
-                continue
-            self.exits[instrument] = ExitEnd(instrument=instrument, problem="the gateway did not come back")
-            try:
-                end = await self._exit(instrument, order_id, left)
-            except Exception as error:  # noqa: BLE001 - a price function, a detached kernel: no exit
-                before = self.exits[instrument]
-                standing = Standing.UNKNOWN if before.begun else Standing.CLOSED
-                end = attrs.evolve(before, standing=standing, problem=said(error))
-            self.exits[instrument] = end
+        rest = list(self.ids)
+        while rest:
+            last = bool(left) or time.monotonic() >= until or self.kernel.mode is not Mode.RUNNING
+            self.deadline = min(time.monotonic(), until) + self.pace.exit_s
+            for instrument in tuple(rest):
+                doubts = left or self._doubts(instrument)
+                if last or not doubts:
+                    rest.remove(instrument)
+                    await self._close_out(instrument, doubts)
+            if rest:
+                await asyncio.sleep(self.pace.wait_s)
+
+    def _doubts(self, instrument: str) -> list[str]:
+        """Orders of an instrument that may still be executed, whichever gateway has them, or none."""
+        works = [one.client_order_id for one in self.kernel.working_orders() if one.instrument == instrument]
+        return works or [one.client_order_id for one in self.kernel.in_flight() if one.instrument == instrument]
+
+    async def _close_out(self, instrument: str, left: list[str]) -> None:
+        if not self.kernel.positions()[instrument]:
+            return
+        self.exits[instrument] = ExitEnd(instrument=instrument, problem="the gateway did not come back")
+        try:
+            end = await self._exit(instrument, self.ids[instrument], left)
+        except Exception as error:  # noqa: BLE001 - a price function, a detached kernel: no exit
+            before = self.exits[instrument]
+            standing = Standing.UNKNOWN if before.begun else Standing.CLOSED
+            end = attrs.evolve(before, standing=standing, problem=said(error))
+        self.exits[instrument] = end
 
     async def _exit(self, instrument: str, order_id: str, left: list[str]) -> ExitEnd:  # noqa: PLR0911 - each a reason
         end = ExitEnd(instrument=instrument)
@@ -133,11 +152,14 @@ class ExitLane(Lane):
         version = self.intent.exit(order_id, **row, stage="ticket")
         if not await asyncio.to_thread(self.intent.stored, version, max(0.0, self.left_s())):
             return attrs.evolve(end, problem=f"no exit: its ticket is not on the disk: {self.intent.problem}"[:300])
+        room = await self._has_room()
         if self.kernel.mode is not Mode.RUNNING or self.left_s() <= 0:
-            return attrs.evolve(end, problem="no exit: halted, or the budget is spent")
-        verdict = self.kernel.ticket(
-            Ticket(client_order_id=order_id, instrument=instrument, side=order.side, quantity=order.quantity)
-        )
+            why = "halted" if self.kernel.mode is not Mode.RUNNING else "the budget is spent"
+            return attrs.evolve(end, problem=f"no exit: {why}{'' if room else ', and the message rate has no room'}")
+        ticket = Ticket(client_order_id=order_id, instrument=instrument, side=order.side, quantity=order.quantity)
+        verdict = await self.tell(lambda: self.kernel.ticket(ticket))
+        if verdict is None:
+            return attrs.evolve(end, problem="no exit: no ticket: the journal does not answer")
         if not verdict:
             return attrs.evolve(end, problem=f"no exit: no ticket: {verdict.reason} {verdict.limit} {verdict.value}")
         self.exits[instrument] = attrs.evolve(end, begun=True, standing=Standing.UNKNOWN, problem="no answer")
@@ -152,6 +174,14 @@ class ExitLane(Lane):
         seen = await self._verify(order, problem)
         self.intent.exit(order_id, **row, stage=str(seen.standing))
         return attrs.evolve(end, begun=True, standing=_standing(seen, order, self), problem=seen.problem)
+
+    async def _has_room(self) -> bool:
+        """Wait until gate 2 has a token for the exit: refused, it would not be tried again."""
+        while self.kernel.mode is Mode.RUNNING and self.left_s() > 0:
+            if await self.tell(self.kernel.has_token):
+                return True
+            await asyncio.sleep(self.pace.wait_s)
+        return False
 
     async def _unconfirmed(self, instrument: str, position: Decimal) -> str:
         """Why the position is not certain; empty if it is."""

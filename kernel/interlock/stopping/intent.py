@@ -3,33 +3,39 @@
 ``stops/ENGINE/EPOCH-N.json`` in the home is one stop of one engine: its category, the orders that worked, and each
 exit from before its send on. It is replaced whole at every change. Three rules:
 
-1. **Nobody waits for it but an exit.** A thread of its own writes, so that a full or hung disk holds up no cancel.
-   The report says whether all of it is on the disk. An exit is not sent before its ticket is.
-2. **A file is believed only if it is whole and ours**: checksum, shape, name, home and engine. Any other is set
-   aside as ``.damaged-N`` and reported.
+1. **Nobody waits for it but an exit.** A thread of its own encodes and writes, and of what was said meanwhile only
+   the last: neither a full or hung disk nor thousands of orders hold up a cancel. The report says whether all of it is
+   on the disk. An exit is not sent before its ticket is.
+2. **A file is believed only if it is whole and ours**: checksum, shape, name, home and engine. One that is damaged is
+   set aside as ``.damaged-N`` and reported, once the home is halted over it. One that is whole and another's is
+   reported and left: it may be the only account of a stop that is not over. No link is followed from the home on.
 3. **What is finished stays finished.** A restart takes up what is open, by asking first; an exit that is named in
    an intent is never sent again, whether or not it was sent before.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
 import re
 import stat
 import threading
 import time
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 import orjson
 
-from interlock.breaker.files import sync_directory, write_durably
+from interlock.breaker.files import write_durably
 from interlock.breaker.home import Home
 from interlock.breaker.roster import engine_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 __all__ = ["Found", "Intent", "Record", "Stops"]
 
@@ -90,7 +96,7 @@ _SHAPE: Final[dict[str, type]] = {
 
 def encode(record: Record) -> bytes:
     """A record as the bytes of its file."""
-    body = attrs.asdict(record)
+    body = {name: getattr(record, name) for name in _SHAPE}
     digest = sha256(orjson.dumps(body)).hexdigest()
     return orjson.dumps({"v": 1, "sha256": digest, "stop": body}) + b"\n"
 
@@ -130,14 +136,20 @@ class Found:
     Attributes:
         records: those that can be believed, oldest first.
         highest: the highest number of each epoch, files that were set aside counted.
-        problems: what was set aside, and what could not even be looked at.
+        problems: what is not to be believed, and what could not even be looked at.
+        damaged: the names of files to be set aside.
         answered: whether the disk answered in time.
     """
 
     records: tuple[Record, ...] = ()
     highest: dict[int, int] = attrs.field(factory=dict)
     problems: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     answered: bool = True
+
+
+class _ForeignError(ValueError):
+    """A file that is whole, and of another home or engine."""
 
 
 class Stops:
@@ -167,18 +179,42 @@ class Stops:
             return found[0]
         return Found(problems=(f"{self.directory}: did not answer in {timeout_s} s",), answered=False)
 
+    @contextlib.contextmanager
+    def opened(self, *, make: bool = False) -> Iterator[int]:
+        """The directory of the stops, open: a link on the way from the home would lead to another home's.
+
+        Args:
+            make: make what is missing, durably.
+
+        Raises:
+            OSError: it is missing, no directory, or a link.
+        """
+        with contextlib.ExitStack() as closing:
+            here = _opened(self._home.path, closing)
+            for name in ("stops", self.engine):
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, 0o700, dir_fd=here)
+                        os.fsync(here)
+                here = _opened(name, closing, here)
+            yield here
+
     def _look(self) -> Found:
-        self.identity = self._home.identity()
-        records: list[Record] = []
-        problems: list[str] = []
-        highest: dict[int, int] = {}
         try:
-            names = sorted(path.name for path in self.directory.iterdir())
+            self.identity = self._home.identity()
+            with self.opened() as directory:
+                return self._list(directory)
         except FileNotFoundError:
             return Found()
-        except OSError as error:
-            return Found(problems=(f"{self.directory}: {error.strerror}",), answered=False)
-        for name in names:
+        except Exception as error:  # noqa: BLE001 - whatever it is: nobody knows what is stored
+            return Found(problems=(f"{self.directory}: {error}",), answered=False)
+
+    def _list(self, directory: int) -> Found:
+        records: list[Record] = []
+        problems: list[str] = []
+        damaged: list[str] = []
+        highest: dict[int, int] = {}
+        for name in sorted(os.listdir(directory)):
             match = _NAME.match(name)
             if match is None:
                 continue
@@ -187,18 +223,21 @@ class Stops:
             if match[0] != name:  # set aside before
                 continue
             try:
-                record = self._read(self.directory / name)
+                record = self._read(name, directory)
                 if (record.epoch, record.number) != (epoch, number):
                     message = "it is of another stop"
                     raise ValueError(message)  # noqa: TRY301 - as any other that is not to be believed
                 records.append(record)
             except (OSError, ValueError, RecursionError) as error:
-                problems.append(self._set_aside(self.directory / name, error))
+                problems.append(f"{self.directory / name}: not to be believed ({error})")
+                whole = isinstance(error, _ForeignError)  # and what can't be read just now may be so, too
+                if not (whole or (isinstance(error, OSError) and error.errno != errno.ELOOP)):
+                    damaged.append(name)
         records.sort(key=lambda record: (record.epoch, record.number))
-        return Found(records=tuple(records), highest=highest, problems=tuple(problems))
+        return Found(records=tuple(records), highest=highest, problems=tuple(problems), damaged=tuple(damaged))
 
-    def _read(self, path: Path) -> Record:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    def _read(self, name: str, directory: int) -> Record:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
         try:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
@@ -209,20 +248,27 @@ class Stops:
         finally:
             os.close(descriptor)
         if (record.home, record.engine) != (self.identity, self.engine):
-            message = f"it belongs to engine {record.engine!r:.80} of home {record.home!r:.80}"
-            raise ValueError(message)
+            message = f"move it away: it belongs to engine {record.engine!r:.80} of home {record.home!r:.80}"
+            raise _ForeignError(message)
         return record
 
-    def _set_aside(self, path: Path, error: Exception) -> str:
-        aside, number = path, 0
-        while os.path.lexists(aside):
-            aside = path.with_name(f"{path.name}.damaged-{number}")
-            number += 1
-        try:
-            path.rename(aside)
-        except OSError as stuck:
-            return f"{path}: not to be believed ({error}), and it can't be set aside: {stuck.strerror}"
-        return f"{path}: not to be believed ({error}); set aside as {aside.name}"
+    def set_aside(self, found: Found) -> list[str]:
+        """Set aside what is damaged. Only when the home is halted over it: the next look finds no trace.
+
+        Returns:
+            What became of each, for people.
+        """
+        told = []
+        for name in found.damaged:
+            try:
+                with self.opened() as directory:
+                    aside = _free(name, directory)
+                    os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+                    os.fsync(directory)
+                told.append(f"{self.directory / name}: set aside as {aside}")
+            except OSError as stuck:
+                told.append(f"{self.directory / name}: it can't be set aside: {stuck.strerror}")
+        return told
 
     def begin(self, found: Found, **about: object) -> Record:
         """A fresh record, under the next number of its epoch."""
@@ -236,18 +282,17 @@ class Intent:
 
     Args:
         record: what is intended. Change it here only.
-        directory: where its file is; None to keep it in memory.
+        stops: where its file is; None to keep it in memory.
     """
 
-    def __init__(self, record: Record, directory: Path | None) -> None:
+    def __init__(self, record: Record, stops: Stops | None) -> None:
         self.record = record
-        self.problem = "" if directory is not None else "no home was named, so the intent is in memory only"
-        self._path = None if directory is None else directory / f"{record.name}.json"
+        self.problem = "" if stops is not None else "no home was named, so the intent is in memory only"
+        self._stops = stops
         self._turn = threading.Condition()
-        self._wanted: bytes | None = None
         self._version = self._written = self._tried = 0
         self._over = False
-        if self._path is not None:
+        if self._stops is not None:
             threading.Thread(target=self._write, name=f"intent {record.name}", daemon=True).start()
         self.turn()
 
@@ -255,6 +300,12 @@ class Intent:
         """Say where an order stands. Waits for no disk; returns a version for `stored`."""
         with self._turn:
             self.record.orders[order_id] = row
+            return self._put()
+
+    def orders(self, rows: Table) -> int:
+        """Say of many orders at once where they stand."""
+        with self._turn:
+            self.record.orders |= rows
             return self._put()
 
     def exit(self, order_id: str, **row: str) -> int:
@@ -272,7 +323,6 @@ class Intent:
 
     def _put(self) -> int:
         self._version += 1
-        self._wanted = encode(self.record)
         self._turn.notify_all()
         return self._version
 
@@ -280,7 +330,7 @@ class Intent:
         """Wait until this version, or a later one, is on the disk. False: it failed, or took too long."""
         deadline = time.monotonic() + timeout_s
         with self._turn:
-            while self._written < version and self._path is not None:
+            while self._written < version and self._stops is not None:
                 left = deadline - time.monotonic()
                 if self._tried >= version or left <= 0:
                     return False
@@ -300,8 +350,8 @@ class Intent:
             self._turn.notify_all()
 
     def _write(self) -> None:
-        path = self._path
-        if path is None:
+        stops = self._stops
+        if stops is None:
             return
         while True:
             with self._turn:
@@ -309,8 +359,10 @@ class Intent:
                     self._turn.wait()
                 if self._tried == self._version:
                     return
-                version, data = self._version, self._wanted or b""
-            problem = _store(path, data)
+                version = self._version
+                # Rows are replaced, never changed, so this is all of it; to encode it takes longer, and has no lock.
+                record = attrs.evolve(self.record, orders=dict(self.record.orders), exits=dict(self.record.exits))
+            problem = _store(stops, record)
             with self._turn:
                 self._tried = version
                 self.problem = problem
@@ -319,14 +371,30 @@ class Intent:
                 self._turn.notify_all()
 
 
-def _store(path: Path, data: bytes) -> str:
+def _store(stops: Stops, record: Record) -> str:
     """Write an intent's file, with its directory. Returns what went wrong."""
+    path = stops.directory / f"{record.name}.json"
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_directory(path.parent.parent)
-            sync_directory(path.parent.parent.parent)
-        write_durably(path, data)
+        with stops.opened(make=True) as directory:
+            write_durably(Path(f"/proc/self/fd/{directory}", path.name), encode(record))  # there, and nowhere else
     except OSError as error:
         return f"{path}: {error.strerror or error}"
     return ""
+
+
+def _opened(name: str | Path, closing: contextlib.ExitStack, within: int | None = None) -> int:
+    links = 0 if within is None else os.O_NOFOLLOW  # how the home is reached is a matter of its ground
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | links, dir_fd=within)
+    closing.callback(os.close, descriptor)
+    return descriptor
+
+
+def _free(name: str, directory: int) -> str:
+    """A name to set a file aside under."""
+    for number in itertools.count():
+        aside = f"{name}.damaged-{number}"
+        try:
+            os.stat(aside, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            break
+    return aside

@@ -7,6 +7,10 @@ alone as well:
        ^               | no, or nobody knows
        +--- wait, twice as long each time, until the budget is spent: then it is UNKNOWN
 
+Only so many calls are made at once, and in the order in which they were asked for. So every order has had its cancel
+before any is asked about, and one that will not end takes no more than its turn from the others. Nothing on the loop
+waits for the kernel's lock, which a hung disk may hold: what the ledger has to hear is told by a clerk.
+
 Whoever started the lane reads `ends` at any time, and leaves it behind at the deadline if it does not come back: what
 is not in there by then is UNKNOWN.
 """
@@ -21,6 +25,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 
 from interlock.core.values import Cancel
+from interlock.stopping.clerk import Clerk
 from interlock.stopping.gateways import OVER, Standing, State, believed
 from interlock.stopping.report import OrderEnd
 
@@ -38,6 +43,8 @@ T = TypeVar("T")
 _LONGEST: Final = 300
 """Characters of what went wrong."""
 
+_SPENT: Final = "the budget is spent"
+
 
 @attrs.frozen(kw_only=True)
 class Pace:
@@ -50,7 +57,7 @@ class Pace:
         wait_s: between two tries for one order, at first; then twice as long each time.
         longest_wait_s: but never longer.
         grace_s: for the venue's own event to reach the kernel, once an answer says that an order is over.
-        at_once: so many orders of one gateway are seen to at the same time.
+        at_once: so many calls of one gateway are made at the same time.
     """
 
     budget_s: float = 10.0
@@ -116,6 +123,8 @@ class Lane:
         self._orders = tuple(orders)
         self._ask_first = errand.ask_first
         self._left = False
+        self._turns = asyncio.Semaphore(self.pace.at_once)
+        self._clerk = Clerk(name)
 
     def start(self, deadline: float) -> None:
         """Begin; ``deadline`` is on `time.monotonic`."""
@@ -128,9 +137,20 @@ class Lane:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._main())
+            asyncio.run(self._whole())
         except BaseException as error:  # noqa: BLE001 - what a gateway does to its loop ends its lane, and is told
+            self.trouble = self.trouble or said(error)
+        finally:
+            self.done.set()
+            self._clerk.close()
+
+    async def _whole(self) -> None:
+        """All of it. It is done then, although a call that will not be cancelled may keep the loop for ever."""
+        try:
+            await self._main()
+        except BaseException as error:
             self.trouble = said(error)
+            raise
         finally:
             self.done.set()
 
@@ -141,13 +161,7 @@ class Lane:
 
     async def see_off_all(self, orders: Sequence[Order]) -> None:
         """See all of them off at the same time."""
-        turns = asyncio.Semaphore(self.pace.at_once)
-
-        async def one(order: Order) -> None:
-            async with turns:
-                await self.see_off(order)
-
-        await asyncio.gather(*(one(order) for order in orders))
+        await asyncio.gather(*(self.see_off(order) for order in orders))
 
     async def see_off(self, order: Order, *, cancels: Callable[[], bool] = lambda: True) -> OrderEnd:
         """Cancel and ask until the order is over, or the budget is spent.
@@ -159,7 +173,7 @@ class Lane:
         end = attrs.evolve(self.ends[order.client_order_id], problem="")
         ask_first, wait = self._ask_first, self.pace.wait_s
         while True:
-            if not self._works(order):
+            if not self.kernel.works(order.client_order_id):
                 return self._say(attrs.evolve(end, standing=_closed(end.standing), booked=True, problem=""))
             if self.left_s() <= 0:
                 break
@@ -172,14 +186,14 @@ class Lane:
             await asyncio.sleep(max(0.0, min(wait, self.left_s())))
             wait = min(2 * wait, self.pace.longest_wait_s)
         if end.standing not in OVER:  # a time-out is no answer, and the last one may be out of date
-            problem = f"{end.problem or f'it was {end.standing}'}; the budget is spent"
+            problem = f"{end.problem or f'it was {end.standing}'}; {_SPENT}"
             end = attrs.evolve(end, standing=Standing.UNKNOWN, problem=problem[:_LONGEST])
         return self._say(end)
 
     async def _cancel(self, order: Order, end: OrderEnd) -> OrderEnd:
         wanted = Cancel(client_order_id=order.client_order_id, instrument=order.instrument)
         _, problem = await self.ask(lambda: self.kernel.cancel_async(wanted, self.gateway.cancel))
-        return self._say(attrs.evolve(end, cancels=end.cancels + 1, problem=problem))
+        return self._say(attrs.evolve(end, cancels=end.cancels + (problem != _SPENT), problem=problem))
 
     async def _query(self, order: Order, end: OrderEnd) -> OrderEnd:
         """Ask once, and tell the ledger what it does not know yet."""
@@ -188,48 +202,51 @@ class Lane:
         known = state.standing not in {Standing.UNKNOWN, Standing.ABSENT}
         end = attrs.evolve(
             end,
-            queries=end.queries + 1,
+            queries=end.queries + (problem != _SPENT),
             standing=state.standing,
             filled=state.filled if known else end.filled,
             problem=problem or ("" if known and not end.problem else (state.reason or end.problem)[:_LONGEST]),
         )
         for fill in state.fills:
-            self._tell(lambda fill=fill: self.kernel.on_fill(fill))  # type: ignore[misc] # bound now
+            await self.tell(lambda fill=fill: self.kernel.on_fill(fill))  # type: ignore[misc] # bound now
         if state.standing in OVER:
-            if self._works(order):
+            if self.kernel.works(order.client_order_id):
                 await asyncio.sleep(max(0.0, min(self.pace.grace_s, self.left_s())))  # its own event may be on its way
-            if self._settled(order, state):
+            if await self._settled(order, state):
                 end = attrs.evolve(end, booked=True, problem="")
             else:
-                end = attrs.evolve(end, problem="over at the venue, and the ledger lacks some of its fills")
+                lacks = "its send has not ended" if self._sends(order) else "the ledger lacks some of its fills"
+                end = attrs.evolve(end, problem=f"over at the venue, and {lacks}")
         return self._say(end)
 
-    def _settled(self, order: Order, state: State) -> bool:
+    async def _settled(self, order: Order, state: State) -> bool:
         rejected = state.standing is Standing.REJECTED
         reason = state.reason or f"found {state.standing} by asking"
-        settled = self._tell(
+        settled = await self.tell(
             lambda: self.kernel.settle(order.client_order_id, state.filled, reason=reason, rejected=rejected)
         )
         return settled is True
 
-    def _tell(self, telling: Callable[[], T]) -> T | None:
-        """Tell the kernel something, unless nobody waits for it any more."""
-        if self._left:
-            return None
+    async def tell(self, telling: Callable[[], T]) -> T | None:
+        """Tell the kernel something, unless nobody waits for it any more. None: it failed, or took too long."""
+
+        def tell() -> T | None:
+            return None if self._left else telling()
+
         try:
-            return telling()
+            return await self._clerk.tell(tell, max(0.0, min(self.pace.call_s, self.left_s())))
+        except TimeoutError:
+            return None
         except Exception as error:  # noqa: BLE001 - a detached kernel: what it does not know stays unknown
             self.trouble = said(error)
             return None
 
+    def _sends(self, order: Order) -> bool:
+        return any(one.client_order_id == order.client_order_id for one in self.kernel.in_flight())
+
     def _is_lost(self, order: Order, end: OrderEnd) -> bool:
         """Whether to ask again is of no use: the venue has no such order, and nothing of it is on its way."""
-        sending = {one.client_order_id for one in self.kernel.in_flight()}
-        return end.standing is Standing.ABSENT and order.client_order_id not in sending and end.queries > 1
-
-    def _works(self, order: Order) -> bool:
-        """Whether the kernel still takes the order for one that may be at the venue."""
-        return any(one.client_order_id == order.client_order_id for one in self.kernel.working_orders())
+        return end.standing is Standing.ABSENT and end.queries > 1 and not self._sends(order)
 
     def _say(self, end: OrderEnd) -> OrderEnd:
         if not self._left:
@@ -248,19 +265,30 @@ class Lane:
         return 0.0 if self._left else self.deadline - time.monotonic()
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> tuple[T | None, str]:
-        """Make one call, within its time. Returns its answer, and what went wrong."""
-        try:
-            async with asyncio.timeout(max(0.0, min(self.pace.call_s, self.left_s()))):
-                return await call(), ""
-        except GeneratorExit:
-            raise
-        except TimeoutError as error:
-            return None, said(error) if str(error) else "no answer in time"
-        except BaseException as error:  # whatever it is, it ends this call and nothing else
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
-            return None, said(error)
+        """Make one call, in its turn and within its time. Returns its answer, and what went wrong.
+
+        One that will not be cancelled when its time is over is left behind: its turn is another's.
+        """
+        async with self._turns:
+            left = min(self.pace.call_s, self.left_s())
+            if left <= 0:
+                return None, _SPENT
+            making = asyncio.ensure_future(_made(call))
+            done, _ = await asyncio.wait({making}, timeout=left)
+            if not done:
+                making.cancel()
+                return None, "no answer in time"
+            return making.result()
+
+
+async def _made(call: Callable[[], Awaitable[T]]) -> tuple[T | None, str]:
+    """One call: whatever it raises ends it and nothing else."""
+    try:
+        return await call(), ""
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - see above
+        return None, said(error)
 
 
 def _closed(standing: Standing) -> Standing:

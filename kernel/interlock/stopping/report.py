@@ -78,6 +78,7 @@ class StopOutcome:
         orders: every order that worked when it began.
         exits: every exit, made or not; of category 1.
         positions: what is still held, in units, instruments that are flat left out; None if nobody could say.
+        left: the instruments that are still held though they were to be closed.
         durable: whether all of the intent is on the disk.
         resumed: whether it took up a stop that a crash had interrupted.
         before: whether it had been finished before, and nothing was done now.
@@ -91,6 +92,7 @@ class StopOutcome:
     orders: tuple[OrderEnd, ...]
     exits: tuple[ExitEnd, ...] = ()
     positions: dict[str, Decimal] | None = None
+    left: tuple[str, ...] = ()
     durable: bool
     resumed: bool = False
     before: bool = False
@@ -104,9 +106,13 @@ class StopOutcome:
 
     @property
     def complete(self) -> bool:
-        """Whether every order is known to be over, and every exit that was asked for was made and is filled."""
+        """Whether every order is known to be over, and all that was to be closed was closed by an exit that is filled.
+
+        That nobody can say what is held is no success of category 1.
+        """
         exits = all(end.begun and end.standing is Standing.FILLED for end in self.exits)
-        return not self.escalated and exits and self.category == self.asked
+        flat = not self.left and (self.category == 0 or self.positions is not None)
+        return not self.escalated and exits and flat and self.category == self.asked
 
     def as_json(self) -> dict[str, object]:
         """The outcome as plain data; quantities are decimal text."""
