@@ -23,6 +23,7 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 """What asks for an end."""
 
 _MOST: Final = 64
+_LAST_S: Final = 1.0
 
 
 class Signals:
@@ -35,6 +36,7 @@ class Signals:
     def __init__(self, take: Callable[[int], object]) -> None:
         self._take = take
         self._ours = self._theirs = self._before = -1
+        self._reading: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         """From here on."""
@@ -42,7 +44,9 @@ class Signals:
         os.set_blocking(self._theirs, False)
         handler: Callable[[int, FrameType | None], None] = _nothing
         try:
-            threading.Thread(target=self._read, args=(self._ours,), name="interlock-signals", daemon=True).start()
+            reading = threading.Thread(target=self._read, args=(self._ours,), name="interlock-signals", daemon=True)
+            reading.start()
+            self._reading = reading
         except RuntimeError:  # no thread to be had: then as well as Python can
             handler = self._handle
         self._before = signal.set_wakeup_fd(self._theirs, warn_on_full_buffer=False)
@@ -57,6 +61,8 @@ class Signals:
         signal.set_wakeup_fd(self._before)
         _entered.remove(self._theirs)
         os.close(self._theirs)  # which ends the thread
+        if self._reading is not None:
+            self._reading.join(_LAST_S)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self._take(number)
