@@ -994,3 +994,23 @@ def test_any_timeout_is_a_timeout(home: Path, timeout_s: float) -> None:
     with running(home, engine="a") as kernel:
         assert halt_home(home, timeout_s=timeout_s).stopped
         assert kernel.halt("x", timeout_s=timeout_s) is not None
+
+
+def test_halt_stops_its_own_engine_before_it_touches_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is frozen holds up the store to the page; by then this engine sends nothing any more."""
+    with running(home, engine="a") as kernel:
+        venue = RecordingVenue()
+        real = Page.halt
+        seen: list[Reason] = []
+
+        def frozen(page: Page) -> None:
+            if not seen:
+                seen.append(Reason.ACCEPTED)
+                seen.append(kernel.submit(order("late"), venue.send).reason)
+            real(page)
+
+        monkeypatch.setattr(Page, "halt", frozen)
+        assert kernel.halt("x", timeout_s=PATIENCE_S).confirmed
+        assert seen[1] is Reason.HALTED
+        assert venue.seen == []
+    assert sound_of(home, "a") is Status.VERIFIED

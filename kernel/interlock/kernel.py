@@ -416,6 +416,7 @@ class Kernel:
                 return refusal(Reason.HALTED, "lock", "someone is waiting for quiet")
             else:
                 core.observe(hold.page[0])
+                self._handle()
         return refusal(Reason.HALTED, "lock", "it is being halted and reset")
 
     def _post(self) -> None:
@@ -516,7 +517,7 @@ class Kernel:
         """
         self._asking += 1  # whoever sees the byte meanwhile waits for the cause
         try:
-            self._sentinel.stop()
+            self._stop_emission()
             cause = HaltCause(
                 code=code if code.__class__ is HaltCode else HaltCode.OPERATOR,
                 reason=records.text(reason),
@@ -584,6 +585,11 @@ class Kernel:
         except RuntimeError:  # no thread to be had: then by ourselves
             work()
         return done
+
+    def _stop_emission(self) -> None:
+        """Here first, by a write to our own memory: the page is a file, and its disk may be frozen. Then everywhere."""
+        self._hold.retire()
+        self._sentinel.stop()
 
     def _worth_waiting(self) -> bool:
         """Whether some send in flight is not this very thread's, which waiting would only hold up."""
@@ -730,7 +736,7 @@ class Kernel:
 
     def _interrupted(self) -> None:
         """An interrupt came in the midst of a decision: nobody knows what was done of it, so it halts."""
-        self._sentinel.stop()
+        self._stop_emission()
         self._pending.append(self._cause(HaltCode.INTERNAL, "interrupted inside the kernel", "kernel"))
 
     def _begin(self, working: Working) -> Permit | None:
@@ -849,7 +855,7 @@ class Kernel:
         order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
         number = self._recorder.write("cancel", id=order_id, instrument=instrument)
         if number is None and not self._closed:
-            self._sentinel.stop()  # a broken journal halts; that is latched once the cancel has left
+            self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
         return number
 
     def _cancelled(self, cancel: Cancel, number: int | None, error: BaseException | None) -> None:
@@ -1036,7 +1042,7 @@ class Kernel:
         if core.mode is not Mode.HALTED:  # halted and reset between two looks
             reason = "halted and reset by another process"
             core.halt(self._cause(HaltCode.EXTERNAL, reason, "latch"))
-            self._handle()
+        self._handle()  # a halt is written down before its reset
         self._record_reset(latch, prior=core.epoch)
         self._at.fault = None
         core.adopt(ARMED, latch.epoch)
@@ -1060,7 +1066,7 @@ class Kernel:
         while self._pending:
             self._asked(self._pending.popleft())
         if self._journal.broken is not None and core.mode is not Mode.HALTED:
-            self._sentinel.stop()
+            self._stop_emission()
             core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
         if self._hold.page[0] != ARMED and core.mode is not Mode.HALTED and not self._asking:
             core.observe(self._hold.page[0])
@@ -1075,7 +1081,7 @@ class Kernel:
             else:
                 assert_never(notice)
             if self._journal.broken is not None and core.mode is not Mode.HALTED:
-                self._sentinel.stop()
+                self._stop_emission()
                 core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
 
     def _asked(self, cause: HaltCause) -> None:
@@ -1090,9 +1096,9 @@ class Kernel:
     def _halted(self, notice: Halted) -> None:
         """The core halted: byte, latch, journal, in this order."""
         self._halted_in = self._core.epoch
-        if not unnamed(notice.cause):  # else somebody set it, and may even have reset it since
-            self._sentinel.stop()
         self._hold.retire()
+        if not unnamed(notice.cause):  # else somebody set it, and may even have reset it since
+            self._stop_emission()
         self._hold.leave()
         at_ns = self._mono()
         core = self._core
@@ -1246,7 +1252,7 @@ class Kernel:
             halted = False
         if at.fault is None and latch is not None and latch.state == latches.ARMED:
             return
-        self._sentinel.stop()
+        self._stop_emission()
         if at.fault is not None:
             cause = self._cause(at.fault[0], at.fault[1], "home")
         elif latch is not None:
