@@ -223,11 +223,11 @@ def running(path: Path, clock: FakeClock | None = None, **given: Any) -> Kernel:
 
 def abandon(kernel: Kernel) -> None:
     """Do to a kernel what the death of its process does: its descriptors are closed, nothing is written."""
-    kernel._sentinel.segment.close()
-    kernel._sentinel.running.close()
     kernel._over.set()
-    kernel._sentinel.leave()
-    kernel._closed = True
+    with kernel._lock:  # no other thread is in the midst of a record
+        kernel._closed = True
+        kernel._sentinel.segment.close()
+        kernel._sentinel.leave()
 
 
 # -- Events --------------------------------------------------------------------------------------

@@ -118,11 +118,12 @@ class MappedSegment:
         end = at + len(data)
         if end > self._end:
             self._grow(len(data))
-        if self._map is None:
-            message = f"{self.path}: closed"
-            raise OSError(message)
         base = self._base
-        self._map[at - base : end - base] = data
+        try:
+            self._map[at - base : end - base] = data  # type: ignore[index] # None, once it is closed
+        except (TypeError, ValueError) as error:
+            message = f"{self.path}: closed"
+            raise OSError(message) from error
         self._at = end
 
     def sync(self) -> None:
@@ -137,8 +138,8 @@ class MappedSegment:
         """Give back the room that was not used, and close the file. In a forked child, only close."""
         if self._descriptor >= 0:
             if self._map is not None:
-                self._map.close()
-                self._map = None
+                mapped, self._map = self._map, None
+                mapped.close()
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, self._at)
             self.abandon()
