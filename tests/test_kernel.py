@@ -17,7 +17,7 @@ from interlock import Cancel, HaltCode, HomeError, Kernel, Mode, Order, Outcome,
 from interlock.breaker.home import Home
 from interlock.breaker.segment import Segment, segments
 from interlock.core.errors import MisuseError
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 from .helpers import (
     KERNEL,

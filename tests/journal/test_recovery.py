@@ -29,9 +29,9 @@ from interlock import HomeError, Mode
 from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
 from interlock.journal.recovery import Recovery
-from interlock.journal.verify import Status, verify
+from interlock.verify import Status, verify
 
-from .builder import record
+from tests.verify.builder import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

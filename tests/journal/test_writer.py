@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.journal.tree import Tree
-from interlock.journal.verify import verify
+from interlock.verify import verify
 from interlock.journal.writer import BATCH, Journal, JournalError
 
-from .builder import record, root_of, segment
+from tests.verify.builder import record, root_of, segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
