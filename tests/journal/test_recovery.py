@@ -24,14 +24,13 @@ from tests.helpers import (
     running,
     sound,
 )
+from tests.verify.builder import record
 
 from interlock import HomeError, Mode
 from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
 from interlock.journal.recovery import Recovery
 from interlock.verify import Status, verify
-
-from tests.verify.builder import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

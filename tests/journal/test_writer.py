@@ -9,12 +9,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.verify.builder import record, root_of, segment
 
 from interlock.journal.tree import Tree
-from interlock.verify import verify
 from interlock.journal.writer import BATCH, Journal, JournalError
-
-from tests.verify.builder import record, root_of, segment
+from interlock.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
