@@ -136,7 +136,7 @@ def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proo
         new_root: that of the larger.
         proof: the roots of the subtrees, the lowest first.
     """
-    if not _hashes(old_root, new_root, *proof):
+    if not _hashes(*proof):
         return False
     if old == new:
         return not proof and old_root == new_root and (old > 0 or old_root == EMPTY)
