@@ -1,4 +1,4 @@
-"""Segments verified each by itself and joined, without processes: the way of `crew`, with a count of what was joined."""
+"""Segments verified each by itself and joined, without processes: as `crew` does it; what was joined is counted."""
 
 from interlock.verify import Inputs, Report
 from interlock.verify.answer import answer

@@ -65,7 +65,7 @@ def test_every_story_is_answered_alike_wherever_it_is_cut(name: str) -> None:
 
 
 def test_most_segments_need_not_be_read_again() -> None:
-    """Of the right stories, cut where they may be, more than two thirds of the segments are taken as they were found."""
+    """Of the right stories, cut where they may be, more than two thirds of the segments are taken as found."""
     joined = parts = 0
     for make in GOOD.values():
         records = make().put("seal").records

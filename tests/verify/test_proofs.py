@@ -115,7 +115,7 @@ ROOTS = [root_of(LEAVES[:size]) for size in range(71)]
 
 
 def test_a_proof_of_every_leaf_in_every_tree_holds_and_no_other() -> None:
-    """For each leaf of each tree up to 40 leaves the proof holds; with any part changed, of the wrong place, it doesn't."""
+    """For each leaf of each tree up to 40 leaves the proof holds, and with any part of it changed it does not."""
     for size in range(1, 41):
         for index in range(size):
             ranges = inclusion(index, size)
@@ -131,7 +131,7 @@ def test_a_proof_of_every_leaf_in_every_tree_holds_and_no_other() -> None:
 
 
 def test_a_proof_between_every_two_sizes_holds_and_no_other() -> None:
-    """For each two sizes up to 40 the proof holds, and with any of its roots left out, doubled or changed it doesn't."""
+    """For each two sizes up to 40 the proof holds, and with any of its roots changed or left out it does not."""
     for new in range(1, 41):
         for old in range(1, new + 1):
             ranges = consistency(old, new)

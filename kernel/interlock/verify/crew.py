@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as NotYet
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
-from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.sharedctypes import Synchronized  # noqa: TC003 - what runs alone has no use for two ways
 from os import sched_getaffinity
 from pathlib import Path
 

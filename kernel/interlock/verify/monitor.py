@@ -33,6 +33,8 @@ CLOCK = "Clock"
 STEP_NS = 1_000_000_000
 """By so much a clock may be set from one record to the next without a word."""
 
+Rule = Callable[[Record, int], None]
+
 _DETACHED = frozenset({"run", "seal", "salvage", "segment", "checkpoint", "anchor"})
 _BEFORE_CLOCK_BACK = frozenset(
     {"seal", "recover", "salvage", "arm", "halt", "reset", "segment", "checkpoint", "anchor"},
@@ -66,7 +68,7 @@ class Monitor(Permits):
         self._cut = False
         self._wary = True
         # What is not listed here no rule speaks of, but for the clock.
-        self._rules: dict[str, Callable[[Record, int], None]] = {
+        self._rules: dict[str, Rule] = {
             "segment": self._on_segment,
             "run": self._on_run,
             "arm": self._on_arm,

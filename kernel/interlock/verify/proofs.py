@@ -1,4 +1,4 @@
-"""Proofs that a record is in a journal, and that a journal grew from an earlier one: RFC 6962, sections 2.1.1 and 2.1.2.
+"""Proofs that a record is in a journal, and that it grew from an earlier one: RFC 6962, sections 2.1.1 and 2.1.2.
 
 A proof is a short list of subtree roots, at most one for each level. `inclusion` and `consistency` say which subtrees
 these are, `fold` makes their roots in one pass over the leaves, and `check_inclusion` and `check_consistency`
