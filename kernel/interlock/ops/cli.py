@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | keys | demo | drill``."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
 from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
+from interlock.ops.keys import keys
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys)
 
 _FIRST = "engine"
 _JOURNAL_S = 10.0
