@@ -73,7 +73,7 @@ def test_the_passphrase_comes_from_the_environment(tmp_path: Path) -> None:
     assert made.code == 0
     assert b"ENCRYPTED" in (root / "root.pem").read_bytes()
     issue = ("keys", "issue", "--root", root, "--keys", keys, "--label", "a")
-    for env in (environment(), environment(INTERLOCK_ROOT_PASSPHRASE="other")):
+    for env in (environment(), environment(INTERLOCK_ROOT_PASSPHRASE=SECRET[:-1])):
         refused = cli(*issue, env=env)
         assert refused.code == 2
         assert "passphrase" in refused.err
@@ -88,7 +88,7 @@ def test_the_passphrase_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
     where = ("--root", str(tmp_path / "root"), "--keys", str(tmp_path / "keys"), "--label", "a")
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(COMMAND[0], [*COMMAND, "keys", "issue", *where], environment(TERM="dumb"))
+        os.execve(COMMAND[0], [*COMMAND, "keys", "issue", *where], environment(TERM="dumb"))  # noqa: S606
     shown = b""
     asked = False
     with os.fdopen(terminal, "r+b", buffering=0) as file:

@@ -53,6 +53,10 @@ class Tree:
             start >>= 1
             level += 1
 
+    def peak(self, level: int) -> bytes:
+        """The root of the perfect subtree of ``2 ** level`` leaves; there is one if that bit is set in ``size``."""
+        return self._peaks[level]
+
     def root(self) -> str:
         """The Merkle tree hash of all leaves, in hex."""
         root: bytes | None = None
