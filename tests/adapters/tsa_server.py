@@ -43,6 +43,8 @@ ess_cert_id_chain = no
 ess_cert_id_alg = sha256
 """
 
+SHA256 = bytes.fromhex("0609608648016503040201")
+
 
 def run(*arguments: str | Path) -> None:
     """OpenSSL."""
@@ -80,7 +82,7 @@ class Authority(BaseHTTPRequestHandler):
         if mood != "replay" or not query.exists():
             query.write_bytes(body)
         if mood == "refuse":
-            query.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
+            query.write_bytes(body.replace(SHA256, SHA256[:-1] + b"\x03"))  # a hash that it doesn't take
         run("ts", "-reply", "-config", where / "tsa.cnf", "-queryfile", query, "-out", reply)
         data = reply.read_bytes()
         if mood == "bit":
