@@ -39,7 +39,7 @@ from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
 from interlock.breaker.bells import Bells
 from interlock.breaker.home import HomeError, Now, boot_id
-from interlock.breaker.kill import InFlight, Kill, Killed, Quiet, Waiting
+from interlock.breaker.kill import InFlight, Kill, Killed, Quiet, Waiting, bounded
 from interlock.breaker.roster import engine_name
 from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
@@ -82,7 +82,6 @@ __all__ = ["Clock", "HaltReport", "InFlight", "Kernel", "StopReport", "SystemClo
 T = TypeVar("T")
 _ACCEPTED: Final = Reason.ACCEPTED
 _SENT: Final = Outcome.SENT
-_LONGEST_WAIT_S: Final = 86_400.0
 _ENTRIES: Final = 3
 _OWN_WAIT_S: Final = 0.05
 _LOOK_EVERY_S: Final = 0.005
@@ -147,8 +146,16 @@ class StopReport:
 class Kernel:
     """A kernel attached to one home; see the module, and `attach`."""
 
-    def __init__(
-        self, attachment: Attachment, *, operator: str, engine: str, durability: str, clock: Clock, run: str
+    def __init__(  # noqa: PLR0913 - one for each thing that `attach` can choose
+        self,
+        attachment: Attachment,
+        *,
+        operator: str,
+        engine: str,
+        durability: str,
+        clock: Clock,
+        run: str,
+        watch: Limits | None,
     ) -> None:
         """Use `attach`."""
         sentinel = attachment.sentinel
@@ -183,7 +190,7 @@ class Kernel:
         self._lookout: threading.Thread | None = None
         self._bells = Bells()
         self._halted_in = 0
-        self._watched: Limits | None = None
+        self._watched = watch
         self._watch: WatchThread | None = None
         self._totalled_ns = self._recorder.zero_ns
         self._pid = os.getpid()
@@ -231,19 +238,18 @@ class Kernel:
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
         attachment = open_home(home, engine_name(engine), mapped=durability == "process")
         try:
-            kernel = cls(
+            return cls(
                 attachment,
                 operator=operator,
                 engine=engine,
                 durability=durability,
                 clock=clock or SystemClock(),
                 run=run,
+                watch=watch,
             )
         except BaseException:
             attachment.sentinel.leave()
             raise
-        kernel._watched = watch
-        return kernel
 
     # -- What it is ------------------------------------------------------------------------------
 
@@ -529,7 +535,7 @@ class Kernel:
             self._pending.append(cause)
         finally:
             self._asking -= 1
-        timeout_s = min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0  # a NaN is no wait either
+        timeout_s = bounded(timeout_s)
         if not timeout_s:  # perhaps in a signal handler: no lock, no disk; the next look at the kernel does the rest
             return self._report(cause, Quiet(stopped=True, durable=self._sentinel.durable, confirmed=False, message=""))
         deadline = time.monotonic() + timeout_s
@@ -1098,7 +1104,7 @@ class Kernel:
         self._halted_in = self._core.epoch
         self._hold.retire()
         if not unnamed(notice.cause):  # else somebody set it, and may even have reset it since
-            self._stop_emission()
+            self._sentinel.stop()
         self._hold.leave()
         at_ns = self._mono()
         core = self._core
@@ -1252,13 +1258,14 @@ class Kernel:
             halted = False
         if at.fault is None and latch is not None and latch.state == latches.ARMED:
             return
-        self._stop_emission()
         if at.fault is not None:
+            self._stop_emission()
             cause = self._cause(at.fault[0], at.fault[1], "home")
         elif latch is not None:
             cause = cause_of(latch)
         else:
             cause = self._cause(HaltCode.LATCH_ABSENT, "there is no latch", "home")
+        self._hold.retire()  # here alone: who halted has set the byte, and somebody may have reset it since we looked
         core.cause = cause
         if not halted or at.fault is not None:
             self._record_halt(cause, zero, first=not halted)
