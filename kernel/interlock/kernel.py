@@ -41,8 +41,8 @@ from interlock.breaker.bells import Bells
 from interlock.breaker.home import HomeError, Now, boot_id
 from interlock.breaker.kill import InFlight, Kill, Killed, Quiet, Waiting
 from interlock.breaker.roster import engine_name
-from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import Fault, Latched, Rearmed, cause_of, unnamed
+from interlock.breaker.torn import carried
 from interlock.breaker.watchdog import WatchThread
 from interlock.core.errors import MisuseError
 from interlock.core.ledger import Status
@@ -65,6 +65,7 @@ from interlock.core.values import (
 )
 from interlock.journal import records
 from interlock.journal.recorder import Recorder
+from interlock.journal.writer import SEGMENT_BYTES
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ class Kernel:
         clock: Clock | None = None,
         run: str | None = None,
         watch: Limits | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -216,6 +218,7 @@ class Kernel:
             run: a UUID for the run, for tests.
             watch: for how long loop, tick and send may stand still before a thread of this process halts; None: no
                 such thread. Whoever gives it calls `heartbeat` from the loop.
+            segment_bytes: the size at which the journal goes on in a new file, at the next heartbeat.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -228,8 +231,12 @@ class Kernel:
         if durability not in {"disk", "process"}:
             message = f"durability is disk or process, not {durability!r}"
             raise ValueError(message)
+        if segment_bytes < 1:
+            message = f"a segment has at least a byte, not {segment_bytes!r}"
+            raise ValueError(message)
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
-        attachment = open_home(home, engine_name(engine), mapped=durability == "process")
+        mapped = durability == "process"
+        attachment = open_home(home, engine_name(engine), mapped=mapped, segment_bytes=segment_bytes)
         try:
             kernel = cls(
                 attachment,
@@ -461,6 +468,7 @@ class Kernel:
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
                 else:
+                    self._recorder.refused.ticketed.add(ticket.client_order_id)
                     core.admit(ticket)
             self._handle()
             return verdict
@@ -479,7 +487,6 @@ class Kernel:
             with self._lock:
                 verdict = self._core.stop(self._hold.page[0])
                 if verdict:  # written before a halt that was asked for meanwhile
-                    self._recorder.unblock()
                     self._recorder.note("stop", epoch=self._core.epoch)
                     self._recorder.settle()
                 self._handle()
@@ -612,6 +619,9 @@ class Kernel:
                 raise HomeError(HaltCode.EXTERNAL, message)
             if self._journal.broken is not None:
                 raise HomeError(HaltCode.JOURNAL_FAILED, self._journal.broken)
+            self._journal.room()
+            if self._journal.full is not None:
+                raise HomeError(HaltCode.JOURNAL_FULL, self._journal.full)
             self._sentinel.home.reset(
                 epoch=epoch,
                 known_epoch=self._core.epoch,
@@ -725,9 +735,9 @@ class Kernel:
                     self._handle()
                 return decided
             if not self._recorder.permit(decided, core.epoch, mono):
-                core.void(decided)
+                self._withdraw(decided, Reason.JOURNAL_FAILED)
                 self._handle()
-                return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+                return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken or self._journal.full)
         except BaseException:
             self._journal.broken = self._journal.broken or "interrupted between gate 2 and the record"
             self._interrupted()
@@ -989,11 +999,12 @@ class Kernel:
             core = self._core
             idle = not core.in_flight and all(w.status is not Status.GRANTED for w in core.working.values())
             self._recorder.anchor(idle=idle)
-            self._recorder.unblock()
+            self._recorder.close_rows()
             if mono - self._totalled_ns >= _TOTALS_EVERY_NS:
                 self._recorder.totals(core.accounts())
                 self._totalled_ns = mono
             self._recorder.settle()
+            self._recorder.turn()
             self._handle()
 
     def busy(self, since_ns: int) -> None:
@@ -1011,6 +1022,7 @@ class Kernel:
         core = self._core
         hold = self._hold
         was = core.mode
+        self._journal.room()
         if self._closed:
             return
         if was is Mode.HALTED and (core.in_flight or not hold.leave()):
@@ -1065,9 +1077,7 @@ class Kernel:
             self._say_late()
         while self._pending:
             self._asked(self._pending.popleft())
-        if self._journal.broken is not None and core.mode is not Mode.HALTED:
-            self._stop_emission()
-            core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
+        self._mind_the_journal()
         if self._hold.page[0] != ARMED and core.mode is not Mode.HALTED and not self._asking:
             core.observe(self._hold.page[0])
         while core.notices:
@@ -1080,9 +1090,16 @@ class Kernel:
                 self._recorder.write("anomaly", code=notice.code, detail=records.text(notice.detail))
             else:
                 assert_never(notice)
-            if self._journal.broken is not None and core.mode is not Mode.HALTED:
-                self._stop_emission()
-                core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
+            self._mind_the_journal()
+
+    def _mind_the_journal(self) -> None:
+        """Halt over a journal that broke, or that has nothing left but its reserve, which is for what must be told."""
+        journal = self._journal
+        why = journal.broken or journal.full
+        if why is not None and self._core.mode is not Mode.HALTED:
+            self._stop_emission()
+            code = HaltCode.JOURNAL_FULL if journal.broken is None else HaltCode.JOURNAL_FAILED
+            self._core.halt(self._cause(code, why, "journal"))
 
     def _asked(self, cause: HaltCause) -> None:
         """A halt of another thread; if the core has just seen its byte, then this is the cause of that."""
@@ -1106,7 +1123,6 @@ class Kernel:
         cause = self._sentinel.make_durable(cause, core.epoch, self._now(), may_wait=True)
         if notice.first or unnamed(core.cause):
             core.cause = cause
-        self._recorder.unblock()
         self._record_halt(cause, at_ns, first=notice.first)
         for working in notice.voided:
             self._recorder.note("void", permit=working.number, code="HALTED")
@@ -1180,7 +1196,7 @@ class Kernel:
                 sealed = recorder.seal()
             if sealed is not None:
                 recorder.sync(sealed)
-        if self._journal.broken is not None:
+        if self._journal.broken is not None or self._journal.full is not None:
             with self._lock:
                 self._handle()
 
@@ -1190,6 +1206,7 @@ class Kernel:
         """Say that we are here; carry over what a crash left; bring the journal up to the latch."""
         at = self._at
         recorder = self._recorder
+        self._journal.opening = self._opening
         with self._lock:
             recorder.begin(
                 run=self._run,
@@ -1213,6 +1230,7 @@ class Kernel:
                     torn=lost.torn,
                     salvaged=lost.records,
                 )
+            recorder.clock_back(at.last_ts)
             self._agree()
             recorder.totals(self._core.accounts())
             recorder.settle()
@@ -1220,12 +1238,24 @@ class Kernel:
                 with contextlib.suppress(OSError):  # then it is still open, which the next attach will see to
                     at.sentinel.segment.sync()
                     carried(at.sentinel.segment.path.with_name(lost.torn_file))
+            recorder.turn()
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
                 at.sentinel.berth.begin()
                 at.sentinel.page.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
+
+    def _opening(self) -> dict[str, object]:
+        """Whose segment begins, and with what code and limits it is written."""
+        return {
+            "origin": self._at.origin,
+            "epoch": self._core.epoch,
+            "boot": boot_id(),
+            "version": __version__,
+            "code": self._at.code,
+            "config": self._at.limits_sha256,
+        }
 
     def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
@@ -1274,7 +1304,6 @@ class Kernel:
         with self._lock:
             self._handle()
             self._make_durable()
-            self._recorder.unblock()
             self._recorder.totals(self._core.accounts())
             self._recorder.note("end", code=str(self._core.mode))
             self._recorder.settle()
