@@ -24,7 +24,7 @@ from interlock.breaker import watchdog
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
-from interlock.breaker.segment import lines, segments
+from interlock.breaker.segment import first_of, lines, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -321,9 +321,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         recovery = Recovery(visit=told.visit)
         try:
             for path in segments(home.stream(name)):
-                if recovery.begin(int(path.stem)):
-                    for line in lines(path):
-                        recovery.feed(line.rstrip(b"\x00"))
+                if recovery.begin(first_of(path)):
+                    recovery.scan(line.rstrip(b"\x00") for line in lines(path))
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
