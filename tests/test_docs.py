@@ -20,7 +20,7 @@ import typer
 
 from interlock import HaltCode, Reason
 from interlock.core.modes import NEXT, TABLE, Mode, Trigger
-from interlock.journal.verify.kinds import SHAPES
+from interlock.verify.kinds import SHAPES
 from interlock.ops.cli import app
 from interlock.ops.exits import Exit
 

@@ -27,7 +27,7 @@ from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
 from interlock.core.values import TimeInForce
 from interlock.engine import Engine, Latencies, Report
-from interlock.journal.verify import Status
+from interlock.verify import Status
 from interlock.stopping import Overrun, Phase, State, StopExecutor
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from interlock.breaker.home import Home
 from interlock.breaker.latch import HALTED, read_latch
 from interlock.engine import Engine
 from interlock.engine import loop as engines
-from interlock.journal.verify import Status
+from interlock.verify import Status
 from interlock.stopping import Exits, Standing, StopExecutor
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tests.helpers import NAME, arm, attach, journal, of_kind, order, running, s
 from tests.stopping_helpers import BRIEF, LONG_S, PATIENT, TWO, Raises, Venue, hold, place
 
 from interlock import HaltCode, Mode, Reason
-from interlock.journal.verify import Status
+from interlock.verify import Status
 from interlock.stopping import (
     Exits,
     Overrun,

@@ -17,7 +17,7 @@ from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Raises, V
 from interlock import Kernel, MisuseError, Mode, Order, Reason, Side, TimeInForce
 from interlock.adapters.paper import PaperVenue
 from interlock.core.tickets import Ticket
-from interlock.journal.verify import Status
+from interlock.verify import Status
 from interlock.stopping import Exits, Standing, State, StopExecutor, StopOutcome
 from interlock.stopping.gateways import believed
 from interlock.stopping.intent import decode, encode

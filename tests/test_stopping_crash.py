@@ -15,7 +15,7 @@ from tests.helpers import arm, attach, of_kind, order, python, quote, running, s
 from tests.stopping_helpers import OTHER, PATIENT, TWO, intents
 
 from interlock import Cancel, Fill, Kernel, Mode, Order, OrderType, Permit, Side
-from interlock.journal.verify import Status
+from interlock.verify import Status
 from interlock.stopping import Standing, State, StopExecutor, StopOutcome
 from interlock.stopping.intent import Intent, decode
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn
 
 from interlock.breaker.segment import chunks, segments
-from interlock.journal.verify import Report, Status, verify
+from interlock.verify import Report, Status, verify
 from interlock.ops.console import err, say, show
 
 if TYPE_CHECKING:

@@ -19,10 +19,11 @@ ACTIONS_MAX = 100
 
 CANNOT_KNOW = (
     "a decision that never reached the journal",
-    "a journal rolled back whole to an earlier seal, without a checkpoint from outside the home",
-    "the ts and mono of the last seal itself, which only the next seal binds",
+    "a journal rolled back whole to an earlier checkpoint, or without a root key to any earlier seal, without an anchor",
+    "what a holder of a segment key wrote while it was valid, or without a root key whoever could write to the home",
+    "the ts and mono of the last seal itself, which only the next seal or a checkpoint binds",
 )
-"""What no verification of a journal by itself can find out."""
+"""What no verification can find out from what it was given."""
 
 
 class Status(StrEnum):
@@ -42,9 +43,9 @@ class Finding:
     """One broken rule.
 
     Attributes:
-        file: the name of the segment, as it was given.
-        line: its line there, from 1.
-        seq: how many records stand before it in the journal, which is the `seq` it must have.
+        file: the name of the segment, or of the note, as it was given.
+        line: its line there, from 1; 0 for a note.
+        seq: how many records stand before it in the journal, which is the `seq` it must have; for a note its size.
         rule: the rule's name, as in ``docs/journal.md``.
         message: a sentence.
     """
@@ -91,6 +92,44 @@ class Action:
 
 
 @attrs.frozen(kw_only=True)
+class Checkpoints:
+    """The checkpoints of the home.
+
+    Attributes:
+        given: how many notes; None if it was not said where they are.
+        believed: how many are signed by a key of the list, and the list by the root key that was given.
+        last_size: how many records the last of them is over.
+        last_ts: when it was made: microseconds UTC since the Unix epoch.
+    """
+
+    given: int | None = None
+    believed: int = 0
+    last_size: int | None = None
+    last_ts: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Anchor:
+    """What somebody outside the home has kept or signed.
+
+    Attributes:
+        name: the file's.
+        form: `checkpoint` or `time stamp`.
+        size: how many records it is over.
+        ts: when: microseconds UTC since the Unix epoch.
+        believed: signed by a key that traces to the root key, or by a time-stamp authority, that was given.
+        witnesses: the keys of witnesses that were given and have signed it.
+    """
+
+    name: str
+    form: str
+    size: int | None
+    ts: int
+    believed: bool
+    witnesses: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class Report:
     """The answer about one journal.
 
@@ -110,7 +149,11 @@ class Report:
         actions: the latest arms, starts, halts and resets, at most `ACTIONS_MAX`.
         actions_total: how many there are.
         bytes_read: how many bytes were read.
-        inputs: which inputs from outside the home were given; none can be, yet.
+        origin: whose journal it says that it is.
+        signed: how many records the last checkpoint signs that can be believed; None without a root key.
+        checkpoints: what was found of the home's checkpoints.
+        anchors: what was found from outside the home.
+        inputs: what was given beside the journal, a sentence each.
         notes: sentences that explain the answer.
         cannot_know: what the answer does not cover.
     """
@@ -130,6 +173,10 @@ class Report:
     actions: tuple[Action, ...]
     actions_total: int
     bytes_read: int
+    origin: str | None
+    signed: int | None
+    checkpoints: Checkpoints
+    anchors: tuple[Anchor, ...]
     inputs: tuple[str, ...]
     notes: tuple[str, ...]
     cannot_know: tuple[str, ...] = CANNOT_KNOW
@@ -143,7 +190,7 @@ class Report:
     def verdict(self) -> str:
         """The status with its number put in, such as ``VERIFIED-TO-37``."""
         if self.status is Status.VERIFIED_TO_N:
-            return f"VERIFIED-TO-{self.sealed}"
+            return f"VERIFIED-TO-{self.sealed if self.signed is None else min(self.signed, self.sealed)}"
         return self.status.value
 
     def to_json(self) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from interlock.journal.verify.lines import DEPTH_MAX, parse, parse_by_value
+from interlock.verify.lines import DEPTH_MAX, parse, parse_by_value
 
 from .builder import FIELDS, Json, check, record, root_of, running, whole_life
 
@@ -15,7 +15,7 @@ def rules_of(*lines: bytes) -> list[str]:
     return [finding.rule for finding in check(*lines).findings]
 
 
-BEAT = orjson.dumps(record("beat", seq=4, mono=5000))
+BEAT = orjson.dumps(record("beat", seq=5, mono=5000))
 LINE_FAULTS = {
     "a blank": BEAT.replace(b":1,", b": 1,", 1),
     "a blank at the end": BEAT + b" ",
@@ -41,7 +41,7 @@ LINE_FAULTS = {
     "no kind": BEAT.replace(b'"kind":"beat",', b""),
     "a key too few": BEAT.replace(b',"refusals":0', b""),
     "a key too many": BEAT[:-1] + b',"x":0}',
-    "keys swapped": BEAT.replace(b'"v":1,"seq":4', b'"seq":4,"v":1'),
+    "keys swapped": BEAT.replace(b'"v":1,"seq":5', b'"seq":5,"v":1'),
     "an empty line": b"",
     "a list": b"[" + BEAT + b"]",
     "two objects": BEAT + BEAT,
@@ -62,10 +62,10 @@ def test_a_line_that_is_not_canonical_and_right_is_tampering(fault: str, *, seal
     lines = [*running().lines, line + b"\n"]
     if sealed:
         root = root_of([found[:-1] for found in lines]).hex()
-        lines.append(orjson.dumps(record("seal", seq=5, mono=6000, size=5, root=root)) + b"\n")
+        lines.append(orjson.dumps(record("seal", seq=6, mono=6000, size=6, root=root)) + b"\n")
     report = check(*lines)
     [finding] = report.findings
-    assert (finding.rule, finding.line, finding.seq, report.sealed) == ("Structure", 5, 4, 4)
+    assert (finding.rule, finding.line, finding.seq, report.sealed) == ("Structure", 6, 5, 5)
 
 
 VALUE_FAULTS: list[tuple[str, str, object]] = [
@@ -93,6 +93,20 @@ VALUE_FAULTS: list[tuple[str, str, object]] = [
     ("refuse", "mode", "STOPPED"),
     ("refuse", "price", 1),
     ("breach", "state", "left"),
+    ("segment", "origin", None),
+    ("segment", "size", -1),
+    ("segment", "root", "0" * 63),
+    ("segment", "code", None),
+    ("segment", "peaks", None),
+    ("segment", "peaks", ["0" * 63]),
+    ("segment", "peaks", [0]),
+    ("flood", "mode", "STOPPED"),
+    ("flood", "count", "5"),
+    ("flood", "first", 1),
+    ("checkpoint", "key", "0000000"),
+    ("checkpoint", "key", "0000000G"),
+    ("checkpoint", "why", "because"),
+    ("anchor", "witness", None),
     ("recover", "root", "0" * 63),
     ("salvage", "record", {}),
     ("salvage", "record", {"v": 1}),
@@ -104,7 +118,7 @@ VALUE_FAULTS: list[tuple[str, str, object]] = [
 @pytest.mark.parametrize(("kind", "key", "value"), VALUE_FAULTS)
 def test_a_wrong_value_is_tampering(kind: str, key: str, value: object) -> None:
     """A value of the wrong type, form or range breaks Structure."""
-    line = orjson.dumps(record(kind, seq=4) | {key: value})
+    line = orjson.dumps(record(kind, seq=5) | {key: value})
     assert isinstance(parse(line), str)
     assert rules_of(*running().lines, line + b"\n") == ["Structure"]
 
@@ -120,6 +134,13 @@ def test_a_wrong_value_is_tampering(kind: str, key: str, value: object) -> None:
         ("halt", "run", None),
         ("halt", "in_flight", [0, 4, 2**53 - 1]),
         ("halt", "utc", "2024-08-08T00:00:00.000001+00:00"),
+        ("segment", "boot", None),
+        ("segment", "config", None),
+        ("segment", "peaks", []),
+        ("segment", "peaks", ["0" * 64, "f" * 64]),
+        ("flood", "instrument", None),
+        ("flood", "first", None),
+        ("checkpoint", "why", "shutdown"),
         ("refuse", "reduce_only", "None"),
         ("refuse", "reduce_only", None),
         ("refuse", "quantity", "NaN"),

@@ -34,6 +34,7 @@ _HEAD = "seq:int kind ts:int mono:int"
 _KINDS = {
     "run": "run:uuid version home epoch:int boot:text? pid:int engine operator:text?"
     " durability:durability limits:hash? remember:int",
+    "segment": "origin epoch:int boot:text? version code:hash config:hash? size:int root:hash peaks:hashes",
     "arm": "epoch:int operator reason",
     "start": "epoch:int operator session:text?",
     "drain": "epoch:int reason",
@@ -49,6 +50,7 @@ _KINDS = {
     "void": "permit:int code",
     "refuse": "epoch:int mode:mode id:text? instrument:text? side:text? type:text? quantity:text?"
     " price:text? tif:text? reduce_only:flag? code limit:text? value:text?",
+    "flood": "epoch:int mode:mode code instrument:text? count:int first:text? last:text? first_ts:int last_ts:int",
     "cancel": "id instrument",
     "cancel_end": "cancel:int error:text?",
     "accept": "id venue_id:text?",
@@ -63,6 +65,8 @@ _KINDS = {
     "recover": "sealed:int root:hash torn_file torn_bytes:int torn_sha256:hash salvaged:int",
     "salvage": "record:record",
     "rebase": "shift:int",
+    "checkpoint": "size:int root:hash key:key why:why",
+    "anchor": "size:int witness",
     "end": "code",
     "seal": "size:int root:hash",
 }
@@ -96,6 +100,10 @@ def _ranged(values: list[object]) -> bool:
     return all(type(value) is int and 0 <= value <= INT_MAX for value in values)
 
 
+def _hashes(values: list[object]) -> bool:
+    return all(type(value) is str and _HASH.fullmatch(value) for value in values)
+
+
 def _matching(pattern: str) -> Type:
     """Return the type of the strings that match a pattern, which admits printable ASCII only."""
     return Type(f'"{pattern}"', (str,), re.compile(pattern).fullmatch)
@@ -105,6 +113,7 @@ def _words(*words: str) -> Type:
     return _matching(f"(?:{'|'.join(map(re.escape, words))})")
 
 
+_HASH = re.compile("[0-9a-f]{64}")
 _INT = "(?:[1-8][0-9]{15}|[1-9][0-9]{0,14}|0)"
 _STRING = r'"[ !#-\[\]-~]*+"'
 
@@ -113,12 +122,14 @@ _PLAIN = {
     # The range of integers is not checked here: a shape's getter takes all of a record at once.
     "int": Type(_INT, (int,)),
     "ints": Type(rf"\[(?:{_INT}(?:,{_INT})*+)?\]", (list,), _ranged),
+    "hashes": Type(rf'\[(?:"{_HASH.pattern}"(?:,"{_HASH.pattern}")*+)?\]', (list,), _hashes),
     "bool": Type("(?:true|false)", (bool,)),
     "flag": Type(f"(?:true|false|{_STRING})", (bool, str)),
     "record": Type(None, (dict,)),
     "decimal": _matching(r"-?[0-9]++(?:\.[0-9]++)?"),
     "uuid": _matching("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
-    "hash": _matching("[0-9a-f]{64}"),
+    "hash": _matching(_HASH.pattern),
+    "key": _matching("[0-9a-f]{8}"),
     "utc": _matching(
         r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}(?:Z|\+00:00)",
     ),
@@ -127,6 +138,7 @@ _PLAIN = {
     "mode": _words("IDLE", "RUNNING", "HALTED"),
     "side": _words("buy", "sell"),
     "type": _words("limit", "market"),
+    "why": _words("time", "size", "halt", "reset", "start", "rotation", "shutdown"),
     "state": _words("entered", "cleared", "confirmed"),
 }
 _NULLABLE = ("text", "flag", "decimal", "uuid", "hash")
