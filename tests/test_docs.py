@@ -20,9 +20,9 @@ import typer
 
 from interlock import HaltCode, Reason
 from interlock.core.modes import NEXT, TABLE, Mode, Trigger
-from interlock.verify.kinds import SHAPES
 from interlock.ops.cli import app
 from interlock.ops.exits import Exit
+from interlock.verify.kinds import SHAPES
 
 ROOT: Final = Path(__file__).parents[1]
 KERNEL: Final = ROOT / "kernel"

@@ -41,7 +41,9 @@ from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode
 from interlock.core.restore import Restorer
 from interlock.journal.recovery import Recovery
+from interlock.journal.statements import origin_of
 from interlock.journal.writer import SEGMENT_BYTES, Journal
+from interlock.store.checkpoints import CheckpointError, Notes, Point
 
 if TYPE_CHECKING:
     import os
@@ -80,12 +82,14 @@ class Told:
         halted: whether the last word is a halt.
         epoch: the latest that it tells the beginning or the end of.
         highest: the latest that it names at all.
+        ended: number of the last record that ended a run; -1: none, or something came after it.
     """
 
     records: int = 0
     halted: bool = False
     epoch: int = 0
     highest: int = 0
+    ended: int = -1
 
     def visit(self, record: Mapping[str, object]) -> None:
         """Follow one record."""
@@ -101,6 +105,11 @@ class Told:
             self.halted = True
         elif kind == "reset":
             self.halted = False
+        elif kind == "end":
+            number = record["seq"]
+            self.ended = number if isinstance(number, int) else -1
+        elif kind == "run":
+            self.ended = -1
         epoch = record.get("epoch")
         if kind in {"arm", "start", "halt", "reset", "run"} and isinstance(epoch, int):
             self.highest = max(self.highest, epoch)
@@ -125,6 +134,9 @@ class Attachment:
         told: what the journal's last words were.
         last_ts: when the journal's last record was written, us UTC; 0: never.
         salvage: what recovery set aside, or None.
+        notes: the home's checkpoints of this engine.
+        newest: the newest of them.
+        rolled_back: what it has against the journal, or None.
     """
 
     sentinel: Sentinel
@@ -139,6 +151,9 @@ class Attachment:
     told: Told
     last_ts: int
     salvage: Salvage | None
+    notes: Notes
+    newest: Point | None
+    rolled_back: str | None
 
 
 def open_home(
@@ -174,7 +189,9 @@ def open_home(
             told.visit(record)
             restorer.play(record)
 
-        recovery = Recovery(visit=visit)
+        notes = Notes(home.path, engine)
+        newest, unread = _newest(notes)
+        recovery = Recovery(visit=visit, mark=newest.says.size if newest else -1)
         known = home.streams()
         stream, opened, writer = _claim(home, engine)
         held.append(writer)
@@ -185,15 +202,15 @@ def open_home(
         if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{stream}: the journal is gone")
         holes = restorer.finish()
-        against = contradiction(latch, told, holes, recovery)
-        if against is not None and (fault is None or fault[0] is HaltCode.EXTERNAL):
-            fault = against  # which says more than that the page says halt
+        fault = _graver(fault, contradiction(latch, told, holes, recovery))
+        identity = latch.home if latch else home.identity()
+        unlike = unread or rolled_back(newest, recovery, origin_of(identity, engine))
+        fault = _graver(fault, (HaltCode.JOURNAL_ROLLED_BACK, unlike) if unlike else None)
         if latch is None or latch.epoch < told.highest:  # an epoch is never used twice
             core.epoch = max(told.highest, 1)
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         segment = MappedSegment(last) if mapped else Segment(last)
-        identity = latch.home if latch else home.identity()
         return Attachment(
             sentinel=Sentinel(
                 home=home,
@@ -207,7 +224,7 @@ def open_home(
                 hold=Hold(page.map if page else DEAD, running, berth.slots),
                 segment=segment,
             ),
-            origin=f"interlock/{identity}/{engine}",
+            origin=origin_of(identity, engine),
             code=code_hash(),
             limits_sha256=digest,
             errors_in_a_row=limits.errors_in_a_row,
@@ -218,6 +235,9 @@ def open_home(
             told=told,
             last_ts=recovery.last_ts,
             salvage=salvage,
+            notes=notes,
+            newest=newest,
+            rolled_back=unlike,
         )
     except OSError as error:
         _close(held)
@@ -227,6 +247,11 @@ def open_home(
     except BaseException:
         _close(held)
         raise
+
+
+def _graver(fault: tuple[HaltCode, str] | None, other: tuple[HaltCode, str] | None) -> tuple[HaltCode, str] | None:
+    """The first of two faults, unless the second says more than that the page says halt."""
+    return other if other is not None and (fault is None or fault[0] is HaltCode.EXTERNAL) else fault
 
 
 def _close(held: list[Berth | FileLock]) -> None:
@@ -317,6 +342,28 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
         return HaltCode.LATCH_REPLACED, f"the latch is of epoch {latch.epoch}, the journal of {told.highest}"
     if latch.state == latches.ARMED and told.halted and latch.epoch == told.epoch:
         return HaltCode.LATCH_REPLACED, f"the latch is armed in epoch {latch.epoch}, which the journal saw halted"
+    return None
+
+
+def _newest(notes: Notes) -> tuple[Point | None, str | None]:
+    """The newest checkpoint, or why it can't be read: then nobody knows how long the journal was."""
+    try:
+        return notes.newest(), None
+    except CheckpointError as error:
+        return None, str(error)
+
+
+def rolled_back(newest: Point | None, recovery: Recovery, origin: str) -> str | None:
+    """What the newest checkpoint has against the journal that was recovered; its size is the recovery's mark."""
+    if newest is None:
+        return None
+    says = newest.says
+    if says.origin != origin:
+        return f"the checkpoint of size {says.size} is of {says.origin}, not of {origin}"
+    if says.size > recovery.tree.size:
+        return f"a checkpoint of size {says.size} was signed, and the journal has {recovery.tree.size} sealed records"
+    if says.root != recovery.marked:
+        return f"the journal has another root at size {says.size} than the checkpoint that was signed there"
     return None
 
 

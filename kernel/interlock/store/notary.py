@@ -70,6 +70,9 @@ class Desk(Protocol):
     def size(self) -> int | None:
         """How many records there are, about, without a lock; None if the kernel is no more."""
 
+    def turned(self) -> bool:
+        """Whether a new segment was begun since this was asked last."""
+
     def seal(self) -> Sealed | None:
         """End the batch; None if the journal is broken, or closed."""
 
@@ -186,6 +189,9 @@ class Notary:
             self.make("shutdown")
         finally:
             self._ended.set()
+            if not self._over:  # the kernel is gone
+                for courier in self._couriers:
+                    courier.end()
 
     def _due(self) -> str | None:
         asked = set()
@@ -194,6 +200,8 @@ class Notary:
                 asked.add(self._asked.popleft())
         if (self._desk.size() or 0) - max(self._tried, self.last.size if self.last else 0) >= self._every:
             asked.add("size")
+        if self._desk.turned():
+            asked.add("rotation")
         if time.monotonic() - self._made_s >= self._every_s:
             asked.add("time")
         return next((why for why in _GRAVEST if why in asked), None)

@@ -11,6 +11,7 @@ whoever made it, but nothing is believed.
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from itertools import pairwise
+
 import attrs
 
 from .kinds import Record
