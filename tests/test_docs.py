@@ -132,7 +132,7 @@ def test_every_command_and_option_stands_in_operating() -> None:
     """Each command of the command line, and each of its options, is named in docs/operating.md."""
     said = " ".join(spans(read(ROOT / "docs" / "operating.md")))
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
-    assert set(commands) == {"arm", "run", "halt", "watch", "status", "reset", "verify", "prove", "demo", "drill"}
+    assert set(commands) == {"arm", "run", "halt", "watch", "status", "reset", "verify", "prove", "keys", "demo", "drill"}
     options = {option for command in commands.values() for given in command.params for option in given.opts}
     wanted = {f"interlock {name}" for name in commands} | {option for option in options if option.startswith("--")}
     missing = [word for word in sorted(wanted) if not re.search(rf"(?<!\S){re.escape(word)}(?![\w-])", said)]
@@ -251,13 +251,13 @@ def test_what_is_not_there_is_noticed() -> None:
     """A reference to a test, a function, a property, a mutant or a file that is gone is reported, a right one not."""
     right = [
         "tests/test_docs.py::test_what_is_not_there_is_noticed",
-        "kernel.py#Kernel.submit",
+        "kernel/gates.py#Gates.submit",
         "core/modes.py#TABLE",
         "specs/kernel/Kernel.tla#NoEmitAfterHalt",
         "specs/manifest.json#begin-skips-the-latch",
     ]
     assert wrong(" ".join(right)) == []
-    gone = ["tests/test_docs.py::test_gone", "kernel.py#Kernel.gone", "specs/kernel/Kernel.tla#Gone", "gone.py#x"]
+    gone = ["tests/test_docs.py::test_gone", "kernel/gates.py#Gates.gone", "specs/kernel/Kernel.tla#Gone", "gone.py#x"]
     assert wrong(" ".join(gone)) == gone
 
 

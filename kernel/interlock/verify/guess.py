@@ -3,8 +3,8 @@
 What a rule needs from before a segment is little, and most of it stands in the segment's own record or can be
 guessed from its first lines. So a process may verify the segment ahead of those before it. What it could neither read
 nor guess it writes down as a *question*, such as: is this permit, which an earlier segment must hold, open? Whoever
-joins the segments knows the truth then. If guess and answers are right, the segment is taken as it was found; if one is not,
-or if there is anything to be found in the segment at all, it is verified again, from the truth.
+joins the segments knows the truth then. If guess and answers are right, the segment is taken as it was found; if one
+is not, or if there is anything to be found in the segment at all, it is verified again, from the truth.
 
 So every finding is made by the plain walk from the true state, and a wrong guess costs time, never an answer. What
 has to be believed is only this: a segment in which nothing was found from a right guess would have none from the truth.
