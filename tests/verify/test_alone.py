@@ -130,8 +130,8 @@ def test_one_file_is_always_the_same_and_works(tmp_path: Path) -> None:
 def test_what_can_not_be_used_is_a_usage_error(words: tuple[str, ...], said: bytes) -> None:
     """A directory, key, anchor or certificate that is none ends with 2 and one line that names it."""
     told = subprocess.run(
-        [sys.executable, "-m", "interlock.verify", *words],
-        capture_output=True, check=False, timeout=60, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
+        [sys.executable, "-m", "interlock.verify", *words], cwd=REPOSITORY, capture_output=True, check=False,
+        timeout=60, env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
     )  # fmt: skip
     assert (told.returncode, said in told.stderr) == (2, True), told.stderr
     assert b"Traceback" not in told.stderr

@@ -36,7 +36,7 @@ def judged(lines: list[bytes], inputs: Inputs) -> Report:
 
 
 def test_a_signed_journal_is_verified() -> None:
-    """With root key, list and checkpoints, all but the records that tell of the last checkpoint are signed: VERIFIED."""
+    """With root key, list and checkpoints a journal is VERIFIED: all is signed but what tells of the last one."""
     report = judged(LINES, INPUTS)
     assert (report.status, report.findings) == (Status.VERIFIED, ())
     assert (report.signed, report.records) == (SECOND, SECOND + 3)
@@ -63,7 +63,9 @@ def test_what_is_not_signed_is_not_verified(notes: tuple[File, ...] | None) -> N
     assert report.sealed == 7
 
 
-@pytest.mark.parametrize("kinds", [("checkpoint", "seal", "seal"), ("beat", "seal"), ("anchor", "beat"), ("seal", "seal")])
+@pytest.mark.parametrize(
+    "kinds", [("checkpoint", "seal", "seal"), ("beat", "seal"), ("anchor", "beat"), ("seal", "seal")]
+)
 def test_records_after_the_last_checkpoint_are_not_passed_off_as_signed(kinds: tuple[str, ...]) -> None:
     """Behind the last checkpoint nothing may stand but what tells of it, and one seal."""
     book = running()
@@ -142,7 +144,7 @@ def test_a_fork_is_found() -> None:
 
 
 def test_signing_anew_with_another_key_is_found() -> None:
-    """A journal rewritten and signed anew with a key that is on no list is TAMPERED, and so is one on a list not signed."""
+    """A journal signed anew with a key that is on no list is TAMPERED, or on a list that the root key did not sign."""
     lines = forged(lambda book: book.records[2].update(operator="eve"))
     notes = [
         checkpoint(lines, FIRST, OTHER, why="start", ts=TS + 1_000_000),
@@ -200,13 +202,13 @@ WRONG: dict[str, Callable[[list[bytes]], tuple[File, ...]]] = {
         checkpoint(lines, 5, Signer(f"interlock/{HOME}/other", 2), origin=f"interlock/{HOME}/other"),
     ),
     "another root": lambda lines: (checkpoint(lines, 5, root=bytes(32)),),
-    "a size that the journal does not have": lambda lines: (checkpoint(lines, 99, root=bytes(32)),),
+    "a size that the journal does not have": lambda lines: (checkpoint(lines[:5], 99, root=bytes(32)),),
     "a size that no seal stands before": lambda lines: (checkpoint(lines, 4),),
     "a size of nothing": lambda lines: (checkpoint(lines, 0),),
     "a time before the seal": lambda lines: (checkpoint(lines, 5, ts=TS - 2_000_000),),
     "a time that goes back": lambda lines: (checkpoint(lines, 5, ts=TS + 9), checkpoint(lines, 7, ts=TS + 8)),
     "a name that is not its size": lambda lines: ((f"{7:020}.note", checkpoint(lines, 5)[1]),),
-    "no note at all": lambda lines: ((f"{5:020}.note", b"hello\n"),),
+    "no note at all": lambda lines: ((checkpoint(lines, 5)[0], b"hello\n"),),
     "a text of five lines": lambda lines: (
         (f"{5:020}.note", signed(checkpoint(lines, 5)[1].decode().split("\n\n")[0] + "\nmore\n", KEY)),
     ),
@@ -284,7 +286,10 @@ LISTS: dict[str, tuple[File, ...]] = {
     "two of one serial number": (key_list(KEY), ("again", key_list(KEY, OTHER)[1])),
     "a key that is gone": (key_list(KEY, OTHER), key_list(KEY, serial=2)),
     "a key that is valid for longer": (key_list(KEY, spans=[(0, 9)]), key_list(KEY, serial=2)),
-    "a key that is valid from earlier": (key_list(KEY, spans=[(1, 2**52)]), key_list(KEY, serial=2, spans=[(0, 2**52)])),
+    "a key that is valid from earlier": (
+        key_list(KEY, spans=[(1, 2**52)]),
+        key_list(KEY, serial=2, spans=[(0, 2**52)]),
+    ),
     "a root key of another name": (key_list(KEY, root=Signer("another", 1)),),
     "another root key": (key_list(KEY, root=Signer(ROOT.name, 8)),),
     "no list": (("x", b"hello\n"),),

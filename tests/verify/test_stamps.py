@@ -82,7 +82,7 @@ def judged(stamp: bytes, *certificates: bytes, inputs: Inputs = INPUTS) -> Repor
 @pytest.mark.parametrize("kind", ["rsa", "ec"])
 @pytest.mark.parametrize("ess", ["sha1", "sha256", "sha512"])
 def test_a_time_stamp_over_a_checkpoint_is_an_anchor(tmp_path: Path, kind: str, ess: str) -> None:
-    """A token or response over a checkpoint's text is accepted, and believed if its authority's certificate is given."""
+    """A token or response over a checkpoint's text is accepted, and believed if its authority is given."""
     authority = Authority(tmp_path / "tsa", kind, ess)
     for bare in (False, True):
         stamp = authority.stamp(text_of(NOTE[1]), bare=bare)
