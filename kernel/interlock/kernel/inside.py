@@ -265,7 +265,7 @@ class Inside:
         journal = self._journal
         why = journal.broken if self._finishing else None
         if why is not None:
-            journal.broken = None
+            journal.broken, journal.holding = None, True  # nor does it go on in another segment
         try:
             yield
         finally:
