@@ -46,8 +46,8 @@ PATIENCE_S = 60
 
 
 def files(directory: Path) -> tuple[tuple[str, bytes], ...]:
-    """Everything in a directory."""
-    found = sorted(directory.iterdir()) if directory.exists() else []
+    """Everything in a directory that has got its name."""
+    found = sorted(directory.glob("[!.]*")) if directory.exists() else []
     return tuple((path.name, path.read_bytes()) for path in found)
 
 
@@ -358,6 +358,7 @@ def test_a_crash_at_any_moment_leaves_notes_that_hold(where: Path) -> None:
         with signing(where) as kernel:
             assert kernel.mode is Mode.IDLE, kernel.cause
         verified(where)
+        assert not list((where / "home" / "checkpoints").rglob(".*"))
     assert len(files(where / "home" / "checkpoints" / "engine")) > 6
 
 
