@@ -340,12 +340,13 @@ def test_a_crash_at_any_moment_leaves_notes_that_hold(where: Path) -> None:
         from pathlib import Path
         kernel = signing(Path(sys.argv[1]), checkpoint_every_s=0.001, durability=sys.argv[2])
         print(kernel.start().accepted, flush=True)
-        number = 0
+        made = set()
         while True:
-            number += 1
-            kernel.anomaly("ODD", str(number))
-            if number == 200:
-                print("busy", flush=True)
+            kernel.anomaly("ODD", str(len(made)))
+            if len(made) < 4:
+                made.add(kernel._signing.last)
+                if len(made) == 4:
+                    print("busy", flush=True)
     """
     for attempt, durability in enumerate(["disk", "process"] * 3):
         with python(script, where, durability) as child:
