@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | keys | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | prove | keys | demo | drill``."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ from interlock.kernel import Kernel
 from interlock.ops import demo as demos
 from interlock.ops import runner
 from interlock.ops import watch as watches
-from interlock.ops.audit import audit
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
 from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
 from interlock.ops.keys import keys
+from interlock.ops.prove import prove
+from interlock.ops.verify import verify
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -357,25 +358,8 @@ def reset(
         say(f"{home}: armed again, epoch {made.epoch}. Start the engine when you are ready.")
 
 
-@app.command()
-def verify(
-    home: Annotated[Path | None, typer.Option("--home", "-H", help="The home whose journal to check.")] = None,
-    journal: Annotated[
-        Path | None, typer.Option("--journal", help="A journal's directory, in place of a home.")
-    ] = None,
-    json: JsonOption = False,  # noqa: FBT002
-) -> None:
-    """Check all journals: structure, sequence, seals, and that nothing was sent that should not have been."""
-    if (home is None) is (journal is None):
-        fail(Exit.USAGE, "give either --home or --journal", json=json)
-    directory = journal if journal is not None else Home(home or "").journal
-    if not directory.is_dir():
-        fail(Exit.USAGE, f"{directory}: no journal here", json=json)
-    streams = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir()}
-    try:
-        raise typer.Exit(audit({"": directory} if segments(directory) or not streams else streams, json=json))
-    except OSError as error:
-        fail(Exit.USAGE, f"{directory}: {error}", json=json)
+app.command()(verify)
+app.command()(prove)
 
 
 @app.command()
