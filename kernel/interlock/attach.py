@@ -230,7 +230,7 @@ def open_home(
             errors_in_a_row=limits.errors_in_a_row,
             remember=limits.gate2.remember_ids if limits.gate2 else 0,
             core=core,
-            journal=Journal(segment, recovery.tree, recovery.day, segment_bytes=segment_bytes),
+            journal=Journal(segment, recovery.tree, recovery.day, size=segment.size, segment_bytes=segment_bytes),
             fault=fault,
             told=told,
             last_ts=recovery.last_ts,

@@ -21,6 +21,8 @@ import typer
 from interlock.attach import Told, contradiction
 from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
+from interlock.breaker.compress import compress as pack
+from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
@@ -360,6 +362,29 @@ def reset(
 
 app.command()(verify)
 app.command()(prove)
+
+
+@app.command()
+def compress(
+    home: HomeOption,
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Compress the closed segments of all journals. What is compressed is read back before the plain file goes."""
+    target = Home(home)
+    done = {"segments": 0, "bytes": 0, "compressed": 0}
+    try:
+        target.require()
+        for name in target.streams():
+            for path in compressible(target.stream(name)):
+                done["bytes"] += path.stat().st_size
+                done["compressed"] += pack(path).stat().st_size
+                done["segments"] += 1
+    except (HomeError, OSError) as error:
+        fail(Exit.USAGE, str(error), json=json)
+    if json:
+        show(done)
+    else:
+        say(f"{done['segments']} segments: {done['bytes']} bytes, compressed {done['compressed']}")
 
 
 @app.command()
