@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import attrs
 import typer
 
-from interlock.attach import Told, contradiction
+from interlock.attach import Told, contradiction, newest_of, rolled_back
 from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
+from interlock.breaker.compress import compress as pack
+from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
@@ -30,6 +32,7 @@ from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.journal.records import text
 from interlock.journal.recovery import Recovery
+from interlock.journal.statements import origin_of
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
 from interlock.ops import runner
@@ -41,7 +44,9 @@ from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
 from interlock.ops.keys import keys
 from interlock.ops.prove import prove
+from interlock.ops.signed import signed
 from interlock.ops.verify import verify
+from interlock.store.checkpoints import Notes
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -296,6 +301,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
             if engine.attached
         ],
         "journal_records": told.records,
+        **signed(target, _now().ts_us),
     }
     if json:
         show(found)
@@ -319,7 +325,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         against = str(error)
     for name in home.streams():
         told = Told()
-        recovery = Recovery(visit=told.visit)
+        newest, unlike = newest_of(Notes(home.path, name))
+        recovery = Recovery(visit=told.visit, mark=newest.says.size if newest else -1)
         try:
             for path in segments(home.stream(name)):
                 if recovery.begin(first_of(path)):
@@ -327,7 +334,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
-        against = against or (None if found is None else f"{name}: {found[1]}")
+        said = found[1] if found else unlike or rolled_back(newest, recovery, origin_of(home.identity(), name))
+        against = against or (None if said is None else f"{name}: {said}")
         everything.records += told.records
         everything.highest = max(everything.highest, told.highest)
     if not everything.records:
@@ -363,6 +371,29 @@ app.command()(prove)
 
 
 @app.command()
+def compress(
+    home: HomeOption,
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Compress the closed segments of all journals. What is compressed is read back before the plain file goes."""
+    target = Home(home)
+    done = {"segments": 0, "bytes": 0, "compressed": 0}
+    try:
+        target.require()
+        for name in target.streams():
+            for path in compressible(target.stream(name)):
+                done["bytes"] += path.stat().st_size
+                done["compressed"] += pack(path).stat().st_size
+                done["segments"] += 1
+    except (HomeError, OSError) as error:
+        fail(Exit.USAGE, str(error), json=json)
+    if json:
+        show(done)
+    else:
+        say(f"{done['segments']} segments: {done['bytes']} bytes, compressed {done['compressed']}")
+
+
+@app.command()
 def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     home: HomeOption,
     ticks: Annotated[
@@ -391,6 +422,8 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     session: Annotated[
         str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=_plain)
     ] = None,
+    signing: Annotated[Path | None, typer.Option("--keys", help="Sign checkpoints with the keys here.")] = None,
+    witnesses: Annotated[Path | None, typer.Option("--witnesses", help="TOML file: who keeps checkpoints.")] = None,
     engine: EngineOption = _FIRST,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
@@ -410,6 +443,8 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         seed=seed,
         cancel_on_stop=cancel_on_stop,
         session=session,
+        keys=signing,
+        witnesses=witnesses,
         engine=engine,
         operator=operator or _user(),
         json=json,
