@@ -55,7 +55,7 @@ class Figures:
         alone: records a second of real time, on one core.
         shared: the same with a process for each core.
         jobs: how many those were.
-        floor: records a second of real time that would be, if only JSON were read and two hashes made for each.
+        floor: records a second of processor time that would be, if only JSON were read and two hashes made for each.
         peak_kib: the most memory for a tenth of the journal, and for all of it.
     """
 
@@ -113,7 +113,7 @@ def measure(directory: Path, orders: int, rounds: int = 3) -> Figures:
     jobs = max(cores(), 2)
     shared, _ = _rates(records, lambda: verified(jobs), rounds)
     lines = paths[0].read_bytes().splitlines()
-    floor, _ = _rates(len(lines), lambda: _floor(lines), rounds)
+    _, floor = _rates(len(lines), lambda: _floor(lines), rounds)
     return Figures(
         records=records,
         bytes=sum(path.stat().st_size for path in paths),

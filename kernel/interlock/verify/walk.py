@@ -31,7 +31,7 @@ _BATCH_BYTES = 2**16
 _NAME_DIGITS = 20
 _SUFFIXES = (".jsonl", ".jsonl.zst")
 _SEQ, _KIND = itemgetter("seq"), itemgetter("kind")
-_WATCHED = frozenset({"seal", "run", "segment", "checkpoint"})
+_WATCHED = frozenset({"seal", "run", "segment", "checkpoint", "anchor"})
 
 Segments = Iterable[tuple[str, Iterable[bytes]]]
 
@@ -267,7 +267,7 @@ class Walk:
                 self.monitor.root = self.tree.root().hex() if self.seals_hold else None
         elif kind == "segment":
             self._segment_record(record, number)
-        else:
+        elif kind == "checkpoint":
             self.checkpoint(record)
         self._leaves += leaf
         if kind == "seal" and number + 1 in self._wanted:
