@@ -305,6 +305,9 @@ LISTS: dict[str, tuple[File, ...]] = {
         key_list(KEY, serial=2, spans=[(0, 2**52)]),
     ),
     "a root key of another name": (key_list(KEY, root=Signer("another", 1)),),
+    "another name in its text": (
+        ("x", signed(key_list(KEY, root=Signer("another", 1))[1].decode().split("\n\n")[0] + "\n", ROOT)),
+    ),
     "another root key": (key_list(KEY, root=Signer(ROOT.name, 8)),),
     "no list": (("x", b"hello\n"),),
     "a key twice": (key_list(KEY, KEY),),
