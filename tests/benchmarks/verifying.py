@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ class Figures:
         alone: records a second of real time, on one core.
         shared: the same with a process for each core.
         jobs: how many those were.
+        joining: which part of the processor time of all of these the one process takes that joins what they found.
         floor: records a second of processor time that would be, if only JSON were read and two hashes made for each.
         peak_kib: the most memory for a tenth of the journal, and for all of it.
     """
@@ -65,6 +67,7 @@ class Figures:
     alone: float
     shared: float
     jobs: int
+    joining: float
     floor: float
     peak_kib: tuple[int, int]
 
@@ -85,6 +88,13 @@ def _floor(lines: list[bytes]) -> None:
         orjson.loads(line)
         leaf = hashed(b"\x00" + line).digest()
         hashed(b"\x01" + leaf + leaf).digest()
+
+
+def _used() -> tuple[float, float]:
+    """Processor time of this process, and of those that it started and that have ended."""
+    used = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    mine, theirs = (one.ru_utime + one.ru_stime for one in used)
+    return mine, theirs
 
 
 def _peak(directory: Path) -> int:
@@ -111,7 +121,9 @@ def measure(directory: Path, orders: int, rounds: int = 3) -> Figures:
 
     alone, per_core = _rates(records, lambda: verified(1), rounds)
     jobs = max(cores(), 2)
+    before = _used()
     shared, _ = _rates(records, lambda: verified(jobs), rounds)
+    joined, looked = (now - then for now, then in zip(_used(), before, strict=True))
     lines = paths[0].read_bytes().splitlines()
     _, floor = _rates(len(lines), lambda: _floor(lines), rounds)
     return Figures(
@@ -121,6 +133,7 @@ def measure(directory: Path, orders: int, rounds: int = 3) -> Figures:
         alone=alone,
         shared=shared,
         jobs=jobs,
+        joining=joined / (joined + looked),
         floor=floor,
         peak_kib=(_peak(small), _peak(large)),
     )
@@ -130,7 +143,8 @@ def sentences(found: Figures) -> list[str]:
     """The figures, a sentence each."""
     size = f"{found.bytes / 2**20:,.0f} MiB, {found.bytes / found.records:.0f} bytes each"
     core = f"{found.per_core:,.0f} records/s of processor time, {found.alone:,.0f} of real time"
-    many = f"{found.shared:,.0f} records/s, {found.shared / found.alone:.2f} times one"
+    many = f"{found.shared:,.0f} records/s, {found.shared / found.alone:.2f} times one; "
+    many += f"{found.joining:.1%} of the work is joining, which is not shared"
     times = f"verifying takes {found.floor / found.per_core:.2f} times as long"
     small, large = (f"{peak / 1024:.0f} MiB" for peak in found.peak_kib)
     return [

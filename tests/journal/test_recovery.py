@@ -161,7 +161,7 @@ def test_every_changed_byte_is_survived(crashed: Path, ram: Path) -> None:
         if place < kept and not halted:
             unseen += 1  # time of the last seal, which nothing binds yet
             told = verify([(name, [bytes(changed[:kept])])])
-            assert {one.rule for one in told.findings} <= {"Clock", "Sequence"}, place  # which the kernel leaves to audit
+            assert {one.rule for one in told.findings} <= {"Clock", "Sequence"}, place  # left to audit
         after = whole(home)
         sidecars = b"".join(path.read_bytes() for path in sorted((home / "journal" / "engine").glob("*.torn-*")))
         assert bytes(changed).endswith(sidecars)
