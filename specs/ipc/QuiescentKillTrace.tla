@@ -84,15 +84,29 @@ CountsAgain(k) ==
     /\ pc[k] = "timedout"
     /\ Count
     /\ pc' = [pc EXCEPT ![k] = "counted"]
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, recordVars, ex, rs, saidVars, historyVars>>
 
 (* The record is written by a thread of its own, also while a killer that  *)
 (* halts again is between the count and the byte.                          *)
-WritesBeside(k) ==
+TakesPenBeside(k) ==
     /\ pc[k] = "counted"
+    /\ PenIsFree
     /\ latch = "ARMED"
-    /\ latch' = "HALTED"
-    /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, ex, pc, rs, saidVars, historyVars>>
+    /\ pen[k] = 0
+    /\ pen' = [pen EXCEPT ![k] = latchEpoch]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, ex, pc, rs, saidVars, historyVars>>
+
+(* The pen is of no use any more; or it is taken twice, by the thread that *)
+(* writes and by the one that looks again; or by an engine, which is held  *)
+(* to no more than not to have it beside a reset.                          *)
+Again(k) == IF k = "" \/ latch = "HALTED" THEN TRUE ELSE pen[k] # 0
+
+(* With the pen in its hand it finds that another has written the record,  *)
+(* or that it can't: the disk is full.                                     *)
+DropsPen(k) ==
+    /\ pen[k] # 0
+    /\ pen' = [pen EXCEPT ![k] = 0]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, ex, pc, rs, saidVars, historyVars>>
 
 (* A reset decides that nobody has halted, and gives the lock back then.   *)
 (* In the specification that is one step, ResetEnd.                        *)
@@ -106,16 +120,16 @@ ResetReleases ==
     /\ rs = "done"
     /\ ex = "operator"
     /\ ex' = "none"
-    /\ raced' = FALSE
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, pc, rs, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, homeVars, pc, rs, saidVars, historyVars>>
 
 (* An engine writes the record for whoever set the byte, dead or slow. *)
 WriteForOthers ==
     /\ byte = "HALT"
+    /\ PenIsFree
     /\ latch = "ARMED"
     /\ latch' = "HALTED"
     /\ durable' = (durable \/ ackd)
-    /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, ex, pc, rs, ackd, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, latchEpoch, pen, markVars, ex, pc, rs, ackd, historyVars>>
 
 -----------------------------------------------------------------------------
 (* The step of the specification that an event is. *)
@@ -149,10 +163,13 @@ Killer(v) ==
     LET k == v.x IN
     CASE v.s = "CountHalt"    -> CountHalt(k) \/ CountsAgain(k)
       [] v.s = "SetByte"      -> SetByte(k)
+      [] v.s = "TakePen"      -> \/ k # "" /\ (TakePen(k) \/ TakesPenBeside(k))
+                                 \/ PenIsFree /\ Again(k) /\ Nothing
+      [] v.s = "DropPen"      -> (k # "" /\ DropsPen(k)) \/ Nothing
       [] v.s = "WriteLatch"   -> /\ latchEpoch = v.n
-                                 /\ \/ k # "" /\ (WriteLatch(k) \/ WritesBeside(k))
+                                 /\ \/ k # "" /\ WriteLatch(k)
                                     \/ k = "" /\ WriteForOthers
-                                    \/ latch = "HALTED" /\ Nothing
+                                    \/ PenIsFree /\ latch = "HALTED" /\ Nothing
       [] v.s = "WaitQuiet" -> WaitQuiet(k)
       [] v.s = "LookAgain"    -> LookAgain(k)
       [] v.s = "Ack"          -> Ack(k)
@@ -172,7 +189,7 @@ Reset(v) ==
       [] v.s = "ResetUndone" -> ResetUndone
       [] v.s = "ResetDies"   -> ResetDies \/ ResetReleases
 
-KillerSteps == {"CountHalt", "SetByte", "WriteLatch", "WaitQuiet", "LookAgain", "Ack",
+KillerSteps == {"CountHalt", "SetByte", "TakePen", "DropPen", "WriteLatch", "WaitQuiet", "LookAgain", "Ack",
                 "TimeOut", "LastLook", "Doubt", "Escalate", "KillerDies"}
 ResetSteps  == {"ResetBegin", "ResetLatch", "ResetByte", "ResetDecides", "ResetEnd", "ResetYields",
                 "ResetUndone", "ResetDies"}
@@ -212,7 +229,7 @@ Taken == LET Sum[i \in 0 .. Len(Runs[run])] == IF i = 0 THEN 0 ELSE Sum[i-1] + a
          IN  Sum[Len(Runs[run])]
 Goes == IF Taken > TLCGet(1)
         THEN TLCSet(1, Taken) /\ PrintT(<<"REACHED", at, mode, dead, hold, em, asleep, byte,
-                                          latch, latchEpoch, sh, ex, pc, rs>>)
+                                          latch, latchEpoch, pen, raced, sh, ex, pc, rs>>)
         ELSE TRUE
 ASSUME TLCSet(1, 0)
 =============================================================================

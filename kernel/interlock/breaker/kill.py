@@ -25,7 +25,7 @@ from orjson import JSONDecodeError, loads
 
 from interlock.breaker import latch as latches
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
-from interlock.breaker.lock import FileLock
+from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.page import Page
 from interlock.breaker.roster import Engine, engines, holders
 from interlock.breaker.segment import segments
@@ -218,14 +218,11 @@ class Kill:
             absent = not os.path.lexists(home.latch)  # absent is halted; but someone may put an old one back
             self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent
             return True
-        if latch.state == latches.HALTED:
-            self.durable = True
-            return True
         try:
-            left = self._left
-            mine = left is not None and left.home == latch.home
-            write_latch(home.latch, attrs.evolve(left, epoch=latch.epoch) if left and mine else self._cause(latch))
-        except OSError as error:
+            if latch.state == latches.ARMED and not self._replace():
+                self._trouble = "the latch is not yet durable: a reset is writing it"
+                return False
+        except (OSError, LatchError) as error:
             self._trouble = f"the latch is not yet durable: {error}"
             return False
         except TypeError as error:
@@ -233,6 +230,25 @@ class Kill:
             return True
         self.durable = True
         self._trouble = ""
+        return True
+
+    def _replace(self) -> bool:
+        """Write this halt over an armed record, in the epoch that stands there. False: a reset has the pen.
+
+        Raises:
+            OSError: it can't be written.
+            LatchError: it can't be read any more.
+            TypeError: the cause is no text.
+        """
+        home = self.home
+        with contextlib.closing(Pen(home.path)) as pen:
+            if not pen.shared():
+                return False
+            latch, _ = read_latch(home.latch)
+            if latch.state == latches.ARMED:
+                left = self._left
+                mine = left is not None and left.home == latch.home and not self.again
+                write_latch(home.latch, attrs.evolve(left if left and mine else self._cause(latch), epoch=latch.epoch))
         return True
 
     # -- WaitQuiet, LookAgain, Escalate ------------------------------------------------------------
@@ -312,10 +328,10 @@ class Kill:
         self.again = self.again or armed
         claimed, self.durable = self.durable, False
         with contextlib.suppress(LatchError, OSError, TypeError):
-            latch, _ = read_latch(home.latch)
-            if latch.state == latches.ARMED:
+            if read_latch(home.latch)[0].state == latches.ARMED:
                 self.again = True
-                write_latch(home.latch, self._cause(latch))
+                if not self._replace():  # no reset has the pen: it would have the lock, too
+                    raise BlockingIOError
             self.durable = True
             self.durable_ns = time.monotonic_ns()
             return True
