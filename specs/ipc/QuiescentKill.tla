@@ -424,7 +424,8 @@ SetByte(k) ==
 
 (* Beside the wait, or after it, as soon as the disk allows: the record is *)
 (* read, with the pen in hand, and replaced.  A reset that has the pen is  *)
-(* not waited for: the killer tries again later.                           *)
+(* not waited for: the killer tries again later, as it does when the disk  *)
+(* is full.                                                                *)
 TakePen(k) ==
     /\ pc[k] \in {"waiting", "exclusive", "acked", "timedout"}
     /\ PenIsFree
@@ -440,6 +441,11 @@ WriteLatch(k) ==
     /\ pen' = [pen EXCEPT ![k] = 0]
     /\ durable' = (durable \/ (pc[k] = "acked" /\ ackd))
     /\ UNCHANGED <<engineVars, byte, markVars, ex, pc, rs, ackd, historyVars>>
+
+DropPen(k) ==
+    /\ pen[k] # 0
+    /\ pen' = [pen EXCEPT ![k] = 0]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, ex, pc, rs, saidVars, historyVars>>
 
 (* The lock, exclusively: whoever held it is out. *)
 WaitQuiet(k) ==
@@ -597,8 +603,8 @@ EngineSuffers(e) ==
     Crash(e) \/ Restart(e) \/ Suspend(e) \/ Resume(e) \/ Fork(e) \/ ChildCloses(e)
 
 KillerMoves(k) ==
-    \/ CountHalt(k) \/ SetByte(k) \/ TakePen(k) \/ WriteLatch(k) \/ WaitQuiet(k) \/ LookAgain(k)
-    \/ Ack(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k) \/ GiveUp(k) \/ KillerDies(k)
+    \/ CountHalt(k) \/ SetByte(k) \/ TakePen(k) \/ WriteLatch(k) \/ DropPen(k)
+    \/ WaitQuiet(k) \/ LookAgain(k) \/ Ack(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k) \/ GiveUp(k) \/ KillerDies(k)
     \/ \E e \in Engines : Escalate(k, e)
 
 ResetMoves == ResetLatch \/ ResetByte \/ ResetEnd \/ ResetYields \/ ResetUndone

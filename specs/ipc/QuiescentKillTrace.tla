@@ -52,9 +52,9 @@ TraceInit ==
 
 Nothing == UNCHANGED vars
 
-(* An engine that is out shuts its page, whatever the byte says. *)
+(* An engine shuts its page, whatever the byte says: when it is out, and   *)
+(* first of all when it halts itself.                                      *)
 Shut(e) ==
-    /\ hold[e] = "out"
     /\ dead' = [dead EXCEPT ![e] = TRUE]
     /\ UNCHANGED <<mode, epoch, hold, em, asleep, child, worldVars, sh, fenced, seen>>
 
@@ -100,13 +100,6 @@ TakesPenBeside(k) ==
 (* writes and by the one that looks again; or by an engine, which is held  *)
 (* to no more than not to have it beside a reset.                          *)
 Again(k) == IF k = "" \/ latch = "HALTED" THEN TRUE ELSE pen[k] # 0
-
-(* With the pen in its hand it finds that another has written the record,  *)
-(* or that it can't: the disk is full.                                     *)
-DropsPen(k) ==
-    /\ pen[k] # 0
-    /\ pen' = [pen EXCEPT ![k] = 0]
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, ex, pc, rs, saidVars, historyVars>>
 
 (* A reset decides that nobody has halted, and gives the lock back then.   *)
 (* In the specification that is one step, ResetEnd.                        *)
@@ -165,7 +158,7 @@ Killer(v) ==
       [] v.s = "SetByte"      -> SetByte(k)
       [] v.s = "TakePen"      -> \/ k # "" /\ (TakePen(k) \/ TakesPenBeside(k))
                                  \/ PenIsFree /\ Again(k) /\ Nothing
-      [] v.s = "DropPen"      -> (k # "" /\ DropsPen(k)) \/ Nothing
+      [] v.s = "DropPen"      -> (k # "" /\ DropPen(k)) \/ Nothing
       [] v.s = "WriteLatch"   -> /\ latchEpoch = v.n
                                  /\ \/ k # "" /\ WriteLatch(k)
                                     \/ k = "" /\ WriteForOthers
