@@ -12,7 +12,6 @@ import pytest
 from tests.helpers import arm, attach, halt_home, halted_by, python, reset_home
 
 from interlock import HomeError, Mode
-from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED, HALTED, read_latch
 from interlock.breaker.lock import Pen
@@ -22,6 +21,8 @@ from interlock.core.modes import ARMED as ARMED_BYTE
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
+
+    from interlock.breaker.home import Home
 
 HALT = """
 import sys, time

@@ -1,7 +1,8 @@
 """The killer's side of the proof, and the reset: the relation's steps are those of `Kill` and `Home.reset`, on files.
 
 `Kill` has a method a step, but for the record, which a thread writes. `Home.reset` is one call, and runs in a thread,
-too. Both threads are stopped before each access that others can see. Each state is reached anew, from an armed home, by the steps that lead to it.
+too. Both threads are stopped before each access that others can see. Each state is reached anew, by the steps that
+lead to it, from a home that is armed and from one that is halted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from interlock.breaker import kill as kills
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED as LATCH_ARMED
-from interlock.breaker.latch import read_latch
+from interlock.breaker.latch import read_latch, write_latch
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.page import _ARMED_FOR_AT, _HALTS_AT, Page
 from interlock.core.modes import ARMED
@@ -165,13 +166,6 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
         stop_before("ResetPen" if isinstance(lock, Pen) else "LockReset")
         return exclusive(lock, timeout_s)
 
-    def latch_halted(*given: Any) -> None:
-        if isinstance(me := threading.current_thread(), Writer):
-            me.stop_before("WriteLatch")
-            if me.full:
-                full()
-        write(*given)
-
     monkeypatch.setattr(FileLock, "exclusive", alone)
     monkeypatch.setattr(Home, "latch_state", lambda home: (stop_before("Check"), look(home))[1])
     monkeypatch.setattr(Page, "arm", lambda *given: (stop_before("ResetByte"), arming(*given))[1])
@@ -181,8 +175,18 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kills, "write_latch", latch_halted)
 
 
+def latch_halted(*given: Any) -> None:
+    """A killer replaces the record; its thread stops before that, and may find the disk full."""
+    if isinstance(me := threading.current_thread(), Writer):
+        me.stop_before("WriteLatch")
+        if me.full:
+            full()
+    write_latch(*given)
+
+
 RESETTING = {
-    "LockReset": "waiting", "ResetPen": "free", "Check": "penned", "NoteHalts": "penned", "ResetLatch": "noted", "ResetByte": "latched",
+    "LockReset": "waiting", "ResetPen": "free", "Check": "penned", "NoteHalts": "penned",
+    "ResetLatch": "noted", "ResetByte": "latched",
     "ResetDone": "armed", "LatchAgain": "lost", "over": "over",
 }  # fmt: skip
 """What it is in the relation that a reset stands before an access."""

@@ -180,7 +180,10 @@ class Home:
             return ""
 
     def latch_state(self) -> tuple[Latch | None, LatchError | None, int]:
-        """The latch, or why there is none; and the page byte, 0 if there is no page, or one that was not armed since its halt."""
+        """The latch, or why there is none; and the page byte.
+
+        That is 0 if there is no page, and if the byte was armed for another than the latest halt.
+        """
         latch: Latch | None = None
         fault: LatchError | None = None
         try:

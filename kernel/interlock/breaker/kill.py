@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from interlock.breaker.home import Home
 
-__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "longest_s"]
+__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "end", "longest_s"]
 
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
@@ -396,31 +396,24 @@ class Kill:
         return False
 
     def _kill(self, waiting: Waiting) -> None:
-        """SIGKILL, to the very process that is meant: a process id may have been given to another since."""
+        """SIGKILL, but never to this very process."""
         if waiting.pid in {0, 1, os.getpid()}:
             return
-        name = f"{waiting.engine or 'a process'}, pid {waiting.pid}"
-        try:
-            handle = os.pidfd_open(waiting.pid)
-        except OSError as error:
-            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
-            return
-        try:
-            if waiting.engine and not any(
+
+        def meant() -> bool:
+            return not waiting.engine or any(
                 engine.name == waiting.engine
                 and engine.pid == waiting.pid
                 and engine.attached
                 and engine.same_process()
                 for engine in engines(self.home.engines)
-            ):
-                self.problems.append(f"{name}: not killed: that process id belongs to another process now")
-                return
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            )
+
+        problem = end(waiting.pid, meant)
+        if problem:
+            self.problems.append(f"{waiting.engine or 'a process'}, pid {waiting.pid}: {problem}")
+        else:
             self.killed.append(Killed(engine=waiting.engine, pid=waiting.pid))
-        except OSError as error:
-            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
-        finally:
-            os.close(handle)
 
     # -- All of it ---------------------------------------------------------------------------------
 
@@ -488,6 +481,31 @@ class Kill:
             return read_latch(self.home.latch)[0].state == latches.HALTED
         except LatchError as error:
             return error.code is not HaltCode.HOME_UNREADABLE
+
+
+def end(pid: int, meant: Callable[[], bool]) -> str:
+    """SIGKILL, to the very process that is meant: a process id may have been given to another since.
+
+    Args:
+        pid: of it.
+        meant: looks, when a handle on the process is held, whether that is the one.
+
+    Returns:
+        What went wrong, or nothing.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError as error:
+        return f"cannot be killed: {error.strerror}"
+    try:
+        if not meant():
+            return "not killed: that process id belongs to another process now"
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except OSError as error:
+        return f"cannot be killed: {error.strerror}"
+    finally:
+        os.close(handle)
+    return ""
 
 
 def _said(waiting: Waiting) -> str:

@@ -18,7 +18,6 @@ from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
 from interlock.breaker.lock import Pen
 from interlock.core.errors import HomeError
-from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
 

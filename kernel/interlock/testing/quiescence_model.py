@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIONS", "AGAIN", "ALONE", "ANNOUNCED", "ARMED", "IDLE", "IN", "KILLER", "LATCHED", "LOCKED", "LOOKING",
-    "NO", "NOTED", "NOW", "OUT", "PENNED", "PLACE", "RESETTER", "SEND", "SENDING", "SET", "WAITING", "YES", "Effect", "Emitter",
-    "Engine", "Killer", "Resetter", "State", "Term", "initial", "is_", "kills_alone", "no_exclusive",
+    "NO", "NOTED", "NOW", "OUT", "PENNED", "PLACE", "RESETTER", "SEND", "SENDING", "SET", "WAITING", "YES", "Effect",
+    "Emitter", "Engine", "Killer", "Resetter", "State", "Term", "initial", "is_", "kills_alone", "no_exclusive",
     "no_reset_writes", "no_shared", "none_sends", "owner", "put", "resets_alone", "resets_with_pen",
 ]  # fmt: skip
 
