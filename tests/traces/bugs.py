@@ -17,7 +17,7 @@ import interlock.attach
 import interlock.breaker.home
 import interlock.breaker.kill
 import interlock.breaker.sentinel
-import interlock.kernel
+import interlock.kernel.switch
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
@@ -254,7 +254,7 @@ def install_killer(bug: str) -> None:
     """Put a bug into a process that halts or resets."""
     if bug in _KILLS:
         interlock.breaker.home.Kill = _KILLS[bug]  # type: ignore[misc]
-        interlock.kernel.Kill = _KILLS[bug]  # type: ignore[misc]
+        interlock.kernel.switch.Kill = _KILLS[bug]  # type: ignore[misc]
     if bug == "no-pen":
         for room in (interlock.breaker.kill, interlock.breaker.sentinel, interlock.breaker.home):
             room.Pen = NoPen  # type: ignore[misc]
