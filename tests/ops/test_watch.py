@@ -325,19 +325,6 @@ def test_engine_that_hangs_under_anybodys_halt_is_killed(home: Path) -> None:
         assert [event for event in watch.events if event["event"] in {"stall", "halt"}] == []
 
 
-def test_engine_that_hangs_is_only_told_without_escalation(home: Path) -> None:
-    """Whoever does not want it to kill is told, and no more; and is told when the engine is seen to get on."""
-    with Process(home) as engine, Watching(home, *QUICK["beat"], *GRACE, "--no-escalate") as watch:
-        watch.until("watched")
-        engine.suspend()
-        assert watch.until("halt")["confirmed"] is False
-        engine.child.send_signal(signal.SIGCONT)
-        assert watch.until("halt")["confirmed"] is True
-        assert watch.end() == 0
-        assert engine.child.poll() is None
-        assert [event for event in watch.events if event["event"] in {"killed", "not killed"}] == []
-
-
 # -- What it survives --------------------------------------------------------------------------------
 
 
@@ -759,6 +746,15 @@ def test_loop_that_beat_and_stopped_is_killed_after_the_grace(killing: Stuck) ->
     assert [event["event"] for event in killing.steps(3, *LATER)] == ["hangs"]
     assert killing.steps(8, *LATER) == []
     assert [event["event"] for event in killing.steps(4, *LATER)] == ["killed"]
+
+
+def test_loop_that_hangs_is_only_told_without_escalation(killing: Stuck) -> None:
+    """Whoever does not want the watch to kill is told that a loop hangs, and of nobody killed."""
+    killing.watch.plan = attrs.evolve(killing.watch.plan, escalate=False)
+    killing.berth.beat()
+    out_after_a_stall(killing)
+    (hangs,) = killing.steps(100, *LATER)
+    assert (hangs["event"], hangs["kill_in_s"]) == ("hangs", None)
 
 
 def test_loop_that_gets_on_in_time_is_left_alone(killing: Stuck) -> None:
