@@ -26,9 +26,9 @@ from interlock.breaker.segment import (
     NO_ROOM,
     MappedSegment,
     Segment,
+    chunks,
     first_of,
     is_closed,
-    lines,
     segment_name,
     segments,
     unfinished,
@@ -45,12 +45,14 @@ from interlock.journal.writer import SEGMENT_BYTES, Journal
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 _all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
 
 
 _BUSY_S: Final = 0.25
+TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run"})
+"""The kinds that say something of modes, or of epochs, or are no records of what was done."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,7 +104,7 @@ class Told:
         elif kind == "reset":
             self.halted = False
         epoch = record.get("epoch")
-        if kind in {"arm", "start", "halt", "reset", "run"} and isinstance(epoch, int):
+        if kind in TELLING and isinstance(epoch, int):
             self.highest = max(self.highest, epoch)
             if kind != "run":  # which names the latch's epoch before the reset to it is written
                 self.epoch = max(self.epoch, epoch)
@@ -170,11 +172,7 @@ def open_home(
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
-        def visit(record: Mapping[str, object]) -> None:
-            told.visit(record)
-            restorer.play(record)
-
-        recovery = Recovery(visit=visit)
+        recovery = Recovery(visit=_visitor(told, restorer))
         known = home.streams()
         stream, opened, writer = _claim(home, engine)
         held.append(writer)
@@ -320,6 +318,23 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
     return None
 
 
+def _visitor(told: Told, restorer: Restorer) -> Callable[[Mapping[str, object]], None]:
+    """What takes every record of a journal, of which there may be millions: each to whom it says something."""
+    plays = restorer.plays
+
+    def visit(record: Mapping[str, object]) -> None:
+        kind = record["kind"]
+        if kind in TELLING:
+            told.visit(record)
+        else:
+            told.records += 1
+        play = plays.get(kind)  # type: ignore[call-overload] # whatever it is, it is there or not
+        if play is not None:
+            play(record)
+
+    return visit
+
+
 def _mend(stream: Path, opened: list[Path]) -> None:
     """Finish what a crash left half done: unused room, segments without a name, a recovery that came to no seal.
 
@@ -341,7 +356,7 @@ def _mend(stream: Path, opened: list[Path]) -> None:
             scan = Recovery(visit=visit)
             for name in opened[: place + 1]:
                 scan.begin(first_of(name))
-                scan.scan(lines(name))
+                scan.scan(chunks(name))
             if sha256(torn).hexdigest() not in named[: len(named) - len(scan.tail)]:  # not in a sealed recovery
                 put_back(path, scan.sealed_bytes, torn)
             carried(sidecar)
@@ -352,7 +367,7 @@ def _recover(recovery: Recovery, stream: Path, opened: list[Path]) -> tuple[Path
     last = None
     for path in opened:
         if recovery.begin(first_of(path)):
-            recovery.scan(lines(path))
+            recovery.scan(chunks(path))
             last = path
         else:
             set_aside(path)

@@ -86,6 +86,7 @@ def main(home: Path | str, durability: str, where: str = "", number: str = "0") 
         return
     if kernel.start():
         trade(kernel, clock)
+        kernel.heartbeat()
     say("end", kernel.mode, kernel.cause.code if kernel.cause else None)
     kernel.close()
 

@@ -34,7 +34,7 @@ __all__ = [
     "unfinished",
 ]
 
-RESERVE_BYTES: Final = 1 << 20
+RESERVE_BYTES: Final = 1 << 18
 """Room that is kept for what must be told after there is no more."""
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -42,7 +42,7 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 COMPRESSED: Final = ".zst"
 _CHUNK_BYTES: Final = 1 << 20
-_WINDOW_BYTES: Final = 1 << 22
+_WINDOW_BYTES: Final = 1 << 20
 _ENDING: Final = ".jsonl"
 _NEW: Final = ".new"
 _CLOSED: Final = 0o400

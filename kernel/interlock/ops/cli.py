@@ -26,7 +26,7 @@ from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
-from interlock.breaker.segment import first_of, lines, segments
+from interlock.breaker.segment import chunks, first_of, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -322,7 +322,7 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         try:
             for path in segments(home.stream(name)):
                 if recovery.begin(first_of(path)):
-                    recovery.scan(line.rstrip(b"\x00") for line in lines(path))
+                    recovery.scan(chunks(path))
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
