@@ -124,6 +124,7 @@ def failing(home: Path, names: list[str], durability: str, call: str, error: str
         assert mode in {"HALTED", "REFUSED"}
     elif code == "JOURNAL_FULL":  # there is no room, and the journal is not broken: so it tells of the halt
         assert call == "fallocate" or error == "ENOSPC"
+        assert call not in {"pwrite64", "fdatasync"} or struck.paths[0].endswith(".new")
         assert (mode, tuple(one["code"] for one in of_kind(home, "halt"))) in {("HALTED", (code,)), ("REFUSED", ())}
     else:
         assert call != "fallocate"

@@ -82,7 +82,7 @@ class Segment:
         if made:
             sync_directory(path.parent)
 
-    def write(self, data: bytes) -> str | None:
+    def write(self, data: bytes | bytearray) -> str | None:
         """Append all of it. It is then with the operating system and outlives this process.
 
         Returns:
@@ -230,7 +230,7 @@ class MappedSegment(Segment):
             self._map.close()
         self._map, self._base, self._mapped, self._safe = mapped, base, self._end, self._end - RESERVE_BYTES
 
-    def write(self, data: bytes) -> str | None:
+    def write(self, data: bytes | bytearray) -> str | None:
         """Append all of it. It is then with the operating system and outlives this process.
 
         Returns:
