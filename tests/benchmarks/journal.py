@@ -8,7 +8,7 @@
 
 The others take the same records as JSON: `logging` with a file handler, of which nothing is on the disk; SQLite, in WAL
 mode with ``synchronous=FULL``, a transaction a batch and a transaction a record; and `pymerkle`, whose `SqliteTree`
-is an RFC 9162 log too, and has a transaction a record and no other way. None of them tells whether an order was refused.
+is an RFC 9162 log too, and has a transaction a record and no other way.
 """
 
 from __future__ import annotations
