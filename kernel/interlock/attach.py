@@ -18,7 +18,7 @@ from interlock.breaker.files import sync_directory
 from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
-from interlock.breaker.lock import FileLock
+from interlock.breaker.lock import FileLock, WriterLock
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
 from interlock.breaker.roster import Berth, look
@@ -262,7 +262,7 @@ def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
     if not stream.is_dir():
         stream.mkdir(mode=0o700)
         sync_directory(home.journal)
-    writer = FileLock(stream, directory=True)
+    writer = WriterLock(stream)
     if not writer.exclusive():
         writer.close()
         message = f"{stream}: another process writes to it"
@@ -296,7 +296,7 @@ def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | Non
     except LatchError as error:
         fault = fault or (error.code, str(error))
     armed = latch is not None and latch.state == latches.ARMED
-    if fault is None and armed and page is not None and page.map[0] != ARMED:
+    if fault is None and armed and page is not None and not page.armed:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
     if page is not None and page.map[0] == ARMED and (fault is not None or not armed):
         page.halt()

@@ -186,10 +186,10 @@ def test_short_write(home: Path, plain: tuple[list[str], list[str], list[Call]])
 # -- Loss of power ----------------------------------------------------------------------------------------
 
 
-def outage(home: Path, names: list[str], call: str, when: int) -> None:
+def outage(home: Path, names: list[str], call: str, when: int, *arguments: str) -> None:
     """Kill it at a call, then lose what was not synced: the bytes, the names, or both."""
     log = home.parent / f"log-{home.name}"
-    said, calls = traced(home, "disk", log, names=names, inject=f"{call}:signal=SIGKILL:when={when}")
+    said, calls = traced(home, "disk", log, *arguments, names=names, inject=f"{call}:signal=SIGKILL:when={when}")
     for data, lost in ((True, False), (False, True), (True, True)):
         twin = home.with_name(f"{home.name}-{data:d}{lost:d}")
         shutil.copytree(home, twin)
@@ -220,3 +220,41 @@ def test_outage_at_every_call(tmp_path: Path, plain: tuple[list[str], list[str],
     names, _, calls = plain
     for when in range(1, places(calls, call) + 1):
         outage(arm(tmp_path / f"home-{when}").path, names, call, when)
+
+
+@needs_strace
+def test_outage_after_a_turn(tmp_path: Path, plain: tuple[list[str], list[str], list[Call]]) -> None:
+    """What was acknowledged in a new segment is there although power fails before anything else is begun."""
+    names, _, calls = plain
+    renamed = next(place for place, call in enumerate(calls) if call.name == "rename")
+    before = sum(call.name == "fdatasync" for call in calls[:renamed])
+    for later in (3, 5):
+        outage(arm(tmp_path / f"home-{later}").path, names, "fdatasync", before + later)
+
+
+@needs_strace
+def test_outage_where_nobody_beats(tmp_path: Path) -> None:
+    """A segment that is begun on the way of an order is closed on the disk before the order is sent."""
+    home = arm(tmp_path / "plain").path
+    said, calls = traced(home, "disk", tmp_path / "log", "quiet")
+    assert said[-1] == "end RUNNING None"
+    names = ["", *(path.name for path in segments(Home(home).stream("engine")))]
+    names += [f"{name}.new" for name in names[2:]]
+    turns = [place for place, call in enumerate(calls) if call.name == "rename"]
+    assert len(turns) > 1
+    for number, turn in enumerate(turns):
+        before = sum(call.name == "fdatasync" for call in calls[:turn])
+        outage(arm(tmp_path / f"home-{number}").path, names, "fdatasync", before + 1, "quiet")
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["openat", "fallocate", "pwrite64", "fdatasync"])
+def test_no_room_for_the_next_segment(home: Path, plain: tuple[list[str], list[str], list[Call]], call: str) -> None:
+    """Where the next segment can't be made for want of room the journal is not broken, and tells of the halt."""
+    names, _, calls = plain
+    same = [one for one in calls if one.name == call]
+    when = 1 + next(place for place, one in enumerate(same) if one.paths[-1].endswith(".new"))
+    said, _ = traced(home, "disk", home.parent / "log", names=names, inject=f"{call}:error=ENOSPC:when={when}")
+    assert said[-1] == "end HALTED JOURNAL_FULL"
+    assert [one["code"] for one in of_kind(home, "halt")] == ["JOURNAL_FULL"]
+    kept(home, said)
