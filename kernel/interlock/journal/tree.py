@@ -60,3 +60,7 @@ class Tree:
             peak = self._peaks[level]
             root = peak if root is None else sha256(b"\x01" + peak + root).digest()
         return (sha256(b"").digest() if root is None else root).hex()
+
+    def peaks(self) -> list[str]:
+        """The roots of the perfect subtrees, in hex, the largest first: all that the tree can be continued from."""
+        return [self._peaks[level].hex() for level in sorted(self._peaks, reverse=True)]

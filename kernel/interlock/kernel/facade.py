@@ -13,12 +13,13 @@ from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
 from interlock.breaker.home import boot_id
 from interlock.breaker.roster import engine_name
-from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import cause_of
+from interlock.breaker.torn import carried
 from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
 from interlock.journal import records
+from interlock.journal.writer import SEGMENT_BYTES
 from interlock.kernel.gates import Gates
 from interlock.kernel.switch import Switch
 from interlock.kernel.values import Clock, SystemClock
@@ -67,6 +68,7 @@ class Kernel(Switch, Gates, Venue):
         clock: Clock | None = None,
         run: str | None = None,
         watch: Limits | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -81,6 +83,7 @@ class Kernel(Switch, Gates, Venue):
             run: a UUID for the run, for tests.
             watch: for how long loop, tick and send may stand still before a thread of this process halts; None: no
                 such thread. Whoever gives it calls `heartbeat` from the loop.
+            segment_bytes: the size at which the journal goes on in a new file, at the next heartbeat.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -93,8 +96,12 @@ class Kernel(Switch, Gates, Venue):
         if durability not in {"disk", "process"}:
             message = f"durability is disk or process, not {durability!r}"
             raise ValueError(message)
+        if segment_bytes < 1:
+            message = f"a segment has at least a byte, not {segment_bytes!r}"
+            raise ValueError(message)
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
-        attachment = open_home(home, engine_name(engine), mapped=durability == "process")
+        mapped = durability == "process"
+        attachment = open_home(home, engine_name(engine), mapped=mapped, segment_bytes=segment_bytes)
         try:
             return cls(
                 attachment,
@@ -149,6 +156,7 @@ class Kernel(Switch, Gates, Venue):
         """Say that we are here; carry over what a crash left; bring the journal up to the latch."""
         at = self._at
         recorder = self._recorder
+        self._journal.opening = self._opening
         with self._lock:
             recorder.begin(
                 run=self._run,
@@ -172,6 +180,7 @@ class Kernel(Switch, Gates, Venue):
                     torn=lost.torn,
                     salvaged=lost.records,
                 )
+            recorder.clock_back(at.last_ts)
             self._agree()
             recorder.totals(self._core.accounts())
             recorder.settle()
@@ -179,12 +188,24 @@ class Kernel(Switch, Gates, Venue):
                 with contextlib.suppress(OSError):  # then it is still open, which the next attach will see to
                     at.sentinel.segment.sync()
                     carried(at.sentinel.segment.path.with_name(lost.torn_file))
+            recorder.turn()
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
                 at.sentinel.berth.begin()
                 at.sentinel.page.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
+
+    def _opening(self) -> dict[str, object]:
+        """Whose segment begins, and with what code and limits it is written."""
+        return {
+            "origin": self._at.origin,
+            "epoch": self._core.epoch,
+            "boot": boot_id(),
+            "version": __version__,
+            "code": self._at.code,
+            "config": self._at.limits_sha256,
+        }
 
     def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
@@ -236,7 +257,6 @@ class Kernel(Switch, Gates, Venue):
         with self._lock:
             self._handle()
             self._make_durable()
-            self._recorder.unblock()
             self._recorder.totals(self._core.accounts())
             self._recorder.note("end", code=str(self._core.mode))
             self._recorder.settle()

@@ -131,9 +131,9 @@ class Gates(Inside):
                     self._handle()
                 return decided
             if not self._recorder.permit(decided, core.epoch, mono):
-                core.void(decided)
+                self._withdraw(decided, Reason.JOURNAL_FAILED)
                 self._handle()
-                return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+                return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken or self._journal.full)
         except BaseException:
             self._journal.broken = self._journal.broken or "interrupted between gate 2 and the record"
             self._interrupted()

@@ -161,9 +161,7 @@ class Inside:
             self._say_late()
         while self._pending:
             self._asked(self._pending.popleft())
-        if self._journal.broken is not None and core.mode is not Mode.HALTED:
-            self._stop_emission()
-            core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
+        self._mind_the_journal()
         if self._hold.page[0] != ARMED and core.mode is not Mode.HALTED and not self._asking:
             core.observe(self._hold.page[0])
         while core.notices:
@@ -176,9 +174,16 @@ class Inside:
                 self._recorder.write("anomaly", code=notice.code, detail=records.text(notice.detail))
             else:
                 assert_never(notice)
-            if self._journal.broken is not None and core.mode is not Mode.HALTED:
-                self._stop_emission()
-                core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
+            self._mind_the_journal()
+
+    def _mind_the_journal(self) -> None:
+        """Halt over a journal that broke, or that has nothing left but its reserve, which is for what must be told."""
+        journal = self._journal
+        why = journal.broken or journal.full
+        if why is not None and self._core.mode is not Mode.HALTED:
+            self._stop_emission()
+            code = HaltCode.JOURNAL_FULL if journal.broken is None else HaltCode.JOURNAL_FAILED
+            self._core.halt(self._cause(code, why, "journal"))
 
     def _asked(self, cause: HaltCause) -> None:
         """A halt of another thread; if the core has just seen its byte, then this is the cause of that."""
@@ -202,7 +207,6 @@ class Inside:
         cause = self._sentinel.make_durable(cause, core.epoch, self._now(), may_wait=True)
         if notice.first or unnamed(core.cause):
             core.cause = cause
-        self._recorder.unblock()
         self._record_halt(cause, at_ns, first=notice.first)
         for working in notice.voided:
             self._recorder.note("void", permit=working.number, code="HALTED")
@@ -255,7 +259,7 @@ class Inside:
                 sealed = recorder.seal()
             if sealed is not None:
                 recorder.sync(sealed)
-        if self._journal.broken is not None:
+        if self._journal.broken is not None or self._journal.full is not None:
             with self._lock:
                 self._handle()
 
@@ -266,6 +270,8 @@ class Inside:
         number = self._recorder.write("cancel", id=order_id, instrument=instrument)
         if number is None and not self._closed:
             self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
+            if self._core.mode is not Mode.HALTED and not self._pending:
+                self._pending.append(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken or "", "journal"))
         return number
 
     def _say_late(self) -> None:

@@ -120,6 +120,7 @@ class Switch(Looks):
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
                 else:
+                    self._recorder.refused.ticketed.add(ticket.client_order_id)
                     core.admit(ticket)
             self._handle()
             return verdict
@@ -138,7 +139,6 @@ class Switch(Looks):
             with self._lock:
                 verdict = self._core.stop(self._hold.page[0])
                 if verdict:  # written before a halt that was asked for meanwhile
-                    self._recorder.unblock()
                     self._recorder.note("stop", epoch=self._core.epoch)
                     self._recorder.settle()
                 self._handle()
@@ -247,6 +247,9 @@ class Switch(Looks):
                 raise HomeError(HaltCode.EXTERNAL, message)
             if self._journal.broken is not None:
                 raise HomeError(HaltCode.JOURNAL_FAILED, self._journal.broken)
+            self._journal.room()
+            if self._journal.full is not None:
+                raise HomeError(HaltCode.JOURNAL_FULL, self._journal.full)
             self._sentinel.home.reset(
                 epoch=epoch,
                 known_epoch=self._core.epoch,

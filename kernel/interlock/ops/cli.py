@@ -21,10 +21,12 @@ import typer
 from interlock.attach import Told, contradiction
 from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
+from interlock.breaker.compress import compress as pack
+from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
-from interlock.breaker.segment import lines, segments
+from interlock.breaker.segment import chunks, first_of, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -321,9 +323,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         recovery = Recovery(visit=told.visit)
         try:
             for path in segments(home.stream(name)):
-                if recovery.begin(int(path.stem)):
-                    for line in lines(path):
-                        recovery.feed(line.rstrip(b"\x00"))
+                if recovery.begin(first_of(path)):
+                    recovery.scan(chunks(path))
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
@@ -377,6 +378,29 @@ def verify(
         raise typer.Exit(audit({"": directory} if segments(directory) or not streams else streams, json=json))
     except OSError as error:
         fail(Exit.USAGE, f"{directory}: {error}", json=json)
+
+
+@app.command()
+def compress(
+    home: HomeOption,
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Compress the closed segments of all journals. What is compressed is read back before the plain file goes."""
+    target = Home(home)
+    done = {"segments": 0, "bytes": 0, "compressed": 0}
+    try:
+        target.require()
+        for name in target.streams():
+            for path in compressible(target.stream(name)):
+                done["bytes"] += path.stat().st_size
+                done["compressed"] += pack(path).stat().st_size
+                done["segments"] += 1
+    except (HomeError, OSError) as error:
+        fail(Exit.USAGE, str(error), json=json)
+    if json:
+        show(done)
+    else:
+        say(f"{done['segments']} segments: {done['bytes']} bytes, compressed {done['compressed']}")
 
 
 @app.command()
