@@ -19,7 +19,7 @@ from interlock.breaker.home import Home
 from interlock.breaker.segment import Segment, segments
 from interlock.core.errors import MisuseError
 from interlock.journal.recovery import Recovery
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 from .helpers import (
     KERNEL,

@@ -41,17 +41,19 @@ from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode
 from interlock.core.restore import Restorer
 from interlock.journal.recovery import Recovery
+from interlock.journal.statements import origin_of
 from interlock.journal.writer import SEGMENT_BYTES, Journal
+from interlock.store.checkpoints import CheckpointError, Notes, Point
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
     from pathlib import Path
-_all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
+__all__ = ["Attachment", "Salvage", "Told", "contradiction", "newest_of", "open_home", "rolled_back"]
 
 
 _BUSY_S: Final = 0.25
-TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run"})
+TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run", "end"})
 """The kinds that say something of modes, or of epochs, or are no records of what was done."""
 
 
@@ -82,12 +84,14 @@ class Told:
         halted: whether the last word is a halt.
         epoch: the latest that it tells the beginning or the end of.
         highest: the latest that it names at all.
+        ended: number of the last record that ended a run; -1: none, or something came after it.
     """
 
     records: int = 0
     halted: bool = False
     epoch: int = 0
     highest: int = 0
+    ended: int = -1
 
     def visit(self, record: Mapping[str, object]) -> None:
         """Follow one record."""
@@ -103,6 +107,11 @@ class Told:
             self.halted = True
         elif kind == "reset":
             self.halted = False
+        elif kind == "end":
+            number = record["seq"]
+            self.ended = number if isinstance(number, int) else -1
+        elif kind == "run":
+            self.ended = -1
         epoch = record.get("epoch")
         if kind in TELLING and isinstance(epoch, int):
             self.highest = max(self.highest, epoch)
@@ -127,6 +136,9 @@ class Attachment:
         told: what the journal's last words were.
         last_ts: when the journal's last record was written, us UTC; 0: never.
         salvage: what recovery set aside, or None.
+        notes: the home's checkpoints of this engine.
+        newest: the newest of them.
+        rolled_back: what it has against the journal, or None.
     """
 
     sentinel: Sentinel
@@ -141,6 +153,9 @@ class Attachment:
     told: Told
     last_ts: int
     salvage: Salvage | None
+    notes: Notes
+    newest: Point | None
+    rolled_back: str | None
 
 
 def open_home(
@@ -172,7 +187,9 @@ def open_home(
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
-        recovery = Recovery(visit=_visitor(told, restorer))
+        notes = Notes(home.path, engine)
+        newest, unread = newest_of(notes)
+        recovery = Recovery(visit=_visitor(told, restorer), mark=newest.says.size if newest else -1)
         known = home.streams()
         stream, opened, writer = _claim(home, engine)
         held.append(writer)
@@ -183,15 +200,15 @@ def open_home(
         if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{stream}: the journal is gone")
         holes = restorer.finish()
-        against = contradiction(latch, told, holes, recovery)
-        if against is not None and (fault is None or fault[0] is HaltCode.EXTERNAL):
-            fault = against  # which says more than that the page says halt
+        fault = _graver(fault, contradiction(latch, told, holes, recovery))
+        identity = latch.home if latch else home.identity()
+        unlike = unread or rolled_back(newest, recovery, origin_of(identity, engine))
+        fault = _graver(fault, (HaltCode.JOURNAL_ROLLED_BACK, unlike) if unlike else None)
         if latch is None or latch.epoch < told.highest:  # an epoch is never used twice
             core.epoch = max(told.highest, 1)
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         segment = MappedSegment(last) if mapped else Segment(last)
-        identity = latch.home if latch else home.identity()
         return Attachment(
             sentinel=Sentinel(
                 home=home,
@@ -205,7 +222,7 @@ def open_home(
                 hold=Hold(page.map if page else DEAD, running, berth.slots),
                 segment=segment,
             ),
-            origin=f"interlock/{identity}/{engine}",
+            origin=origin_of(identity, engine),
             code=code_hash(),
             limits_sha256=digest,
             errors_in_a_row=limits.errors_in_a_row,
@@ -216,6 +233,9 @@ def open_home(
             told=told,
             last_ts=recovery.last_ts,
             salvage=salvage,
+            notes=notes,
+            newest=newest,
+            rolled_back=unlike,
         )
     except OSError as error:
         _close(held)
@@ -225,6 +245,11 @@ def open_home(
     except BaseException:
         _close(held)
         raise
+
+
+def _graver(fault: tuple[HaltCode, str] | None, other: tuple[HaltCode, str] | None) -> tuple[HaltCode, str] | None:
+    """The first of two faults, unless the second says more than that the page says halt."""
+    return other if other is not None and (fault is None or fault[0] is HaltCode.EXTERNAL) else fault
 
 
 def _close(held: list[Berth | FileLock]) -> None:
@@ -333,6 +358,28 @@ def _visitor(told: Told, restorer: Restorer) -> Callable[[Mapping[str, object]],
             play(record)
 
     return visit
+
+
+def newest_of(notes: Notes) -> tuple[Point | None, str | None]:
+    """The newest checkpoint, or why it can't be read: then nobody knows how long the journal was."""
+    try:
+        return notes.newest(), None
+    except CheckpointError as error:
+        return None, str(error)
+
+
+def rolled_back(newest: Point | None, recovery: Recovery, origin: str) -> str | None:
+    """What the newest checkpoint has against the journal that was recovered; its size is the recovery's mark."""
+    if newest is None:
+        return None
+    says = newest.says
+    if says.origin != origin:
+        return f"the checkpoint of size {says.size} is of {says.origin}, not of {origin}"
+    if says.size > recovery.tree.size:
+        return f"a checkpoint of size {says.size} was signed, and the journal has {recovery.tree.size} sealed records"
+    if says.root != recovery.marked:
+        return f"the journal has another root at size {says.size} than the checkpoint that was signed there"
+    return None
 
 
 def _mend(stream: Path, opened: list[Path]) -> None:

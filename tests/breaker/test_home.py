@@ -42,7 +42,7 @@ from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.page import Page
 from interlock.breaker.segment import segments
 from interlock.core.modes import ARMED
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

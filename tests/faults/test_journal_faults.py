@@ -14,7 +14,7 @@ from tests.helpers import FakeClock, arm, attach, journal, of_kind, sound
 from interlock import Mode
 from interlock.breaker.home import Home
 from interlock.breaker.segment import first_of, is_closed, segments
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 from .driver import ORDERS
 from .tracing import Call, Disk, drive, needs_strace, traced

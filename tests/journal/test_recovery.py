@@ -30,7 +30,7 @@ from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
 from interlock.journal.recovery import Recovery
 from interlock.journal.tree import Tree
-from interlock.journal.verify import Status, verify
+from interlock.verify import Status, verify
 
 from .lines import NOTHING, line, record
 

@@ -51,6 +51,8 @@ class Recovery:
         day: the day (UTC, since 1970) on which the current segment was begun; None: no seal closes its beginning.
         last_ts: the time of the last seal, or of the last record behind it if that is later.
         tail: the records behind it, decoded.
+        mark: a size of the tree, whose root is wanted.
+        marked: the root at that size, in hex, or None as long as no seal ended there.
         torn: whether bytes were met that are no record in sequence.
         damaged: whether a seal was met behind such bytes, or a seal with a wrong root, or what no crash leaves.
     """
@@ -61,6 +63,8 @@ class Recovery:
     day: int | None = None
     last_ts: int = 0
     tail: list[dict[str, object]] = attrs.field(factory=list)
+    mark: int = -1
+    marked: str | None = None
     torn: bool = False
     damaged: bool = False
     _pending: list[bytes] = attrs.field(factory=list)
@@ -129,6 +133,8 @@ class Recovery:
 
     def _bound(self, grown: Tree, seal: Mapping[str, object]) -> None:
         self.tree = grown
+        if grown.size == self.mark:
+            self.marked = grown.root()
         self.sealed_bytes = self._position
         self.tail.clear()
         self.last_ts = _time(seal)

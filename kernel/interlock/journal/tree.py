@@ -25,6 +25,19 @@ class Tree:
         self.size = 0
         self._peaks: dict[int, bytes] = {}
 
+    @classmethod
+    def of(cls, size: int, peaks: Sequence[bytes]) -> Tree:
+        """The tree of this size, from the roots of its perfect subtrees, the largest first.
+
+        Raises:
+            ValueError: there are more or fewer of them than such a tree has.
+        """
+        tree = cls()
+        tree.size = size
+        levels = [level for level in range(size.bit_length() - 1, -1, -1) if size >> level & 1]
+        tree._peaks = dict(zip(levels, peaks, strict=True))
+        return tree
+
     def copy(self) -> Tree:
         """A tree of its own, as it stands now."""
         other = Tree()
@@ -52,6 +65,10 @@ class Tree:
             nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
             start >>= 1
             level += 1
+
+    def peak(self, level: int) -> bytes:
+        """The root of the perfect subtree of ``2 ** level`` leaves; there is one if that bit is set in ``size``."""
+        return self._peaks[level]
 
     def root(self) -> str:
         """The Merkle tree hash of all leaves, in hex."""

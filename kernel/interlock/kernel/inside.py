@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from interlock.attach import Attachment
     from interlock.breaker.latch import Latch
     from interlock.breaker.watchdog import Limits, WatchThread
+    from interlock.kernel.signing import Signing
     from interlock.kernel.values import Clock
 
 __all__ = ["Inside"]
@@ -49,6 +50,7 @@ class Inside:
         clock: Clock,
         run: str,
         watch: Limits | None,
+        signing: Signing | None,
     ) -> None:
         """Use `attach`."""
         sentinel = attachment.sentinel
@@ -77,7 +79,8 @@ class Inside:
         self._late: deque[tuple[Cancel, int | None, str | None]] = deque()
         self._engine = engine
         self._asking = 0
-        self._closed = False
+        self._closed = self._finishing = False
+        self._signing = signing
         self._stuck = False
         self._over = threading.Event()
         self._lookout: threading.Thread | None = None
@@ -216,10 +219,17 @@ class Inside:
     def _record_halt(self, cause: HaltCause, at_ns: int, *, first: bool) -> None:
         core = self._core
         self._recorder.halt(cause, at_ns, epoch=core.epoch, first=first, in_flight=list(core.in_flight))
+        self._sign("halt")
 
     def _record_reset(self, latch: Latch, *, prior: int) -> None:
         who = latch.operator or ""
         self._recorder.write("reset", epoch=latch.epoch, prior=prior, operator=who, reason=latch.reason)
+        self._sign("reset")
+
+    def _sign(self, why: str) -> None:
+        """Have a checkpoint made, by the notary's thread and when this one has let go of the lock."""
+        if self._signing is not None:
+            self._signing.ask(why)
 
     def _make_durable(self) -> None:
         """Try again what a full disk prevented, or what was left to whoever set the byte."""
@@ -246,8 +256,20 @@ class Inside:
         if core.in_flight or hold.sending:
             return
         self._quiet.set()
-        if self._closed:
+        if self._closed and not self._finishing:
             self._sentinel.leave()
+
+    @contextlib.contextmanager
+    def _last_words(self) -> Iterator[None]:
+        """Under the lock: once it is closed, and only so, the journal still takes what tells of the last checkpoint."""
+        journal = self._journal
+        why = journal.broken if self._finishing else None
+        if why is not None:
+            journal.broken, journal.holding = None, True  # nor does it go on in another segment
+        try:
+            yield
+        finally:
+            journal.broken = journal.broken or why
 
     def _commit(self, number: int) -> None:
         """Without the lock: wait until the record is on the disk, together with all who wait."""

@@ -16,6 +16,7 @@ from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import HaltCause, Verdict
 from interlock.journal import records
 from interlock.kernel.looks import Looks
+from interlock.kernel.signing import KernelDesk
 from interlock.kernel.values import HaltReport, StopReport
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Switch(Looks):
             True if it is RUNNING now; else the refusal.
         """
         session = session if session is None else records.text(session)
+        kept_out = self._look_back()
+        if kept_out is not None:
+            return kept_out
         with self._lock:
             kept_out = self._enter()
             if kept_out is not None:
@@ -60,7 +64,21 @@ class Switch(Looks):
             self._settle()
             if self._core.mode is Mode.RUNNING:
                 self._quiet.clear()
+                self._sign("start")
             return verdict
+
+    def _look_back(self) -> Verdict | None:
+        """Without the lock, since witnesses may be far away: why a journal that is signed does not start, or None."""
+        signing = self._signing
+        if signing is None:
+            return None
+        before = signing.rolled_back
+        kept_out = signing.keeps_out(self._clock.utc_us())
+        if signing.rolled_back is not None and before is None:
+            self.halt(signing.rolled_back, code=HaltCode.JOURNAL_ROLLED_BACK, source="witness")
+        elif kept_out is None:
+            signing.begin(KernelDesk(self))
+        return kept_out
 
     def _enter(self) -> Verdict | None:
         """Take the running lock, and under it the look that counts. None: it is held, in the home's epoch.
