@@ -331,6 +331,33 @@ def _raise(*_: object) -> None:
     raise OSError(5, "Input/output error")
 
 
+def test_nobody_else_attaches_while_the_end_is_signed(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the last checkpoint is made its engine's place is taken, whatever else is asked of the closed kernel."""
+    from interlock.store import checkpoints  # noqa: PLC0415 - to be patched where it is used
+
+    hung, let_go = threading.Event(), threading.Event()
+    write = checkpoints.write_durably
+
+    def note(path: Path, data: bytes) -> None:
+        hung.set()
+        let_go.wait(PATIENCE_S)
+        write(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_durably", note)
+    kernel = signing(where)
+    closing = threading.Thread(target=kernel.close)
+    closing.start()
+    assert hung.wait(PATIENCE_S)
+    kernel.halt("once more", timeout_s=0.05)
+    with pytest.raises(HomeError, match="attached already"):
+        attach(where / "home")
+    let_go.set()
+    closing.join(PATIENCE_S)
+    assert whys(where / "home") == ["shutdown"]
+    with attach(where / "home") as after:
+        assert after.mode is Mode.HALTED
+
+
 def test_a_crash_at_any_moment_leaves_notes_that_hold(where: Path) -> None:
     """A process that is killed while it signs as fast as it can leaves a journal that goes with all of its notes."""
     script = """
@@ -488,24 +515,18 @@ def test_a_journal_that_is_rolled_back_comes_up_halted_and_does_not_start(where:
 
 
 def test_a_journal_that_was_written_anew_comes_up_halted(where: Path) -> None:
-    """As long as its checkpoint and with all seals right, but with another root: HALTED."""
+    """Longer than its checkpoint and with all seals right, but with another root at that size: HALTED."""
+    shutil.copytree(where / "home", where / "fork")
     with signing(where) as kernel:
         kernel.start()
-    shutil.copytree(where / "home", where / "true")
-    shutil.rmtree(where / "home" / "journal" / "engine")
-    shutil.rmtree(where / "home" / "checkpoints")
-    for path in (where / "home" / "engines").iterdir():
-        path.unlink()
-    (where / "home" / "page").write_bytes((where / "true" / "page").read_bytes())
-    clock = FakeClock(utc_us=UTC_US + 1)
-    with signing(where, clock, keys=None) as kernel:
+    with attach(where / "fork", FakeClock(utc_us=UTC_US + 1)) as kernel:
         for number in range(20):
             kernel.anomaly("ODD", str(number))
-    shutil.copytree(where / "true" / "checkpoints", where / "home" / "checkpoints")
-    reset_needed = Home(where / "home").latch_state()[0]
-    assert reset_needed is not None
+    put_back(where, where / "fork", "journal")
     with signing(where) as kernel:
-        assert kernel.mode is Mode.HALTED
+        assert kernel.cause is not None
+        assert kernel.cause.code is HaltCode.JOURNAL_ROLLED_BACK
+        assert "another root" in kernel.cause.reason
 
 
 def test_a_newest_note_that_cannot_be_read_halts(where: Path) -> None:
@@ -751,3 +772,21 @@ def test_the_ring_of_an_attached_kernel_is_the_directorys(where: Path) -> None:
     (key,) = listed.keys
     origin = f"interlock/{Home(where / 'home').identity()}/engine"
     assert of_kind(where / "home", "checkpoint")[0]["key"] == listed.signer(key, origin).verifier.key.hex()
+
+
+def test_without_a_thread_to_sign_in_nothing_starts(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notary who can't be posted is no attach that fails, and no start; once he can be, it starts and signs."""
+    from interlock.store.notary import Notary  # noqa: PLC0415 - to be patched where it is used
+
+    def start(*_: object) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Notary, "start", start)
+        kernel = signing(where)
+        assert kernel.start().reason is Reason.HALTED
+    with kernel:
+        assert kernel.start()
+    assert whys(where / "home")[-1] == "shutdown"
+    verified(where)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +27,7 @@ from interlock.store.keys import Lists, Ring
 from interlock.store.lookback import Lookback, Past
 from interlock.store.notary import EVERY, EVERY_S, Notary, Sealed
 from interlock.store.private import KeysError
-from interlock.store.proofs import prove, tree_at
+from interlock.store.proofs import Prover, tree_at
 
 if TYPE_CHECKING:
     import os
@@ -133,8 +132,8 @@ class Signing:
             self.lookback.ask(self._past)
             self.rolled_back = next(iter(self.lookback.against), None)
 
-    def begin(self, desk: KernelDesk) -> None:
-        """Begin to sign, if nothing is against it and it has not begun."""
+    def begin(self, desk: KernelDesk) -> bool:
+        """Begin to sign, if nothing is against it and it has not begun. False if there is no thread to be had."""
         if self._notary is None and self.rolled_back is None and self.lookback.enough:
             notary = Notary(
                 ring=self._wish.ring,
@@ -148,8 +147,12 @@ class Signing:
             )
             for why in self._asked:
                 notary.ask(why)
-            notary.start(self._past.newest, self.lookback.behind)
+            try:
+                notary.start(self._past.newest, self.lookback.behind)
+            except RuntimeError:
+                return False
             self._notary = notary
+        return True
 
     def ask(self, why: str) -> None:
         """Have a checkpoint made, as soon as may be. It does not wait."""
@@ -201,7 +204,7 @@ def look_back(wish: Wish, at: Attachment, now_us: int) -> Signing:
         newest=at.newest,
         probe=at.newest.note if at.newest else _empty(wish.ring, at.origin, at.core.epoch, now_us),
         root=lambda size: tree_at(stream, size).root(),
-        prove=partial(prove, stream),
+        prove=Prover(stream),
     )
     signing = Signing(wish, at, past)
     signing.rolled_back = at.rolled_back
