@@ -64,6 +64,7 @@ from interlock.core.values import (
     withdraw,
 )
 from interlock.journal import records
+from interlock.journal.inputs import InputRecorder
 from interlock.journal.recorder import Recorder
 from interlock.version import __version__
 
@@ -147,8 +148,16 @@ class StopReport:
 class Kernel:
     """A kernel attached to one home; see the module, and `attach`."""
 
-    def __init__(
-        self, attachment: Attachment, *, operator: str, engine: str, durability: str, clock: Clock, run: str
+    def __init__(  # noqa: PLR0913 - one for each thing that can be chosen
+        self,
+        attachment: Attachment,
+        *,
+        operator: str,
+        engine: str,
+        durability: str,
+        clock: Clock,
+        run: str,
+        record_inputs: bool = False,
     ) -> None:
         """Use `attach`."""
         sentinel = attachment.sentinel
@@ -163,7 +172,7 @@ class Kernel:
         self._mono = clock.mono_ns
         self._clock = clock
         self._disk = durability == "disk"
-        self._recorder = Recorder(
+        self._recorder = (InputRecorder if record_inputs else Recorder)(
             attachment.journal,
             mono_ns=clock.mono_ns,
             utc_us=clock.utc_us,
@@ -171,6 +180,7 @@ class Kernel:
             version=__version__,
             disk=self._disk,
         )
+        self._inputs = self._recorder if isinstance(self._recorder, InputRecorder) else None
         self._operator = records.text(operator)
         self._run = run
         self._pending: deque[HaltCause] = deque()
@@ -202,6 +212,7 @@ class Kernel:
         clock: Clock | None = None,
         run: str | None = None,
         watch: Limits | None = None,
+        record_inputs: bool = False,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -216,6 +227,8 @@ class Kernel:
             run: a UUID for the run, for tests.
             watch: for how long loop, tick and send may stand still before a thread of this process halts; None: no
                 such thread. Whoever gives it calls `heartbeat` from the loop.
+            record_inputs: put every input of the core into the journal, ticks and heartbeats included, so that
+                `interlock replay` can make every decision again. It makes the journal grow with the feed.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -238,6 +251,7 @@ class Kernel:
                 durability=durability,
                 clock=clock or SystemClock(),
                 run=run,
+                record_inputs=record_inputs,
             )
         except BaseException:
             attachment.sentinel.leave()
@@ -380,9 +394,12 @@ class Kernel:
             if kept_out is not None:
                 return kept_out
             latch = self._sentinel.latch
-            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
+            mono = self._mono()
+            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, mono, session)
             if verdict:
-                said = self._recorder.write("start", epoch=self._core.epoch, operator=self._operator, session=session)
+                who = self._operator
+                said = self._recorder.write("start", mono, epoch=self._core.epoch, operator=who, session=session)
+                self._recorder.unblock()  # before the totals that count what is in it
                 self._recorder.totals(self._core.accounts())  # where the session opens
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED)
@@ -632,7 +649,10 @@ class Kernel:
             recorder = self._recorder
             recorder.ticks += 1
             core = self._core
-            verdict = core.consult(tick, self._hold.page[0], mono, (mono + recorder.utc_ns) // 1000)
+            latch = self._hold.page[0]
+            verdict = core.consult(tick, latch, mono, (mono + recorder.utc_ns) // 1000)
+            if self._inputs is not None:
+                self._inputs.tick(tick, latch, verdict, mono)
             if verdict is not PASS:
                 recorder.block(verdict, tick, mono)
             elif recorder.row is not None:
@@ -640,6 +660,8 @@ class Kernel:
             if core.notices:
                 self._handle()
         except BaseException:
+            if self._inputs is not None:  # this tick may be lost to the journal, and it was to have them all
+                self._journal.broken = self._journal.broken or "interrupted between gate 1 and the record"
             self._interrupted()
             raise
         else:
@@ -751,6 +773,8 @@ class Kernel:
         if not self._core.begin(working, ARMED):
             hold.end(number)
             return None
+        if self._inputs is not None:
+            self._inputs.begun(working)
         return grant(working.order, working.number, self._core.epoch)
 
     def _never_began(self, working: Working) -> Verdict:
@@ -846,14 +870,15 @@ class Kernel:
         if not self._grab():
             return None
         try:
-            self._core.cancel(cancel, self._mono())
-            return self._say_cancel(cancel)  # what else is to be done waits until the cancel has left
+            mono = self._mono()
+            self._core.cancel(cancel, mono)
+            return self._say_cancel(cancel, mono)  # what else is to be done waits until the cancel has left
         finally:
             self._lock.release()
 
-    def _say_cancel(self, cancel: Cancel) -> int | None:
+    def _say_cancel(self, cancel: Cancel, mono: int) -> int | None:
         order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
-        number = self._recorder.write("cancel", id=order_id, instrument=instrument)
+        number = self._recorder.write("cancel", mono, id=order_id, instrument=instrument)
         if number is None and not self._closed:
             self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
         return number
@@ -871,8 +896,9 @@ class Kernel:
         while self._late:
             cancel, number, error = self._late.popleft()
             if number is None:
-                self._core.cancel(cancel, self._mono())
-                number = self._say_cancel(cancel)
+                mono = self._mono()
+                self._core.cancel(cancel, mono)
+                number = self._say_cancel(cancel, mono)
             if number is not None:
                 self._recorder.note("cancel_end", cancel=number, error=error)
 
@@ -881,6 +907,8 @@ class Kernel:
         with self._lock:
             self._attached()
             self._core.on_accept(order_id)
+            if self._inputs is not None:
+                self._inputs.odd_id(order_id)
             said = None if venue_id is None else records.text(venue_id)
             self._recorder.note("accept", id=records.name(order_id), venue_id=said)
             self._handle()
@@ -892,6 +920,8 @@ class Kernel:
             known = self._core.on_fill(fill)
             if known is not None:
                 self._recorder.fill(fill, known=known)
+            elif self._inputs is not None and self._core.notices:
+                self._inputs.unread(fill)
             self._handle()
 
     def on_cancelled(self, order_id: str, reason: str = "") -> None:
@@ -943,6 +973,8 @@ class Kernel:
         with self._lock:
             self._attached()
             self._core.on_closed(order_id, kind)
+            if self._inputs is not None:
+                self._inputs.odd_id(order_id)
             self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
             self._handle()
 
@@ -983,6 +1015,8 @@ class Kernel:
         with self._lock:
             mono = self._mono()
             self._core.beat(mono)
+            if self._inputs is not None:
+                self._inputs.heartbeat(mono)
             if quick:
                 return
             self._inspect()
@@ -1213,6 +1247,8 @@ class Kernel:
                     torn=lost.torn,
                     salvaged=lost.records,
                 )
+            if self._inputs is not None:
+                recorder.note("inputs")
             self._agree()
             recorder.totals(self._core.accounts())
             recorder.settle()

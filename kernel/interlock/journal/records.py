@@ -48,6 +48,13 @@ _KINDS: Final = {
     "recover": "sealed root torn_file torn_bytes torn_sha256 salvaged",
     "salvage": "record",
     "rebase": "shift",
+    "inputs": "",
+    "quote": "instrument venue_ts received_ts sequence bid ask bid_size ask_size armed code",
+    "trade": "instrument venue_ts received_ts sequence price quantity armed code",
+    "begin": "permit",
+    "heartbeat": "",
+    "unread": "id fill instrument side quantity price fee",
+    "odd": "field type text",
     "end": "code",
     "seal": "size root",
 }

@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | replay | demo | drill``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from interlock.journal.records import text
 from interlock.journal.recovery import Recovery
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
+from interlock.ops import replay as replays
 from interlock.ops import runner
 from interlock.ops import watch as watches
 from interlock.ops.audit import audit
@@ -52,7 +53,7 @@ app = typer.Typer(
     help="A halt kernel for live trading engines: nothing reaches the venue without its permit, "
     "and once it is HALTED no permit exists.",
     epilog="Exit codes: 0 fine, 2 usage or input, 3 ended or refused because HALTED, 4 unconfirmed, "
-    "5 in doubt, 6 tampered, 7 drill failed.",
+    "5 in doubt, 6 tampered or decided otherwise, 7 drill failed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -406,6 +407,9 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     session: Annotated[
         str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=_plain)
     ] = None,
+    record_inputs: Annotated[  # noqa: FBT002
+        bool, typer.Option("--record-inputs", help="Put all that was decided on into the journal, for `replay`.")
+    ] = False,
     engine: EngineOption = _FIRST,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
@@ -425,11 +429,15 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         seed=seed,
         cancel_on_stop=cancel_on_stop,
         session=session,
+        record_inputs=record_inputs,
         engine=engine,
         operator=operator or _user(),
         json=json,
     )
     raise typer.Exit(int(runner.run(plan)))
+
+
+app.command()(replays.replay)
 
 
 @app.command()

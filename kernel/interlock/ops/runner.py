@@ -59,6 +59,7 @@ class Plan:
     seed: int
     cancel_on_stop: bool
     session: str | None
+    record_inputs: bool
     engine: str
     operator: str
     json: bool
@@ -150,6 +151,7 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
         durability=plan.durability,
         clock=timeline or SystemClock(),
         watch=Limits() if timeline is None else None,
+        record_inputs=plan.record_inputs,
     )
     with kernel:
         unique = f"R{kernel.journal_size[0]}"  # ids of orders and fills are never used twice on one home
