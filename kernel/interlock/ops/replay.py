@@ -152,7 +152,7 @@ def _directory(home: Path | None, engine: str, journal: Path | None, *, json: bo
     if home is None and journal is None:
         fail(Exit.USAGE, "give --home or --journal", json=json)
     try:
-        directory = journal if journal is not None else Home(home or "").stream(engine_name(engine))
+        directory = journal if journal is not None else Home(home or Path()).stream(engine_name(engine))
     except ValueError as error:
         fail(Exit.USAGE, str(error), json=json)
     if not directory.is_dir() or not segments(directory):
@@ -161,7 +161,7 @@ def _directory(home: Path | None, engine: str, journal: Path | None, *, json: bo
 
 
 def _limits(home: Path | None, given: list[Path]) -> dict[str, Limits]:
-    """By the SHA-256 of their file. Those of the home are taken if they can be read: whether a run had them, it says."""
+    """By the SHA-256 of their file. Those of the home are among them: whether a run had them, its record says."""
     known: dict[str, Limits] = {}
     for path in given:
         data = path.read_bytes()

@@ -32,6 +32,9 @@ Record = dict[str, object]
 _FRAME: Final = frozenset({"seal", "segment", "checkpoint", "anchor"})
 """Kinds that hold the journal together, and stand between any two others."""
 
+_DECIDED: Final = frozenset({"start", "block", "quote", "trade", "permit", "refuse", "flood"})
+"""Kinds that only a kernel writes that was asked for a decision."""
+
 
 class Replay:
     """Feed it the records of one engine's journal, from the first, in order.
@@ -53,7 +56,8 @@ class Replay:
         self._shadows = {name: Restorer(core(one, 1, Mode.HALTED)) for name, one in known.items()}
         self._session: Session | None = None
         self._run: Record | None = None
-        self._begun = 0
+        self._lacking: str | None = None
+        """Why not all of the run's decisions can be made again, as long as it has made none."""
         self._halted = False
         self._nested: set[int] = set()
 
@@ -87,7 +91,8 @@ class Replay:
         if kind == "run":
             if self._run is not None:
                 self._attach(recorded=True)  # it ended before it had done anything
-            self._run, self._begun = record, seq
+            self._lacking = None
+            self._run = record
             self._nested.clear()
             return []
         if kind == "recover":
@@ -120,6 +125,9 @@ class Replay:
             self._halted = kind == "halt"
 
     def _play(self, record: Record, seq: int) -> list[Difference]:
+        if self._lacking is not None and record["kind"] in _DECIDED:
+            self.report.gaps.append(Gap(seq=seq, why=self._lacking))
+            self._lacking = None
         return self._session.feed(record, seq) if self._session is not None else []
 
     def _attach(self, *, recorded: bool) -> None:
@@ -131,12 +139,10 @@ class Replay:
         self.report.runs += 1
         shadow = self._shadows.get("" if self._instead else text(run, "limits"))
         if shadow is None:
-            why = f"the limits of this run are not at hand: their file has SHA-256 {text(run, 'limits')}"
-            self.report.gaps.append(Gap(seq=self._begun, why=why))
+            self._lacking = f"the limits of this run are not at hand: their file has SHA-256 {text(run, 'limits')}"
             return
         if not recorded:
-            why = "no recorded inputs; of gate 2, what does not need them was compared"
-            self.report.gaps.append(Gap(seq=self._begun, why=why))
+            self._lacking = "no recorded inputs; of gate 2, what does not need them was compared"
         restorer = copy.deepcopy(shadow)
         restorer.finish()
         core = cast("Core", restorer.core)
