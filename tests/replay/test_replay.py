@@ -370,8 +370,9 @@ def loss(kernel: Kernel, clock: FakeClock) -> None:
 def pulled(kernel: Kernel, clock: FakeClock) -> None:
     """A halt from outside, which the next tick sees."""
     clock.advance()
-    kernel._lookout, seen = None, kernel._over.set()
-    del seen
+    kernel._over.set()  # else the lookout may see it first
+    if kernel._lookout is not None:
+        kernel._lookout.join()
     halt_home(kernel._sentinel.home.path)
     kernel.consult(attrs.evolve(quote(kernel), sequence=1))
     kernel.heartbeat()
