@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import tracemalloc
 from collections import Counter
 from copy import deepcopy
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
 import pytest
 from tests.helpers import (
     LIMITS,
-    MS,
     NAME,
     FakeClock,
     RecordingVenue,
     abandon,
     arm,
     attach,
-    cancel,
     fill,
     halt_home,
     journal,
@@ -30,162 +27,20 @@ from tests.helpers import (
     reset_home,
 )
 from tests.replay.builders import limits_of, play, recording, replayed, same
+from tests.replay.lives import TIGHT, eventful, fails, reset
 
-from interlock import Kernel, Mode, Order, OrderType, Outcome, Quote, Side, Trade, Verdict
+from interlock import Kernel, Mode, Order, Quote, Side, Trade, Verdict
 from interlock.breaker.home import Home
 from interlock.breaker.segment import lines, segments
 from interlock.core.preorder import Core
-from interlock.core.tickets import Ticket
 from interlock.replay import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from interlock import Permit
     from interlock.core.ledger import Working
     from interlock.core.limits import Limits
-
-TIGHT: Final = (
-    LIMITS.replace("max_position = 50", "max_position = 20")
-    .replace("max_session_loss = 1000", "max_session_loss = 60")
-    .replace("max_drawdown = 1000", "max_drawdown = 50")
-    .replace("messages_per_s = 100000", "messages_per_s = 20")
-    .replace("message_burst = 100000", "message_burst = 30")
-    .replace("repeat_window_ms = 1\n", "repeat_window_ms = 1000\n")
-    .replace("repeat_refuse_after = 1000", "repeat_refuse_after = 3")
-    .replace("repeat_trip_after = 2000", "repeat_trip_after = 6")
-    .replace("heartbeat_overdue_ms = 60000", "heartbeat_overdue_ms = 500")
-)
-"""Limits of which each is reached within seconds."""
-
-
-def fails(permit: Permit) -> None:
-    """A send of which nobody knows whether it left."""
-    permit.redeem()
-    raise TimeoutError
-
-
-def reset(kernel: Kernel, session: str | None = None) -> None:
-    """Out of HALTED, and RUNNING again."""
-    kernel.reset(operator="bob", reason="looked into", epoch=kernel.epoch)
-    assert kernel.start(session)
-
-
-@attrs.frozen
-class Life:
-    """A life in which every kind of decision is made, act by act."""
-
-    kernel: Kernel
-    clock: FakeClock
-    venue: RecordingVenue = attrs.field(factory=RecordingVenue)
-
-    def step(self, ms: int = 60, bid: str = "99.5", ask: str = "100.5") -> None:
-        """A heartbeat and a tick."""
-        self.clock.advance(ms)
-        self.kernel.heartbeat(quick=True)
-        self.kernel.consult(quote(self.kernel, bid, ask))
-
-    def submit(self, name: str, **given: Any) -> Verdict:
-        """An order."""
-        return self.kernel.submit(order(name, **given), self.venue.send)
-
-    def trades(self) -> None:
-        """Grants, partial fills, cancels, unknown sends, exits, and refusals of many kinds."""
-        kernel = self.kernel
-        for number in range(12):
-            self.step()
-            self.submit(f"a{number}", quantity=str(number - 1), price=str(97 + number))
-            kernel.on_accept(f"a{number}", "v")
-            kernel.on_fill(fill(f"a{number}", f"f{number}"))
-            kernel.on_fill(fill(f"a{number}", f"f{number}"))
-            if number % 3 == 0:
-                kernel.cancel(cancel(f"a{number}"), self.venue.cancel)
-                kernel.on_cancelled(f"a{number}", "asked for")
-        self.step()
-        assert self.submit("a3").reason == "DUPLICATE_ID"
-        kernel.submit(order("u1"), fails)
-        kernel.on_reject("u1", "never seen")
-        self.submit("m1", price=None, side=Side.SELL, quantity="0.5")
-        self.submit("r1", side=Side.SELL, reduce_only=True)
-
-    def feeds(self) -> None:
-        """Ticks of every sort, and a silence."""
-        kernel = self.kernel
-        for broken in (quote(kernel, "101", "100"), quote(kernel, age_ms=5000), quote(kernel, "99.5", "nan")):
-            kernel.consult(broken)
-        kernel.consult(Trade(instrument=NAME, ts_us=quote(kernel).ts_us, price=Decimal(100), size=Decimal("0.1")))
-        self.clock.advance(600)
-        kernel.consult(quote(kernel))
-        self.submit("late")
-
-    def loops(self) -> None:
-        """An order loop trips."""
-        self.step(0)
-        for one in self.kernel.working_orders():
-            self.kernel.on_cancelled(one.client_order_id)
-        for number in range(7):
-            self.submit(f"l{number}", quantity="0.1")
-        assert self.kernel.mode is Mode.HALTED
-        self.submit("halted")
-
-    def loses(self) -> None:
-        """A loss is entered, left, entered again and confirmed."""
-        self.clock.advance(2000)
-        self.step()
-        for bid in ("95", "94.9"):
-            self.step(60, bid, "110")
-            assert self.submit(f"loss{bid}", quantity="0.2").reason == "DRAWDOWN"
-            self.step(60)
-        for bid in ("95", "94.9"):
-            self.step(60, bid, "110")
-        assert self.kernel.mode is Mode.HALTED
-
-    def hurries(self) -> None:
-        """Too many messages."""
-        self.clock.advance(3000)
-        self.step()
-        for number in range(40):
-            self.submit(f"many{number}", quantity="0.1", price=str(99 + number % 16 / 2))
-            self.kernel.on_cancelled(f"many{number}")
-        self.kernel.on_accept("nobody")
-
-    def stops(self) -> None:
-        """A controlled stop, with exits by ticket."""
-        kernel = self.kernel
-        self.clock.advance(3000)
-        self.step()
-        kernel.drain()
-        for name in ("w1", "exit"):
-            ticket = Ticket(client_order_id=name, instrument=NAME, side=Side.SELL, quantity=Decimal("1E+0"))
-            assert kernel.ticket(ticket)
-        self.submit("w1", side=Side.SELL, quantity="2", price=None, reduce_only=True)
-        self.submit("exit", side=Side.SELL, price=None)
-        assert self.submit("exit", side=Side.SELL, price=None, reduce_only=True)
-        assert kernel.stop().stopped
-        kernel.consult(quote(kernel))
-
-    def confuses(self) -> None:
-        """A fill that can't be read halts."""
-        self.kernel.start("third")
-        self.step()
-        assert self.submit("z1")
-        self.kernel.on_fill(attrs.evolve(fill("z1", "bad"), price=Decimal("NaN")))
-        assert self.kernel.mode is Mode.HALTED
-
-
-def eventful(kernel: Kernel, clock: FakeClock) -> None:
-    """All of it."""
-    life = Life(kernel, clock)
-    life.trades()
-    life.feeds()
-    life.loops()
-    reset(kernel, "second")
-    life.loses()
-    reset(kernel)
-    life.hurries()
-    life.stops()
-    life.confuses()
 
 
 @pytest.mark.parametrize("durability", ["disk", "process"])
@@ -551,116 +406,6 @@ def test_a_run_without_inputs_between_two_with(tmp_path: Path) -> None:
     assert found == []
     assert len(report.gaps) == 1
     assert report.compared["gate 1"] == 10
-
-
-# -- Time between decision and record ------------------------------------------------------------------------
-
-
-def test_an_order_that_is_over_before_its_send_begins(tmp_path: Path) -> None:
-    """What the venue says while a permit waits for the disk is replayed in its place: the permit is void."""
-    clock = FakeClock()
-    with recording(tmp_path, clock, TIGHT, durability="disk") as kernel:
-        commit = kernel._commit
-
-        def slow(number: int) -> None:
-            commit(number)
-            kernel.on_cancelled("gone")
-
-        kernel._commit = slow  # type: ignore[method-assign]
-        assert kernel.submit(order("gone"), RecordingVenue().send).outcome is Outcome.VOID
-        kernel._commit = commit  # type: ignore[method-assign]
-        assert kernel.submit(order("next"), RecordingVenue().send)
-    assert same(tmp_path).compared["void"] == 1
-
-
-def test_threads_replay(tmp_path: Path) -> None:
-    """However threads interleave ticks, orders and a halt, the journal has the order in which the core got them."""
-    with recording(tmp_path, FakeClock(), TIGHT.replace("= 30\n", "= 3000\n"), durability="disk") as kernel:
-        barrier = threading.Barrier(4)
-
-        def trade(name: int) -> None:
-            barrier.wait(60)
-            for number in range(30):
-                kernel.consult(quote(kernel))
-                kernel.submit(
-                    order(f"{name}-{number}", quantity="0.1", price=f"{99 + name / 2}"), RecordingVenue().send
-                )
-                kernel.on_fill(fill(f"{name}-{number}", f"{name}-{number}", quantity="0.1"))
-                kernel.heartbeat(quick=True)
-            if name == 3:
-                kernel.halt("enough")
-
-        threads = [threading.Thread(target=trade, args=(name,)) for name in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-    assert same(tmp_path).compared["gate 1"] == 121
-
-
-def test_the_monotonic_zero_may_move(tmp_path: Path) -> None:
-    """A run that goes on beyond 2^52 ns has a rebase, and replays over it."""
-    clock = FakeClock()
-    with recording(tmp_path, clock, LIMITS) as kernel:
-        clock.advance((1 << 52) // MS + 1)
-        kernel.heartbeat()
-        for number in range(4):
-            clock.advance()
-            kernel.consult(quote(kernel))
-            kernel.submit(order(f"o{number}"), RecordingVenue().send)
-        clock.advance(61_000)
-        kernel.submit(order("late"), RecordingVenue().send)
-    assert "rebase" in {record["kind"] for record in journal(tmp_path)}
-    same(tmp_path)
-    assert next(one for one in journal(tmp_path) if one["kind"] == "refuse")["code"] == "HEARTBEAT_OVERDUE"
-
-
-# -- What may come in --------------------------------------------------------------------------------------
-
-
-def test_what_a_record_cannot_hold_is_told_beside_it(tmp_path: Path) -> None:
-    """Floats, missing numbers and things of another class are decided again from what ``odd`` tells of them."""
-    clock = FakeClock()
-    with recording(tmp_path, clock, TIGHT) as kernel:
-        good = quote(kernel)
-        wrong: dict[str, Any] = {"bid": 99.5, "ts_us": float(good.ts_us), "sequence": True, "ask": Decimal("1E+99")}
-        for field, value in wrong.items():
-            kernel.consult(attrs.evolve(good, **{field: value}))
-        kernel.consult(attrs.evolve(good, ts_us=-5))
-        kernel.consult(attrs.evolve(good, sequence=1 << 60))
-        kernel.consult(attrs.evolve(good, instrument=["no name"]))  # type: ignore[arg-type]
-        for field, value in {
-            "quantity": 0.1,
-            "price": "100",
-            "side": "buy",
-            "reduce_only": 1,
-            "client_order_id": "a b\udc80",
-            "order_type": OrderType.MARKET,
-            "instrument": "x" * 500,
-            "time_in_force": None,
-        }.items():
-            kernel.submit(attrs.evolve(order("w"), **{field: value}), RecordingVenue().send)  # type: ignore[arg-type]
-        kernel.submit(None, RecordingVenue().send)  # type: ignore[arg-type]
-        kernel.on_accept("x" * 65)
-        kernel.submit(order("x" * 64), RecordingVenue().send)
-        kernel.on_reject("x" * 65)
-    report = same(tmp_path)
-    assert not report.skipped
-    odd = [record for record in journal(tmp_path) if record["kind"] == "odd"]
-    assert {"float", "bool", "Decimal", "int", "list", "str", "NoneType"} <= {record["type"] for record in odd}
-    assert next(record["code"] for record in journal(tmp_path) if record["kind"] == "refuse") == "MALFORMED"
-
-
-def test_a_run_records_nothing_more_unless_asked(tmp_path: Path) -> None:
-    """Without the option no record of the new kinds is written."""
-    clock = FakeClock()
-    arm(tmp_path, TIGHT, clock=clock)
-    with attach(tmp_path, clock) as kernel:
-        kernel.start()
-        kernel.consult(quote(kernel))
-        eventful(kernel, clock)
-    new = {"inputs", "quote", "trade", "begin", "heartbeat", "unread", "odd"}
-    assert not new & {record["kind"] for record in journal(tmp_path)}
 
 
 # -- Size --------------------------------------------------------------------------------------------------

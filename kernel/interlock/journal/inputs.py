@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["InputRecorder"]
 
 _PLAIN: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_LONGEST_NUMBER: Final = 40
 _PAST_WHOLE: Final = 1 << 53
 _LONGEST: Final = 64
 _LONGEST_STRING: Final = 100
@@ -193,6 +194,8 @@ def _decimal(thing: object, attribute: str, odd: list[Odd], key: str = "", *, ma
     value = _member(thing, attribute)
     if type(value) is Decimal:
         text = str(value)
+        if len(text) <= _LONGEST_NUMBER and text.replace(".", "", 1).isdigit():  # as nearly all are
+            return text
         if _PLAIN.fullmatch(text):
             return text
     if value is not None or not may_miss:
