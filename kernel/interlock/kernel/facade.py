@@ -7,6 +7,7 @@ import os
 import threading
 import uuid
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from interlock.attach import Attachment, open_home
@@ -53,6 +54,7 @@ class Kernel(Switch, Gates, Venue):
         run: str,
         watch: Limits | None,
         signing: Signing | None,
+        record_inputs: bool,
     ) -> None:
         """Use `attach`."""
         super().__init__(
@@ -64,6 +66,7 @@ class Kernel(Switch, Gates, Venue):
             run=run,
             watch=watch,
             signing=signing,
+            record_inputs=record_inputs,
         )
         _ATTACHED.add(self)
         weakref.finalize(self, _let_go, attachment.sentinel).atexit = False
@@ -86,6 +89,7 @@ class Kernel(Switch, Gates, Venue):
         witness_quorum: int | None = None,
         checkpoint_every_s: float = EVERY_S,
         checkpoint_every: int = EVERY,
+        record_inputs: bool = False,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -107,6 +111,8 @@ class Kernel(Switch, Gates, Venue):
             checkpoint_every_s: seconds after which a checkpoint is made, if there is anything new.
             checkpoint_every: records after which one is made; one is also made at each start, halt, reset, new segment
                 of the journal, and at the end.
+            record_inputs: put every input of the core into the journal, ticks and heartbeats included, so that
+                `interlock replay` can make every decision again. The journal then grows with the feed.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -138,6 +144,7 @@ class Kernel(Switch, Gates, Venue):
                 run=run,
                 watch=watch,
                 signing=signing,
+                record_inputs=record_inputs,
             )
         except BaseException:
             attachment.sentinel.leave()
@@ -183,7 +190,7 @@ class Kernel(Switch, Gates, Venue):
         """Say that we are here; carry over what a crash left; bring the journal up to the latch."""
         at = self._at
         recorder = self._recorder
-        self._journal.opening = self._opening
+        self._journal.opening = partial(_opening, at)  # not of the kernel: that would keep it alive
         with self._lock:
             recorder.begin(
                 run=self._run,
@@ -207,6 +214,8 @@ class Kernel(Switch, Gates, Venue):
                     torn=lost.torn,
                     salvaged=lost.records,
                 )
+            if self._inputs is not None:
+                recorder.note("inputs")
             recorder.clock_back(at.last_ts)
             self._agree()
             recorder.totals(self._core.accounts())
@@ -236,17 +245,6 @@ class Kernel(Switch, Gates, Venue):
         for name, why in signing.lookback.silent.items():
             self.anomaly("WITNESS_SILENT", f"{name}: {why}")
         signing.begin(KernelDesk(self))
-
-    def _opening(self) -> dict[str, object]:
-        """Whose segment begins, and with what code and limits it is written."""
-        return {
-            "origin": self._at.origin,
-            "epoch": self._core.epoch,
-            "boot": boot_id(),
-            "version": __version__,
-            "code": self._at.code,
-            "config": self._at.limits_sha256,
-        }
 
     def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
@@ -361,6 +359,18 @@ class Kernel(Switch, Gates, Venue):
         self._retire("a forked child")
         self._sentinel.segment.abandon()
         self._sentinel.berth.abandon()
+
+
+def _opening(at: Attachment) -> dict[str, object]:
+    """Whose segment begins, and with what code and limits it is written."""
+    return {
+        "origin": at.origin,
+        "epoch": at.core.epoch,
+        "boot": boot_id(),
+        "version": __version__,
+        "code": at.code,
+        "config": at.limits_sha256,
+    }
 
 
 def _let_go(sentinel: Sentinel) -> None:

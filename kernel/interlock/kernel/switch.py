@@ -54,9 +54,12 @@ class Switch(Looks):
             if kept_out is not None:
                 return kept_out
             latch = self._sentinel.latch
-            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
+            mono = self._mono()
+            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, mono, session)
             if verdict:
-                said = self._recorder.write("start", epoch=self._core.epoch, operator=self._operator, session=session)
+                who = self._operator
+                said = self._recorder.write("start", mono, epoch=self._core.epoch, operator=who, session=session)
+                self._recorder.unblock()  # before the totals that count what is in it
                 self._recorder.totals(self._core.accounts())  # where the session opens
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED)

@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | prove | keys | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | status | reset | verify`` and more; see ``interlock --help``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from interlock.journal.recovery import Recovery
 from interlock.journal.statements import origin_of
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
+from interlock.ops import replay as replays
 from interlock.ops import runner
 from interlock.ops import watch as watches
 from interlock.ops.console import err, fail, say, show
@@ -59,7 +60,7 @@ app = typer.Typer(
     help="A halt kernel for live trading engines: nothing reaches the venue without its permit, "
     "and once it is HALTED no permit exists.",
     epilog="Exit codes: 0 fine, 2 usage or input, 3 ended or refused because HALTED, 4 unconfirmed, "
-    "5 in doubt, 6 tampered, 7 drill failed.",
+    "5 in doubt, 6 tampered or decided otherwise, 7 drill failed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -426,6 +427,9 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     ] = None,
     signing: Annotated[Path | None, typer.Option("--keys", help="Sign checkpoints with the keys here.")] = None,
     witnesses: Annotated[Path | None, typer.Option("--witnesses", help="TOML file: who keeps checkpoints.")] = None,
+    record_inputs: Annotated[  # noqa: FBT002
+        bool, typer.Option("--record-inputs", help="Put all that was decided on into the journal, for `replay`.")
+    ] = False,
     engine: EngineOption = _FIRST,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
@@ -447,11 +451,15 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         session=session,
         keys=signing,
         witnesses=witnesses,
+        record_inputs=record_inputs,
         engine=engine,
         operator=operator or _user(),
         json=json,
     )
     raise typer.Exit(int(runner.run(plan)))
+
+
+app.command()(replays.replay)
 
 
 @app.command()
