@@ -244,6 +244,34 @@ def test_what_is_signed_was_synced_before(where: Path, monkeypatch: pytest.Monke
     verified(where)
 
 
+@pytest.mark.parametrize("durability", ["disk", "process"])
+def test_a_disk_that_fails_under_the_notary_halts_and_is_not_signed(
+    where: Path, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    """A failed sync breaks the journal, also where no order waits for one: a halt, no retry, no checkpoint."""
+    from interlock.breaker import segment  # noqa: PLC0415 - to be patched where it is used
+
+    kernel = signing(where, durability=durability)
+    if durability == "disk":
+        assert kernel.start()
+        until(lambda: whys(where / "home") == ["start"], "no checkpoint of the start")
+    before = whys(where / "home")
+    monkeypatch.setattr(segment.Segment, "sync", _raise)
+    if durability == "process":
+        assert kernel.start()
+    kernel.anomaly("ODD", "something to sign")
+    kernel._sign("time")
+    until(lambda: kernel.mode is Mode.HALTED, "it went on")
+    assert kernel.cause is not None
+    assert kernel.cause.code is HaltCode.JOURNAL_FAILED
+    kernel.close()
+    monkeypatch.undo()
+    assert whys(where / "home") == before
+    assert [int(name.partition(".")[0]) for name, _ in files(where / "home" / "checkpoints" / "engine")] == [
+        record["size"] for record in of_kind(where / "home", "checkpoint")
+    ]
+
+
 def test_every_record_of_a_checkpoint_has_its_note_before(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A note that can't be written has no record: an anomaly counts it, the halt stands, and the next one is made."""
     from interlock.store import checkpoints  # noqa: PLC0415 - to be patched where it is used
