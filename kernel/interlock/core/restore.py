@@ -217,7 +217,7 @@ class Restorer:
     def _hear(self, record: Mapping[str, object]) -> None:
         """The venue spoke of an order: if nobody wrote how its send ended, it is not in doubt for that."""
         working = self.core.working.get(cast("str", record["id"]))
-        if working is not None:
+        if working is not None and working.status is Status.GRANTED:  # else it does not matter, and is not kept
             self.heard.add(working)
 
     def _start(self, record: Mapping[str, object]) -> None:
