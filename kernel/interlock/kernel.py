@@ -425,6 +425,7 @@ class Kernel:
             watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
             watch.start()
             self._watch = watch
+        self._sentinel.post()
         if self._lookout is None or not self._lookout.is_alive():
             lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
@@ -575,6 +576,7 @@ class Kernel:
 
         def work() -> None:
             try:
+                self._sentinel.mirror()
                 with self._lock:
                     self._handle()
             finally:
@@ -587,7 +589,7 @@ class Kernel:
         return done
 
     def _stop_emission(self) -> None:
-        """Here first, by a write to our own memory: the page is a file, and its disk may be frozen. Then everywhere."""
+        """Here first, by a write to our own memory, whatever the page may be by now. Then everywhere."""
         self._hold.retire()
         self._sentinel.stop()
 
@@ -1162,7 +1164,7 @@ class Kernel:
         """Call those that asked to be, if this epoch is halted. It looks at the byte: a page may be dead for a stop."""
         epoch = self._core.epoch  # first: a reset changes the mode before it
         page = self._sentinel.page
-        if self._core.mode is Mode.HALTED or (page is not None and page.map[0] != ARMED):
+        if self._core.mode is Mode.HALTED or (page is not None and page.halted):
             self._bells.ring(epoch, self._call_raised)
         elif self._halted_in:  # also one that was reset between two looks
             self._bells.ring(self._halted_in, self._call_raised)
@@ -1222,8 +1224,7 @@ class Kernel:
                     carried(at.sentinel.segment.path.with_name(lost.torn_file))
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
-                at.sentinel.berth.begin()
-                at.sentinel.page.begin()
+                at.sentinel.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
 

@@ -25,7 +25,8 @@ from interlock.breaker.grounds import check, problems
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
-from interlock.breaker.page import Page
+from interlock.breaker.memory import clear
+from interlock.breaker.page import Page, peek
 from interlock.breaker.roster import engines, home_of, is_engine_name
 from interlock.core.errors import HomeError, LimitsError
 from interlock.core.limits import Limits
@@ -139,12 +140,14 @@ class Home:
                 write_latch(made.latch, _armed(1, home, _ARM, operator, reason, now))
                 Page(made.page, home).arm()
                 check(building)
+                clear(building, but=home)
                 building.rename(self.path)
             except BaseException:
+                clear(building)
                 shutil.rmtree(building, ignore_errors=True)
                 raise
             sync_directory(parent)
-        except OSError as error:
+        except (OSError, LatchError) as error:
             message = f"{self.path}: the home cannot be made: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
 
@@ -178,7 +181,7 @@ class Home:
             return ""
 
     def latch_state(self) -> tuple[Latch | None, LatchError | None, int]:
-        """The latch, or why there is none; and the page byte, 0 if there is no page."""
+        """The latch, or why there is none; and what the pages say together, 0 if there is none."""
         latch: Latch | None = None
         fault: LatchError | None = None
         try:
@@ -187,9 +190,7 @@ class Home:
             fault = error
         byte = 0
         try:
-            page = Page(self.page, latch.home if latch else self.identity())
-            byte = page.map[0]
-            page.map.close()
+            byte = peek(self.page, latch.home if latch else self.identity())
         except LatchError as error:
             fault = fault or error
         return latch, fault, byte
@@ -314,20 +315,22 @@ class Home:
             Page.make(self.page, home)
         page = Page(self.page, home)
         try:
-            if page.map[0] == ARMED:  # over a record that is no armed one: nobody may start before all is compared
-                page.halt()
+            if page.map[0] == ARMED or page.look() == ARMED:
+                page.halt()  # over a record that is no armed one: nobody may start before all is compared
+                page.mirror()
             halts = page.halts
             armed = _armed(epoch, home, _RESET, operator, reason, now)
             write_latch(self.latch, armed)
             page.arm()
             if page.halts != halts:  # somebody halted meanwhile, and found the latch halted still: halt wins
                 page.halt()
+                page.mirror()
                 halted = attrs.evolve(armed, state=latches.HALTED, code=HaltCode.EXTERNAL.value)
                 write_latch(self.latch, attrs.evolve(halted, reason="halted while it was being reset"))
                 message = f"{self.path}: halted again while it was being reset; it stays HALTED, in epoch {epoch}"
                 raise HomeError(HaltCode.EXTERNAL, message)
         finally:
-            page.map.close()
+            page.close()
         return armed
 
 

@@ -7,6 +7,7 @@ what someone else may have written into the latch.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -15,8 +16,8 @@ from interlock.breaker import latch as latches
 from interlock.breaker.grounds import check
 from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
+from interlock.breaker.listener import Listener, listen
 from interlock.core.errors import HomeError
-from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
 
@@ -90,15 +91,33 @@ class Sentinel:
     hold: Hold
     segment: Segment | MappedSegment
     durable: bool = attrs.field(init=False)
+    _listener: Listener | None = attrs.field(init=False, default=None)
 
     @durable.default
     def _durable(self) -> bool:
         return self.latch is not None and self.latch.state == latches.HALTED
 
     def stop(self) -> None:
-        """Stop emission in every process attached to the home: no lock, no disk."""
+        """Stop emission in every process that is attached to the home and has this memory: no lock, no disk."""
         if self.page is not None:
             self.page.halt()
+
+    def mirror(self) -> None:
+        """Stop emission in the others, too: it is a matter of the home's disk, and tried again if that refuses it."""
+        if self.page is not None:
+            with contextlib.suppress(OSError):
+                self.page.mirror()
+
+    def post(self) -> None:
+        """Post the listener, if it is not at its post.
+
+        Raises:
+            RuntimeError: there is no thread to be had.
+        """
+        if self.page is not None and (self._listener is None or not self._listener.is_alive()):
+            listener = Listener(self.page, self.hold)
+            listener.start()
+            self._listener = listener
 
     # -- Looking ---------------------------------------------------------------------------------
 
@@ -123,6 +142,7 @@ class Sentinel:
         seen: Seen = None
         try:
             self.page.check()
+            listen(self.page, self.hold)
             latch, found = self._changed()
             check(self.home.path, engine=self.berth.name, settled=True)
         except (LatchError, HomeError) as error:
@@ -154,7 +174,7 @@ class Sentinel:
         """Someone wrote the latch: a halt, a reset, or a fraud."""
         if latch.state == latches.HALTED:
             return Latched(latch, latch != self.latch)
-        mirrored = self.page is not None and self.page.map[0] == ARMED
+        mirrored = self.page is not None and self.page.armed
         if latch.epoch > epoch and may_adopt and mirrored:
             return Rearmed(latch)
         if latch.epoch <= epoch:  # an old one; a newer one may be a reset, which the next attach will take
@@ -172,6 +192,7 @@ class Sentinel:
         Returns:
             The cause; if it was someone else's doing, as that one wrote it into the latch.
         """
+        self.mirror()
         path = self.home.latch
         latch: Latch | None = None
         try:
@@ -226,13 +247,38 @@ class Sentinel:
 
     # -- Coming and going --------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """The journal has its first records: from here on an empty one is a loss.
+
+        Raises:
+            HomeError: that can't be written down.
+        """
+        try:
+            self.berth.begin()
+            if self.page is not None:
+                self.page.begin()
+        except OSError as error:
+            message = f"{self.home.path}: cannot be written: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+
     def introduce(self, operator: str, run: str) -> None:
-        """Say in the roster who we are, and which lock and page are ours."""
-        page = self.page.inode if self.page is not None else 0
-        self.berth.introduce(operator=operator, run=run, lock_inode=self.running.inode, page_inode=page)
+        """Say in the roster who we are, and which lock and page are ours.
+
+        Raises:
+            HomeError: that can't be written down.
+        """
+        page, memory = (self.page.inode, self.page.memory) if self.page is not None else (0, (0, 0))
+        lock = self.running.inode
+        try:
+            self.berth.introduce(operator=operator, run=run, lock_inode=lock, page_inode=page, memory=memory)
+        except OSError as error:
+            message = f"{self.home.engines}: cannot be written: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
 
     def leave(self) -> None:
-        """Close every lock."""
+        """Close every lock, and listen no more."""
+        if self._listener is not None and self._listener.is_alive():  # which in a forked child it is not
+            self._listener.end()
         self.running.close()
         self.writer.close()
         self.berth.close()
