@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from interlock.breaker.home import Home
 
-__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "longest_s"]
+__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "bounded", "longest_s"]
 
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
@@ -270,9 +270,8 @@ class Kill:
     def wait_quiet(self, deadline: float) -> bool:
         """Wait until all are out, and look again. True is the ack."""
         try:
-            lock = FileLock(
-                self.home.lock
-            )  # one for each halt: on one description two threads do not exclude each other
+            # One for each halt: on one description two threads do not exclude each other.
+            lock = FileLock(self.home.lock)
         except OSError as error:
             self._trouble_with_lock(error)
             return False
@@ -330,7 +329,6 @@ class Kill:
         It may also have died when it had armed the record and not yet the byte, so that what we knew of the record
         is no longer so. If we know nothing of it yet, WriteLatch is still at it, on a disk that may hang.
         """
-        home = self.home
         try:
             page = self._page()
         except LatchError as error:
@@ -479,7 +477,7 @@ class Kill:
             timeout_s: how long to wait for quiet; for the disk at least two seconds, if it hangs.
             escalate: SIGKILL what did not drain by then.
         """
-        timeout_s = min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0  # a NaN is no wait either
+        timeout_s = bounded(timeout_s)
         deadline = time.monotonic() + timeout_s
         disk_deadline = max(deadline, time.monotonic() + _DISK_WAIT_S)
         written = threading.Event()
@@ -545,6 +543,11 @@ def _rearmed(page: Page) -> bool:
 
 def _words(error: Exception) -> str:
     return whole(error) if isinstance(error, OSError) else str(error)
+
+
+def bounded(timeout_s: float) -> float:
+    """A time to wait, in seconds, that every clock can take: below 0 and NaN are no wait, forever is a day."""
+    return min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0
 
 
 def _said(waiting: Waiting) -> str:

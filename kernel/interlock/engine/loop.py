@@ -1,19 +1,4 @@
-"""ACT: the live loop, for those who have no engine of their own.
-
-    feed -> kernel.consult -> strategy -> kernel.submit -> gateway -> kernel.on_fill
-
-One task takes ticks and does everything that follows from one before it takes the next. A second
-one beats: it tells the kernel that the loop still turns, and looks at the home. Signals ask for an
-orderly stop, which is a `Shutdown`; a second one halts. On a halt, from wherever it came, a `StopExecutor` takes the
-working orders back, outside this loop and its tasks.
-
-A halt needs nothing of the loop, which may hang in a strategy for ever: the second signal halts from
-the thread that takes it (`stopping.signals`), and the kernel's lookout has the stop of a halt begun (`Kernel.on_halt`).
-
-What the loop must survive: a strategy or a feed that raises is an anomaly, written down and counted,
-and so many in a row halt; it is never a crash. What the loop must not do: decide anything that the
-kernel decides. It has no limits and no way to the gateway but `Kernel.submit_async`.
-"""
+"""The loop: one task that takes ticks, one that beats, and the end of both."""
 
 from __future__ import annotations
 
@@ -23,166 +8,33 @@ import math
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
-
-import attrs
+from typing import TYPE_CHECKING, Final
 
 from interlock.breaker.notify import sd_notify, watchdog_interval_s
 from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode, Reason
-from interlock.core.values import PASS, HaltCause, Outcome
+from interlock.core.values import PASS, Outcome
+from interlock.engine.parts import Feed, Gateway, Strategy, Timeline, Watches
+from interlock.engine.report import Report, as_json
 from interlock.stopping import Overrun, Phase, Shutdown, StopExecutor, StopGateway
 from interlock.stopping.loops import OnLoop, aside, outlast
 from interlock.stopping.signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from concurrent.futures import Future
 
-    from interlock.core.values import Cancel, Order, Permit, Quote, Trade
-    from interlock.kernel import InFlight, Kernel
-    from interlock.stopping import Exits, ShutdownReport, StopOutcome
+    from interlock.core.values import Order, Permit, Quote, Trade
+    from interlock.kernel import Kernel
+    from interlock.stopping import Exits, StopOutcome
 
-__all__ = ["Engine", "Feed", "Gateway", "Latencies", "Report", "Strategy", "Timeline", "Watches"]
-
-
-class Feed(Protocol):
-    """Where ticks come from."""
-
-    def batches(self) -> AsyncIterator[Sequence[Quote | Trade]]:
-        """Ticks in the order in which they came, some at a time. May raise and be asked on."""
-
-
-class Strategy(Protocol):
-    """What wants orders."""
-
-    def on_tick(self, tick: Quote | Trade) -> Iterable[Order]:
-        """The orders that this tick calls for; none, most of the time."""
-
-
-class Gateway(Protocol):
-    """The way to a venue. It takes permits, so an order that no kernel permitted does not type-check."""
-
-    async def send(self, permit: Permit) -> object:
-        """Redeem the permit and send its order; returns when the order has left, raises if that is unknown."""
-
-    async def cancel(self, cancel: Cancel) -> object:
-        """Send a cancel."""
-
-
-@runtime_checkable
-class Watches(Protocol):
-    """A gateway that has to see the market, as a paper venue has."""
-
-    def on_tick(self, tick: Quote | Trade) -> None:
-        """A tick, before the kernel is consulted about it."""
-
-
-class Timeline(Protocol):
-    """A clock that is driven by the ticks themselves."""
-
-    def advance(self, tick: Quote | Trade) -> None:
-        """It is now the time of this tick."""
-
-    def mono_ns(self) -> int:
-        """Nanoseconds that never go back."""
-
+__all__ = ["Engine"]
 
 _WHOLE_BEAT_EVERY: Final = 60
 _AGAIN_S: Final = 0.25
 _TRIES: Final = 20
 _LOOP_S: Final = 1.0
 """How long the loop of a replay may take to begin the stop of a halt, where the ticks are the clock."""
-_FINE_BITS: Final = 6
-_FINE_LIMIT: Final = 1 << 20
-_COARSE_BITS: Final = 20
-_COARSE_BINS: Final = 4096
-
-
-class Latencies:
-    """A histogram of nanoseconds in fixed memory: steps of 64 ns to a millisecond, of 1 ms above."""
-
-    __slots__ = ("_coarse", "_fine", "count", "most")
-
-    def __init__(self) -> None:
-        self._fine = [0] * (_FINE_LIMIT >> _FINE_BITS)
-        self._coarse = [0] * _COARSE_BINS
-        self.count = 0
-        self.most = 0
-
-    def add(self, ns: int) -> None:
-        """Count one."""
-        self.count += 1
-        if ns < _FINE_LIMIT:
-            self._fine[ns >> _FINE_BITS] += 1
-        else:
-            self._coarse[min(ns >> _COARSE_BITS, _COARSE_BINS - 1)] += 1
-        self.most = max(self.most, ns)
-
-    def merge(self, other: Latencies) -> None:
-        """Count all that the other counted."""
-        self._fine = [a + b for a, b in zip(self._fine, other._fine, strict=True)]
-        self._coarse = [a + b for a, b in zip(self._coarse, other._coarse, strict=True)]
-        self.count += other.count
-        self.most = max(self.most, other.most)
-
-    def quantile(self, share: float) -> int:
-        """The upper edge of the step below which this share lies; 0 if nothing was counted."""
-        wanted = self.count * share
-        seen = 0
-        for bits, bins in ((_FINE_BITS, self._fine), (_COARSE_BITS, self._coarse)):
-            for index, number in enumerate(bins):
-                seen += number
-                if number and seen >= wanted:
-                    return min((index + 1) << bits, self.most)
-        return self.most
-
-    def summary(self) -> dict[str, int]:
-        """p50, p99 and max."""
-        return {"p50": self.quantile(0.5), "p99": self.quantile(0.99), "max": self.most}
-
-
-@attrs.define(kw_only=True)
-class Report:
-    """What a run came to.
-
-    Attributes:
-        ticks: taken from the feed.
-        ticks_blocked: that gate 1 refused.
-        consulted: that the strategy was asked about.
-        orders_sent: whose send returned.
-        orders_unknown: whose send raised.
-        orders_refused: that gate 2, or a halt before the send, refused.
-        refused_by_reason: how many by reason code.
-        blocked_by_reason: ticks by reason code.
-        errors: of feed and strategy.
-        drained: whether the stop at the end drained; False as well if the run ended HALTED.
-        in_flight: what was still being sent at the end.
-        feed_error: what ended the feed early, or None.
-        not_started: why the kernel refused to start, or None.
-        stop: what became of the orders, if a stop saw to them.
-        shutdown: the phases of the orderly stop at the end; None if the run was HALTED before one began.
-        consult: decision times of gate 1, ns.
-        submit: times of a whole submit (gate 2, journal, send, outcome), ns.
-    """
-
-    ticks: int = 0
-    ticks_blocked: int = 0
-    consulted: int = 0
-    orders_sent: int = 0
-    orders_unknown: int = 0
-    orders_refused: int = 0
-    refused_by_reason: dict[str, int] = attrs.field(factory=dict)
-    blocked_by_reason: dict[str, int] = attrs.field(factory=dict)
-    errors: int = 0
-    drained: bool = False
-    in_flight: tuple[InFlight, ...] = ()
-    feed_error: str | None = None
-    not_started: str | None = None
-    stop: StopOutcome | None = None
-    shutdown: ShutdownReport | None = None
-    consult: Latencies = attrs.field(factory=Latencies)
-    submit: Latencies = attrs.field(factory=Latencies)
 
 
 class Engine:
@@ -578,45 +430,9 @@ class Engine:
         if ending is not None and wait:
             self.report.stop = await outlast(ending)
 
-    # -- For people and programs -----------------------------------------------------------------
-
     def as_json(self) -> dict[str, object]:
         """The run as plain data, for ``--json``."""
-        report, kernel = self.report, self.kernel
-        both = Latencies()
-        both.merge(report.consult)
-        both.merge(report.submit)
-        records, size_bytes = kernel.journal_size
-        return {
-            "ticks": report.ticks,
-            "ticks_blocked": report.ticks_blocked,
-            "blocked_by_reason": dict(sorted(report.blocked_by_reason.items())),
-            "consulted": report.consulted,
-            "orders_sent": report.orders_sent,
-            "orders_unknown": report.orders_unknown,
-            "orders_refused": report.orders_refused,
-            "refused_by_reason": dict(sorted(report.refused_by_reason.items())),
-            "errors": report.errors,
-            "feed_error": report.feed_error,
-            "not_started": report.not_started,
-            "mode": str(kernel.mode),
-            "epoch": kernel.epoch,
-            "halt_cause": None if kernel.cause is None else cause_as_json(kernel.cause),
-            "drained": report.drained,
-            "stop": None if report.stop is None else report.stop.as_json(),
-            "shutdown": None if report.shutdown is None else report.shutdown.as_json(),
-            "in_flight": [attrs.asdict(one) for one in report.in_flight],
-            "decision_latency_ns": both.summary(),
-            "consult_latency_ns": report.consult.summary(),
-            "submit_latency_ns": report.submit.summary(),
-            "journal": {"records": records, "bytes": size_bytes},
-            "run": kernel.run,
-        }
-
-
-def cause_as_json(cause: HaltCause) -> dict[str, object]:
-    """A halt's cause as plain data."""
-    return {**attrs.asdict(cause), "code": str(cause.code)}
+        return as_json(self.report, self.kernel)
 
 
 def _asked_to_end(error: BaseException) -> bool:
