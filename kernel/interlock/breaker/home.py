@@ -315,9 +315,9 @@ class Home:
             Page.make(self.page, home)
         page = Page(self.page, home)
         try:
-            if page.map[0] == ARMED or page.look() == ARMED:
-                page.halt()  # over a record that is no armed one: nobody may start before all is compared
-                page.mirror()
+            if page.map[0] == ARMED:  # over a record that is no armed one: nobody may start before all is compared
+                page.halt()
+            page.mirror()
             halts = page.halts
             armed = _armed(epoch, home, _RESET, operator, reason, now)
             write_latch(self.latch, armed)
