@@ -490,7 +490,7 @@ def test_page_that_was_replaced_stops_whoever_has_the_memory(home: Path) -> None
     with processes(home, "a") as (process,):
         (home / "page").unlink()
         Page.make(home / "page", HOME_ID)
-        Page(home / "page", HOME_ID).arm()
+        (page := Page(home / "page", HOME_ID)).arm(page.halts)
         assert halt_home(home, timeout_s=PATIENCE_S).confirmed
         assert process.ask("beat") == "HALTED 1"
 
@@ -502,7 +502,7 @@ def test_page_and_memory_that_were_replaced_are_no_ack(home: Path) -> None:
         Page.make(home / "page", HOME_ID)
         with place(home, HOME_ID) as at:
             (at.path / "page").unlink()
-        Page(home / "page", HOME_ID).arm()
+        (page := Page(home / "page", HOME_ID)).arm(page.halts)
         found = halt_home(home, timeout_s=0.05)
         assert not found.confirmed
         assert [waiting.engine for waiting in found.waiting] == ["a"]

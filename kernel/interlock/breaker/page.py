@@ -41,6 +41,7 @@ _NAME: Final = "page"
 _MAGIC: Final = b"interlock page 1\n"
 _HOME_AT: Final = 64
 _HOME_LENGTH: Final = 36
+_ARMED_FOR_AT: Final = 104
 _HALTS_AT: Final = 112
 _HALTS_END: Final = 120
 _PID_BITS: Final = 22  # as many as Linux has
@@ -148,9 +149,32 @@ class MemoryPage:
         """The record that was left; it may be half written, or none."""
         return self.map[_RECORD_AT:SIZE].rstrip(b"\x00")
 
-    def arm(self) -> None:
-        """Say that it is armed."""
+    @property
+    def armed(self) -> bool:
+        """Whether it was armed since the latest halt: the byte says so, and was armed for that halt's mark.
+
+        If only the byte does, a halt came while it was being armed, or is just coming. Who made it sets the
+        byte, and so does a reset that finds it out; but both may have died. The order path need not look: nobody
+        is sending when a byte is armed, and whoever starts after that looks here first.
+        """
+        if self.map[0] != ARMED:
+            return False
+        marks = self.map[_ARMED_FOR_AT:_HALTS_END]  # both at once
+        return marks[: _HALTS_AT - _ARMED_FOR_AT] == marks[_HALTS_AT - _ARMED_FOR_AT :]
+
+    def mend(self) -> None:
+        """Set the byte, if it is armed for another mark than the latest halt's: see `armed`."""
+        if self.map[0] == ARMED and not self.armed:
+            self.halt()
+
+    def arm(self, halts: int) -> None:
+        """Mirror an armed latch; only after the record is durable.
+
+        Args:
+            halts: the mark of the halt that is over with this. It goes first: see `armed`.
+        """
         self.leave(b"")
+        self.map[_ARMED_FOR_AT:_HALTS_AT] = halts.to_bytes(8, "little")
         self.map[0] = ARMED
 
     def same(self) -> bool:
@@ -217,9 +241,14 @@ class FilePage:
 
     @property
     def byte(self) -> int:
-        """What it says now; 0, which is halt, if it can't be read. A disk may hold up the answer."""
+        """What it says now; 0, which is halt, if it can't be read, or was armed for another than the latest halt.
+
+        A disk may hold up the answer.
+        """
         with contextlib.suppress(OSError):
-            return int.from_bytes(self._read(0, 1), "little")
+            head = self._read(0, _HALTS_END)
+            if head and head[_ARMED_FOR_AT:_HALTS_AT] == head[_HALTS_AT:]:
+                return head[0]
         return 0
 
     @property
@@ -391,20 +420,28 @@ class Page:
 
     # -- Arming, and looking -----------------------------------------------------------------------
 
-    def arm(self) -> None:
+    def arm(self, halts: tuple[int, int]) -> None:
         """Mirror an armed latch; only after the record is durable. The byte that orders look at goes last.
+
+        Args:
+            halts: the marks of the halts that are over with this.
 
         Raises:
             OSError: the file can't be written; then it is not armed.
         """
-        self._file.write((_RECORD_AT, bytes(SIZE - _RECORD_AT)), (0, bytes([ARMED])))
+        armed_for = halts[1].to_bytes(8, "little")
+        self._file.write((_RECORD_AT, bytes(SIZE - _RECORD_AT)), (_ARMED_FOR_AT, armed_for), (0, bytes([ARMED])))
         self.heard = ARMED
-        self._memory.arm()
+        self._memory.arm(halts[0])
+
+    def mend(self) -> None:
+        """Set the byte in memory, if it is armed for another mark than the latest halt's: see `MemoryPage.armed`."""
+        self._memory.mend()
 
     @property
     def armed(self) -> bool:
-        """Whether both say so now. A disk may hold up the answer."""
-        return self.map[0] == ARMED == self.look()
+        """Whether both say so now, each since its latest halt. A disk may hold up the answer."""
+        return self._memory.armed and self.look() == ARMED
 
     @property
     def halted(self) -> bool:
@@ -443,7 +480,7 @@ def peek(path: Path, home: str) -> int:
     try:
         with place(path.parent, home) as at:
             memory = MemoryPage(at, home)
-            byte = byte if memory.map[0] == ARMED else memory.map[0]
+            byte = byte if memory.armed else 0
             memory.map.close()
     except FileNotFoundError:
         pass
