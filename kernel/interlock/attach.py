@@ -291,13 +291,15 @@ def _witnesses(
     """Latch and page, and what is wrong with them; before or after a reset, which holds the lock, not between."""
     looking = lock.shared(_BUSY_S)
     try:
-        return _looked(home)
+        return _looked(home, looking=looking)
     finally:
         if looking:
             lock.release()
 
 
-def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
+def _looked(
+    home: Home, *, looking: bool
+) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
     latch: Latch | None = None
     found: os.stat_result | None = None
     page: Page | None = None
@@ -311,6 +313,9 @@ def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | Non
         page = Page(home.page, latch.home if latch else home.identity(), armed=armed)
     except LatchError as error:
         fault = fault or (error.code, str(error))
+    if page is not None and looking:
+        with contextlib.suppress(OSError):
+            page.rejoin()
     if fault is None and armed and page is not None and not page.armed:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
     if page is not None and (fault is not None or not armed):

@@ -439,6 +439,15 @@ class Kill:
             return engine.memory not in self._memories
         return device not in {ours for ours, _ in self._memories}  # it is just attaching
 
+    def _reaches_all(self) -> bool:
+        """Whether every engine that is attached looks at a page that we set, in memory or in the file."""
+        if self._mirrored():
+            return True
+        try:
+            return not any(engine.attached and self._elsewhere(engine) for engine in engines(self.home.engines))
+        except OSError:
+            return False
+
     def strangers(self) -> tuple[Waiting, ...]:
         """Processes that hold the lock shared and are no attached engine: they inherited it."""
         try:
@@ -522,7 +531,7 @@ class Kill:
         self.problems.extend(filter(None, (self._file_trouble, self._trouble)))
         durable = self.durable and self._still_durable()
         return Quiet(
-            stopped=self.stopped,
+            stopped=self.stopped and (confirmed or self._reaches_all()),
             durable=durable,
             confirmed=confirmed,
             waiting=waiting,

@@ -438,6 +438,20 @@ class Page:
         """Set the byte in memory, if it is armed for another mark than the latest halt's: see `MemoryPage.armed`."""
         self._memory.mend()
 
+    def rejoin(self) -> None:
+        """Arm the one in memory, if a reset by somebody with another memory has ended the very halt that it tells of.
+
+        Only with the running lock shared: so no killer is acknowledged meanwhile. One that comes all the same leaves
+        another mark, and then it is not armed.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        mark = self.mark
+        if _is_over(self._memory, self._file):
+            self._memory.arm(mark)
+            self._memory.mend()
+
     @property
     def armed(self) -> bool:
         """Whether both say so now, each since its latest halt. A disk may hold up the answer."""
@@ -469,6 +483,14 @@ class Page:
         self.map.close()
 
 
+def _is_over(memory: MemoryPage, file: FilePage) -> bool:
+    """Whether the page in memory tells of a halt that the file was armed after, by a reset that knew of it.
+
+    Both have its mark, and it is the latest in both; so there was none since that the other does not know.
+    """
+    return memory.map[0] != ARMED == file.byte and memory.halts == file.halts
+
+
 def peek(path: Path, home: str) -> int:
     """What both pages say together, with nothing made: `ARMED`, or halt. One that is not in memory says nothing.
 
@@ -476,11 +498,12 @@ def peek(path: Path, home: str) -> int:
         LatchError: the file is absent, unreadable, of the wrong size, or of another home; or the memory is not as it
             must be.
     """
-    byte = FilePage(path, home).byte
+    file = FilePage(path, home)
+    byte = file.byte
     try:
         with place(path.parent, home) as at:
             memory = MemoryPage(at, home)
-            byte = byte if memory.armed else 0
+            byte = byte if memory.armed or _is_over(memory, file) else 0
             memory.map.close()
     except FileNotFoundError:
         pass

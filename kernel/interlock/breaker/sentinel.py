@@ -17,7 +17,7 @@ from interlock.breaker.grounds import check
 from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
 from interlock.breaker.listener import Listener, listen
-from interlock.breaker.lock import Pen
+from interlock.breaker.lock import FileLock, Pen
 from interlock.core.errors import HomeError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import os
 
     from interlock.breaker.home import Home, Now
-    from interlock.breaker.lock import FileLock
     from interlock.breaker.page import Page
     from interlock.breaker.quiescence import Hold
     from interlock.breaker.roster import Berth
@@ -151,6 +150,7 @@ class Sentinel:
         seen = self._look(epoch, may_adopt=may_adopt)
         if isinstance(seen, Fault | Latched):
             self.stop()
+            self.mirror()
         return seen
 
     def _look(self, epoch: int, *, may_adopt: bool) -> Seen:
@@ -189,11 +189,20 @@ class Sentinel:
             return None, found
         return read_latch(path, self.identity or None)
 
+    def _rejoined(self) -> bool:
+        """Whether the page is armed; perhaps by a reset from where there is another memory."""
+        if self.page is None:
+            return False
+        with contextlib.suppress(OSError), contextlib.closing(FileLock(self.home.lock)) as lock:
+            if self.page.map[0] != ARMED and lock.shared():
+                self.page.rejoin()
+        return self.page.armed
+
     def _weigh(self, latch: Latch, epoch: int, *, may_adopt: bool) -> Fault | Latched | Rearmed:
         """Someone wrote the latch: a halt, a reset, or a fraud."""
         if latch.state == latches.HALTED:
             return Latched(latch, latch != self.latch)
-        mirrored = self.page is not None and self.page.armed
+        mirrored = self._rejoined()
         if latch.epoch > epoch and may_adopt and mirrored:
             return Rearmed(latch)
         if latch.epoch <= epoch:  # an old one; a newer one may be a reset, which the next attach will take
