@@ -31,7 +31,7 @@ from tests.helpers import (
 
 from interlock import HaltCode, HomeError, Mode, Reason
 from interlock.breaker.grounds import mount_of
-from interlock.breaker.memory import VARIABLE, memory_disk, place
+from interlock.breaker.memory import VARIABLE, Place, memory_disk, place
 from interlock.breaker.page import FilePage, MemoryPage, Page
 from interlock.breaker.roster import engines
 from interlock.core.modes import ARMED
@@ -261,7 +261,8 @@ def _open_to_others(path: Path) -> None:
 
 
 def _link(path: Path) -> None:
-    path.symlink_to(tempfile.gettempdir())
+    (path.parent / "target").mkdir(mode=0o700)
+    path.symlink_to(path.parent / "target")
 
 
 def _file(path: Path) -> None:
@@ -309,15 +310,20 @@ def test_disk_that_is_not_in_memory_is_refused(home: Home, monkeypatch: pytest.M
         attach(home.path)
 
 
-@pytest.mark.parametrize("what", ["page", "engine-engine", "all"])
+@pytest.mark.parametrize("what", ["page", "another page", "engine-engine", "another engine-engine", "all"])
 def test_memory_that_is_removed_under_an_engine_halts_it(home: Home, what: str) -> None:
     """What removes its files from the memory disk halts a RUNNING engine by its next heartbeat, with a clear cause."""
     with running(home.path) as kernel:
-        shutil.rmtree(places(home.path)) if what == "all" else (places(home.path) / what).unlink()
+        shutil.rmtree(places(home.path)) if what == "all" else (places(home.path) / what.rsplit(maxsplit=1)[-1]).unlink()
+        if what == "another page":
+            MemoryPage.had(home.path, HOME_ID, armed=True)
+        elif what == "another engine-engine":
+            with place(home.path, HOME_ID) as at:
+                at.make("engine-engine", b"")
         kernel.heartbeat()
         assert kernel.mode is Mode.HALTED
         assert kernel.cause is not None
-        assert kernel.cause.code is (HaltCode.HOME_UNREADABLE if what.startswith("engine") else HaltCode.PAGE_REPLACED)
+        assert kernel.cause.code is (HaltCode.HOME_UNREADABLE if what.endswith("engine") else HaltCode.PAGE_REPLACED)
         assert "gone" in kernel.cause.reason or "replaced" in kernel.cause.reason
 
 
@@ -362,6 +368,22 @@ def test_two_who_make_it_at_once_have_the_same(home: Home) -> None:
             pages = list(pool.map(lambda at: Page(home.page, HOME_ID, armed=at % 2 == 0), range(8)))
         assert len({page.memory for page in pages}) == 1
         assert len({page.map[0] for page in pages}) == 1
+
+
+def test_who_makes_it_second_uses_the_first_ones(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds none, and is overtaken before it has made one, maps that of the other, and what that one says."""
+    shutil.rmtree(places(home.path))
+    make, made = Place.make, []
+
+    def overtaken(at: Place, name: str, data: bytes) -> None:
+        monkeypatch.setattr(Place, "make", make)
+        made.append(MemoryPage.had(home.path, HOME_ID, armed=False))
+        make(at, name, data)
+
+    monkeypatch.setattr(Place, "make", overtaken)
+    page = Page(home.page, HOME_ID, armed=True)
+    assert page.memory == made[0].identity
+    assert page.map[0] == 0
 
 
 def test_home_where_another_one_was_does_not_find_its_memory(home: Home) -> None:
