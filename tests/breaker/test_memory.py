@@ -161,6 +161,8 @@ def test_read_only_home_is_halted_from_outside_over_an_engine(home: Home, flags:
 
 def test_killer_that_may_only_read_the_home_stops_an_engine_that_may_write(home: Home) -> None:
     """A killer whose mount is read-only reaches the engine by the memory; the engine makes it durable."""
+    halt_home(home.path)
+    reset_home(home.path, 1)
     with running(home.path) as kernel:
         told = in_private(FROM_OUTSIDE, home.path)
         assert isinstance(told["told"], dict)
@@ -314,7 +316,8 @@ def test_disk_that_is_not_in_memory_is_refused(home: Home, monkeypatch: pytest.M
 def test_memory_that_is_removed_under_an_engine_halts_it(home: Home, what: str) -> None:
     """What removes its files from the memory disk halts a RUNNING engine by its next heartbeat, with a clear cause."""
     with running(home.path) as kernel:
-        shutil.rmtree(places(home.path)) if what == "all" else (places(home.path) / what.rsplit(maxsplit=1)[-1]).unlink()
+        where = places(home.path)
+        shutil.rmtree(where) if what == "all" else (where / what.rsplit(maxsplit=1)[-1]).unlink()
         if what == "another page":
             MemoryPage.had(home.path, HOME_ID, armed=True)
         elif what == "another engine-engine":
