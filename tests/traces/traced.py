@@ -101,6 +101,12 @@ class TracedHold(Hold):
             log().strike("See", "after")
         return seen
 
+    def hear(self, turn: int) -> None:
+        """The file says halt, which it does after the byte: a See."""
+        with doing("see"):
+            log().here.first = now()
+            super().hear(turn)
+
     def leave(self) -> bool:
         """Let go."""
         was = self.held
