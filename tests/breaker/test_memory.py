@@ -355,6 +355,19 @@ def test_halt_by_memory_alone_holds_for_all_who_come_later(home: Home) -> None:
         assert not kernel.start()
 
 
+def test_byte_that_was_zeroed_is_a_halt_although_nobody_left_a_mark(home: Home) -> None:
+    """What no reset knew of, no reset has ended: it takes one that finds it."""
+    with place(home.path, HOME_ID) as at:
+        MemoryPage(at, HOME_ID).map[0] = 0
+    assert home.latch_state()[2] != ARMED
+    with attach(home.path) as kernel:
+        assert kernel.mode is Mode.HALTED
+        assert not kernel.start()
+    reset_home(home.path, 1)
+    with attach(home.path) as kernel:
+        assert kernel.start()
+
+
 def test_killer_that_finds_no_memory_makes_it_halted(home: Home) -> None:
     """After a boot a halt is in memory, too, whatever comes first."""
     shutil.rmtree(places(home.path))

@@ -150,6 +150,11 @@ class MemoryPage:
         return self.map[_RECORD_AT:SIZE].rstrip(b"\x00")
 
     @property
+    def armed_for(self) -> int:
+        """The mark of the halt that was over when it was armed last."""
+        return int.from_bytes(self.map[_ARMED_FOR_AT:_HALTS_AT], "little")
+
+    @property
     def armed(self) -> bool:
         """Whether it was armed since the latest halt: the byte says so, and was armed for that halt's mark.
 
@@ -486,9 +491,11 @@ class Page:
 def _is_over(memory: MemoryPage, file: FilePage) -> bool:
     """Whether the page in memory tells of a halt that the file was armed after, by a reset that knew of it.
 
-    Both have its mark, and it is the latest in both; so there was none since that the other does not know.
+    Both have its mark, and it is the latest in both; so there was none since that the other does not know. A byte that
+    says halt and has no mark of its own, since somebody zeroed it, say, is over only with a reset that finds it.
     """
-    return memory.map[0] != ARMED == file.byte and memory.halts == file.halts
+    halted = memory.map[0] != ARMED and memory.halts != memory.armed_for
+    return halted and file.byte == ARMED and memory.halts == file.halts
 
 
 def peek(path: Path, home: str) -> int:
