@@ -141,6 +141,7 @@ def test_every_command_and_option_stands_in_operating() -> None:
         "reset",
         "verify",
         "prove",
+        "replay",
         "keys",
         "demo",
         "drill",

@@ -8,6 +8,7 @@ HALTED, with the reason: that is a kernel, too, because cancels must pass.
 
 from __future__ import annotations
 
+import contextlib
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,8 @@ from interlock.breaker.files import sync_directory
 from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
-from interlock.breaker.lock import FileLock
+from interlock.breaker.lock import FileLock, WriterLock
+from interlock.breaker.memory import require_memory, whole
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
 from interlock.breaker.roster import Berth, look
@@ -26,9 +28,9 @@ from interlock.breaker.segment import (
     NO_ROOM,
     MappedSegment,
     Segment,
+    chunks,
     first_of,
     is_closed,
-    lines,
     segment_name,
     segments,
     unfinished,
@@ -47,12 +49,14 @@ from interlock.store.checkpoints import CheckpointError, Notes, Point
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 __all__ = ["Attachment", "Salvage", "Told", "contradiction", "newest_of", "open_home", "rolled_back"]
 
 
 _BUSY_S: Final = 0.25
+TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run", "end"})
+"""The kinds that say something of modes, or of epochs, or are no records of what was done."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,7 +115,7 @@ class Told:
         elif kind == "run":
             self.ended = -1
         epoch = record.get("epoch")
-        if kind in {"arm", "start", "halt", "reset", "run"} and isinstance(epoch, int):
+        if kind in TELLING and isinstance(epoch, int):
             self.highest = max(self.highest, epoch)
             if kind != "run":  # which names the latch's epoch before the reset to it is written
                 self.epoch = max(self.epoch, epoch)
@@ -175,6 +179,7 @@ def open_home(
     home.require()
     limits, digest = home.read_limits()
     check(home.path, engine=engine)
+    _remembers(home)
     berth = _berth(home, engine)
     held: list[Berth | FileLock] = [berth]
     try:
@@ -185,13 +190,9 @@ def open_home(
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
-        def visit(record: Mapping[str, object]) -> None:
-            told.visit(record)
-            restorer.play(record)
-
         notes = Notes(home.path, engine)
         newest, unread = newest_of(notes)
-        recovery = Recovery(visit=visit, mark=newest.says.size if newest else -1)
+        recovery = Recovery(visit=_visitor(told, restorer), mark=newest.says.size if newest else -1)
         known = home.streams()
         stream, opened, writer = _claim(home, engine)
         held.append(writer)
@@ -259,6 +260,19 @@ def _close(held: list[Berth | FileLock]) -> None:
         lock.close()
 
 
+def _remembers(home: Home) -> None:
+    """See that the machine has a memory disk, on which a halt needs no other.
+
+    Raises:
+        HomeError: it hasn't, or what it has can't be used.
+    """
+    try:
+        require_memory(home.path)
+    except OSError as error:
+        message = f"{whole(error)}: engines need a memory disk that nobody can exchange, so nothing is permitted"
+        raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+
+
 def _berth(home: Home, engine: str) -> Berth:
     """Our place in the roster.
 
@@ -274,7 +288,7 @@ def _berth(home: Home, engine: str) -> Berth:
         message = f"{home.path}: engine {engine!r} is attached already{who}; each process needs a name of its own"
         raise HomeError(HaltCode.EXTERNAL, message) from error
     except OSError as error:
-        message = f"{home.engines / engine}: cannot be opened, so nothing is permitted: {error}"
+        message = f"{home.engines / engine}: cannot be opened, so nothing is permitted: {whole(error)}"
         raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
 
 
@@ -289,7 +303,7 @@ def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
     if not stream.is_dir():
         stream.mkdir(mode=0o700)
         sync_directory(home.journal)
-    writer = FileLock(stream, directory=True)
+    writer = WriterLock(stream)
     if not writer.exclusive():
         writer.close()
         message = f"{stream}: another process writes to it"
@@ -303,13 +317,15 @@ def _witnesses(
     """Latch and page, and what is wrong with them; before or after a reset, which holds the lock, not between."""
     looking = lock.shared(_BUSY_S)
     try:
-        return _looked(home)
+        return _looked(home, looking=looking)
     finally:
         if looking:
             lock.release()
 
 
-def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
+def _looked(
+    home: Home, *, looking: bool
+) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
     latch: Latch | None = None
     found: os.stat_result | None = None
     page: Page | None = None
@@ -318,15 +334,21 @@ def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | Non
         latch, found = read_latch(home.latch)
     except LatchError as error:
         fault = (error.code, str(error))
+    armed = latch is not None and latch.state == latches.ARMED
     try:
-        page = Page(home.page, latch.home if latch else home.identity())
+        page = Page(home.page, latch.home if latch else home.identity(), armed=armed)
     except LatchError as error:
         fault = fault or (error.code, str(error))
-    armed = latch is not None and latch.state == latches.ARMED
-    if fault is None and armed and page is not None and page.map[0] != ARMED:
+    if page is not None and looking:
+        with contextlib.suppress(OSError):
+            page.rejoin()
+    if fault is None and armed and page is not None and not page.armed:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
-    if page is not None and page.map[0] == ARMED and (fault is not None or not armed):
-        page.halt()
+    if page is not None and (fault is not None or not armed):
+        if page.map[0] == ARMED:
+            page.halt()
+        with contextlib.suppress(OSError):  # then it says so in memory alone, and is tried again
+            page.mirror()
     return latch, found, page, fault
 
 
@@ -343,6 +365,23 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
     if latch.state == latches.ARMED and told.halted and latch.epoch == told.epoch:
         return HaltCode.LATCH_REPLACED, f"the latch is armed in epoch {latch.epoch}, which the journal saw halted"
     return None
+
+
+def _visitor(told: Told, restorer: Restorer) -> Callable[[Mapping[str, object]], None]:
+    """What takes every record of a journal, of which there may be millions: each to whom it says something."""
+    plays = restorer.plays
+
+    def visit(record: Mapping[str, object]) -> None:
+        kind = record["kind"]
+        if kind in TELLING:
+            told.visit(record)
+        else:
+            told.records += 1
+        play = plays.get(kind)  # type: ignore[call-overload] # whatever it is, it is there or not
+        if play is not None:
+            play(record)
+
+    return visit
 
 
 def newest_of(notes: Notes) -> tuple[Point | None, str | None]:
@@ -388,7 +427,7 @@ def _mend(stream: Path, opened: list[Path]) -> None:
             scan = Recovery(visit=visit)
             for name in opened[: place + 1]:
                 scan.begin(first_of(name))
-                scan.scan(lines(name))
+                scan.scan(chunks(name))
             if sha256(torn).hexdigest() not in named[: len(named) - len(scan.tail)]:  # not in a sealed recovery
                 put_back(path, scan.sealed_bytes, torn)
             carried(sidecar)
@@ -399,7 +438,7 @@ def _recover(recovery: Recovery, stream: Path, opened: list[Path]) -> tuple[Path
     last = None
     for path in opened:
         if recovery.begin(first_of(path)):
-            recovery.scan(lines(path))
+            recovery.scan(chunks(path))
             last = path
         else:
             set_aside(path)

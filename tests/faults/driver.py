@@ -1,10 +1,11 @@
 """A process that journals, and says on its standard output what it was told is durable. The tests let it die.
 
-    python -m tests.faults.driver HOME DURABILITY [before|half|after N]
+    python -m tests.faults.driver HOME DURABILITY [before|half|after N | quiet]
 
 It says, each on a line of its own and at once: `permit ID` inside a send, whose permit is durable by then;
 `filled ID` after a heartbeat that a fill of that order was told before; and `end MODE CODE`. With three more
-arguments it gets SIGKILL before, half-way through, or after its N-th write to the journal.
+arguments it gets SIGKILL before, half-way through, or after its N-th write to the journal; if it is `quiet` it does
+not beat, so that segments are begun on the way of an order.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def die_at(where: str, number: int) -> None:
         kind.write = write  # type: ignore[method-assign]
 
 
-def trade(kernel: Kernel, clock: FakeClock) -> None:
+def trade(kernel: Kernel, clock: FakeClock, *, beats: bool) -> None:
     """Orders with fills, heartbeats in between, and cancels."""
     for number in range(ORDERS):
         name = f"o{number}"
@@ -68,24 +69,27 @@ def trade(kernel: Kernel, clock: FakeClock) -> None:
 
         if kernel.submit(order(name), send):
             kernel.on_fill(fill(name, f"f{number}"))
-            kernel.heartbeat()
-            if kernel.mode is Mode.RUNNING:
+            if beats:
+                kernel.heartbeat()
+            if beats and kernel.mode is Mode.RUNNING:
                 say("filled", name)
         kernel.cancel(cancel(name), lambda _: None)
 
 
 def main(home: Path | str, durability: str, where: str = "", number: str = "0") -> None:
     """Attach, trade, detach."""
-    if where:
+    if where and where != "quiet":
         die_at(where, int(number))
     clock = FakeClock()
+    size = 1_000 if where == "quiet" else SEGMENT_BYTES
     try:
-        kernel = attach(home, clock, durability=durability, segment_bytes=SEGMENT_BYTES, run=RUN)  # type: ignore[arg-type]
+        kernel = attach(home, clock, durability=durability, segment_bytes=size, run=RUN)  # type: ignore[arg-type]
     except HomeError as error:
         say("end", "REFUSED", error.code)
         return
     if kernel.start():
-        trade(kernel, clock)
+        trade(kernel, clock, beats=where != "quiet")
+        kernel.heartbeat()
     say("end", kernel.mode, kernel.cause.code if kernel.cause else None)
     kernel.close()
 

@@ -22,9 +22,6 @@ from .tracing import Call, Disk, drive, needs_strace, traced
 if TYPE_CHECKING:
     from pathlib import Path
 
-FULL: Final = {"fallocate", "openat"}
-"""A call that fails before anything was written: the journal has no room, and is not broken."""
-
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
@@ -118,21 +115,22 @@ def failing(home: Path, names: list[str], durability: str, call: str, error: str
     """Let a call fail once, and see that it halts, tells what it can, writes no more, and loses nothing."""
     inject = f"{call}:error={error}:when={when}"
     said, calls = traced(home, durability, home.parent / f"log-{home.name}", names=names, inject=inject)
-    assert [one.name for one in calls if one.injected] == [call]
+    (struck,) = (one for one in calls if one.injected)
+    assert struck.name == call
     _, mode, code = said[-1].split()
-    if mode == "RUNNING":  # what failed was of no matter: room that was not given back at the end
-        assert code == "None"
-        assert call == "ftruncate"
-    else:
-        # Without the journal there is no kernel, or a HALTED one; never a permit.
+    if mode == "RUNNING":  # it came to its end before that
+        assert len(said) == 2 * ORDERS + 1
+    elif call == "openat" and code == "HOME_UNREADABLE":  # a look at the ground, or at who writes
         assert mode in {"HALTED", "REFUSED"}
-        if mode == "HALTED":
-            full = call in FULL
-            assert code == ("JOURNAL_FULL" if full and (error != "EIO" or call == "fallocate") else "JOURNAL_FAILED")
-            if code == "JOURNAL_FULL":
-                assert [one["code"] for one in of_kind(home, "halt")] == [code]
-            else:
-                never_again(calls)
+    elif code == "JOURNAL_FULL":  # there is no room, and the journal is not broken: so it tells of the halt
+        assert call == "fallocate" or error == "ENOSPC"
+        assert call not in {"pwrite64", "fdatasync"} or struck.paths[0].endswith(".new")
+        assert (mode, tuple(one["code"] for one in of_kind(home, "halt"))) in {("HALTED", (code,)), ("REFUSED", ())}
+    else:
+        assert call != "fallocate"
+        assert mode in {"HALTED", "REFUSED"}
+        assert code == "JOURNAL_FAILED"
+        never_again(calls)
     kept(home, said)
 
 
@@ -188,10 +186,10 @@ def test_short_write(home: Path, plain: tuple[list[str], list[str], list[Call]])
 # -- Loss of power ----------------------------------------------------------------------------------------
 
 
-def outage(home: Path, names: list[str], call: str, when: int) -> None:
+def outage(home: Path, names: list[str], call: str, when: int, *arguments: str) -> None:
     """Kill it at a call, then lose what was not synced: the bytes, the names, or both."""
     log = home.parent / f"log-{home.name}"
-    said, calls = traced(home, "disk", log, names=names, inject=f"{call}:signal=SIGKILL:when={when}")
+    said, calls = traced(home, "disk", log, *arguments, names=names, inject=f"{call}:signal=SIGKILL:when={when}")
     for data, lost in ((True, False), (False, True), (True, True)):
         twin = home.with_name(f"{home.name}-{data:d}{lost:d}")
         shutil.copytree(home, twin)
@@ -222,3 +220,41 @@ def test_outage_at_every_call(tmp_path: Path, plain: tuple[list[str], list[str],
     names, _, calls = plain
     for when in range(1, places(calls, call) + 1):
         outage(arm(tmp_path / f"home-{when}").path, names, call, when)
+
+
+@needs_strace
+def test_outage_after_a_turn(tmp_path: Path, plain: tuple[list[str], list[str], list[Call]]) -> None:
+    """What was acknowledged in a new segment is there although power fails before anything else is begun."""
+    names, _, calls = plain
+    renamed = next(place for place, call in enumerate(calls) if call.name == "rename")
+    before = sum(call.name == "fdatasync" for call in calls[:renamed])
+    for later in (3, 5):
+        outage(arm(tmp_path / f"home-{later}").path, names, "fdatasync", before + later)
+
+
+@needs_strace
+def test_outage_where_nobody_beats(tmp_path: Path) -> None:
+    """A segment that is begun on the way of an order is closed on the disk before the order is sent."""
+    home = arm(tmp_path / "plain").path
+    said, calls = traced(home, "disk", tmp_path / "log", "quiet")
+    assert said[-1] == "end RUNNING None"
+    names = ["", *(path.name for path in segments(Home(home).stream("engine")))]
+    names += [f"{name}.new" for name in names[2:]]
+    turns = [place for place, call in enumerate(calls) if call.name == "rename"]
+    assert len(turns) > 1
+    for number, turn in enumerate(turns):
+        before = sum(call.name == "fdatasync" for call in calls[:turn])
+        outage(arm(tmp_path / f"home-{number}").path, names, "fdatasync", before + 1, "quiet")
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["openat", "fallocate", "pwrite64", "fdatasync"])
+def test_no_room_for_the_next_segment(home: Path, plain: tuple[list[str], list[str], list[Call]], call: str) -> None:
+    """Where the next segment can't be made for want of room the journal is not broken, and tells of the halt."""
+    names, _, calls = plain
+    same = [one for one in calls if one.name == call]
+    when = 1 + next(place for place, one in enumerate(same) if one.paths[-1].endswith(".new"))
+    said, _ = traced(home, "disk", home.parent / "log", names=names, inject=f"{call}:error=ENOSPC:when={when}")
+    assert said[-1] == "end HALTED JOURNAL_FULL"
+    assert [one["code"] for one in of_kind(home, "halt")] == ["JOURNAL_FULL"]
+    kept(home, said)

@@ -66,7 +66,7 @@ def drive(home: Path, durability: str, *arguments: object, under: Sequence[str] 
 
 
 def traced(
-    home: Path, durability: str, log: Path, *, names: Iterable[str] = (), inject: str = ""
+    home: Path, durability: str, log: Path, *arguments: str, names: Iterable[str] = (), inject: str = ""
 ) -> tuple[list[str], list[Call]]:
     """Run the driver under strace.
 
@@ -74,6 +74,7 @@ def traced(
         home: its home.
         durability: its durability.
         log: where strace writes.
+        *arguments: further ones of the driver.
         names: look at these files and directories only, by their paths in the home's journal; all, if there are none.
         inject: as strace takes it: ``CALL:error=EIO:when=3``.
 
@@ -84,7 +85,7 @@ def traced(
     paths = [word for name in names for word in ("-P", str(stream / name if name else stream))]
     calls = ",".join(CALLS)
     under = ["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(log), "-e", f"trace={calls}", *paths]
-    said = drive(home, durability, under=[*under, *(["-e", f"inject={inject}"] if inject else [])])
+    said = drive(home, durability, *arguments, under=[*under, *(["-e", f"inject={inject}"] if inject else [])])
     return said, [call for call in read(log) if any(path.startswith(str(stream)) for path in call.paths)]
 
 

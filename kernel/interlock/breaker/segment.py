@@ -34,7 +34,7 @@ __all__ = [
     "unfinished",
 ]
 
-RESERVE_BYTES: Final = 1 << 20
+RESERVE_BYTES: Final = 1 << 18
 """Room that is kept for what must be told after there is no more."""
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -42,7 +42,7 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 COMPRESSED: Final = ".zst"
 _CHUNK_BYTES: Final = 1 << 20
-_WINDOW_BYTES: Final = 1 << 22
+_WINDOW_BYTES: Final = 1 << 20
 _ENDING: Final = ".jsonl"
 _NEW: Final = ".new"
 _CLOSED: Final = 0o400
@@ -82,7 +82,7 @@ class Segment:
         if made:
             sync_directory(path.parent)
 
-    def write(self, data: bytes) -> str | None:
+    def write(self, data: bytes | bytearray) -> str | None:
         """Append all of it. It is then with the operating system and outlives this process.
 
         Returns:
@@ -230,7 +230,7 @@ class MappedSegment(Segment):
             self._map.close()
         self._map, self._base, self._mapped, self._safe = mapped, base, self._end, self._end - RESERVE_BYTES
 
-    def write(self, data: bytes) -> str | None:
+    def write(self, data: bytes | bytearray) -> str | None:
         """Append all of it. It is then with the operating system and outlives this process.
 
         Returns:
@@ -356,6 +356,10 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """The segment's lines with their newline; last, perhaps, bytes without one."""
+    """The segment's lines with their newline; last, perhaps, bytes without one. Room that nobody used is none."""
     with opened(path) as file:
-        yield from file
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line
+            elif torn := line.rstrip(b"\x00"):
+                yield torn

@@ -106,11 +106,17 @@ class Recorder:
     def _head(self, kind: str, mono: int) -> Record:
         return records.head(self.journal.next(), kind, (mono + self.utc_ns) // 1000, mono - self.zero_ns)
 
-    def write(self, kind: str, **members: object) -> int | None:
-        """Write a record now. Returns its number, or None if the journal is broken."""
+    def write(self, kind: str, /, mono: int | None = None, **members: object) -> int | None:
+        """Write a record now. Returns its number, or None if the journal is broken.
+
+        Args:
+            kind: of the record.
+            mono: when, if it was decided a moment ago: nothing was recorded since.
+            **members: in the order of the format.
+        """
         if kind in _ENDS_ROWS:
             self._end_rows()
-        record = {**self._head(kind, self._mono()), **members}
+        record = {**self._head(kind, self._mono() if mono is None else mono), **members}
         number = self.journal.seq
         try:
             self.journal.write(record)

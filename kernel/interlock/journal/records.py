@@ -52,6 +52,13 @@ _KINDS: Final = {
     "rebase": "shift",
     "checkpoint": "size root key why",
     "anchor": "size witness",
+    "inputs": "",
+    "quote": "instrument venue_ts received_ts sequence bid ask bid_size ask_size armed code",
+    "trade": "instrument venue_ts received_ts sequence price quantity armed code",
+    "begin": "permit",
+    "heartbeat": "",
+    "unread": "id fill instrument side quantity price fee",
+    "odd": "field type text",
     "end": "code",
     "seal": "size root",
 }

@@ -54,7 +54,7 @@ class NoRoomError(OSError):
 class Sink(Protocol):
     """Where the bytes go: a file, or what a test puts there. Raises OSError when it can't."""
 
-    def write(self, data: bytes) -> str | None:
+    def write(self, data: bytes | bytearray) -> str | None:
         """Take all of it, in such a way that it outlives this process.
 
         Returns:
@@ -335,8 +335,7 @@ class Journal:
             self._break(error)
 
     def _flush(self) -> None:
-        data = bytes(self._buffer)
-        self._buffer.clear()
+        data, self._buffer = self._buffer, bytearray()
         full = self._sink.write(data)
         if full is not None:
             self.full = full

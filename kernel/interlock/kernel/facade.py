@@ -54,6 +54,7 @@ class Kernel(Switch, Gates, Venue):
         run: str,
         watch: Limits | None,
         signing: Signing | None,
+        record_inputs: bool,
     ) -> None:
         """Use `attach`."""
         super().__init__(
@@ -65,6 +66,7 @@ class Kernel(Switch, Gates, Venue):
             run=run,
             watch=watch,
             signing=signing,
+            record_inputs=record_inputs,
         )
         _ATTACHED.add(self)
         weakref.finalize(self, _let_go, attachment.sentinel).atexit = False
@@ -87,6 +89,7 @@ class Kernel(Switch, Gates, Venue):
         witness_quorum: int | None = None,
         checkpoint_every_s: float = EVERY_S,
         checkpoint_every: int = EVERY,
+        record_inputs: bool = False,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -108,6 +111,8 @@ class Kernel(Switch, Gates, Venue):
             checkpoint_every_s: seconds after which a checkpoint is made, if there is anything new.
             checkpoint_every: records after which one is made; one is also made at each start, halt, reset, new segment
                 of the journal, and at the end.
+            record_inputs: put every input of the core into the journal, ticks and heartbeats included, so that
+                `interlock replay` can make every decision again. The journal then grows with the feed.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -139,6 +144,7 @@ class Kernel(Switch, Gates, Venue):
                 run=run,
                 watch=watch,
                 signing=signing,
+                record_inputs=record_inputs,
             )
         except BaseException:
             attachment.sentinel.leave()
@@ -184,7 +190,7 @@ class Kernel(Switch, Gates, Venue):
         """Say that we are here; carry over what a crash left; bring the journal up to the latch."""
         at = self._at
         recorder = self._recorder
-        self._journal.opening = partial(_opening, at)
+        self._journal.opening = partial(_opening, at)  # not of the kernel: that would keep it alive
         with self._lock:
             recorder.begin(
                 run=self._run,
@@ -208,6 +214,8 @@ class Kernel(Switch, Gates, Venue):
                     torn=lost.torn,
                     salvaged=lost.records,
                 )
+            if self._inputs is not None:
+                recorder.note("inputs")
             recorder.clock_back(at.last_ts)
             self._agree()
             recorder.totals(self._core.accounts())
@@ -219,8 +227,7 @@ class Kernel(Switch, Gates, Venue):
             recorder.turn()
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
-                at.sentinel.berth.begin()
-                at.sentinel.page.begin()
+                at.sentinel.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
         self._begin_signing()

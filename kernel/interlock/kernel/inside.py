@@ -20,6 +20,7 @@ from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode
 from interlock.core.values import Cancel, HaltCause
 from interlock.journal import records
+from interlock.journal.inputs import InputRecorder
 from interlock.journal.recorder import Recorder
 from interlock.version import __version__
 
@@ -51,6 +52,7 @@ class Inside:
         run: str,
         watch: Limits | None,
         signing: Signing | None,
+        record_inputs: bool,
     ) -> None:
         """Use `attach`."""
         sentinel = attachment.sentinel
@@ -65,7 +67,7 @@ class Inside:
         self._mono = clock.mono_ns
         self._clock = clock
         self._disk = durability == "disk"
-        self._recorder = Recorder(
+        self._recorder = (InputRecorder if record_inputs else Recorder)(
             attachment.journal,
             mono_ns=clock.mono_ns,
             utc_us=clock.utc_us,
@@ -73,6 +75,7 @@ class Inside:
             version=__version__,
             disk=self._disk,
         )
+        self._inputs = self._recorder if isinstance(self._recorder, InputRecorder) else None
         self._operator = records.text(operator)
         self._run = run
         self._pending: deque[HaltCause] = deque()
@@ -130,7 +133,7 @@ class Inside:
     # -- Stopping, before anything is written --------------------------------------------------------
 
     def _stop_emission(self) -> None:
-        """Here first, by a write to our own memory: the page is a file, and its disk may be frozen. Then everywhere."""
+        """Here first, by a write to our own memory, whatever the page may be by now. Then everywhere."""
         self._hold.retire()
         self._sentinel.stop()
 
@@ -144,6 +147,7 @@ class Inside:
 
         def work() -> None:
             try:
+                self._sentinel.mirror()
                 with self._lock:
                     self._handle()
             finally:
@@ -288,8 +292,11 @@ class Inside:
     # -- Under the lock: cancels that could not wait to be written down ------------------------------
 
     def _say_cancel(self, cancel: Cancel) -> int | None:
+        """Count it and write it down, at one time. None: there is no journal to take it."""
+        mono = self._mono()
+        self._core.cancel(cancel, mono)
         order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
-        number = self._recorder.write("cancel", id=order_id, instrument=instrument)
+        number = self._recorder.write("cancel", mono, id=order_id, instrument=instrument)
         if number is None and not self._closed:
             self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
             if self._core.mode is not Mode.HALTED and not self._pending:
@@ -300,7 +307,6 @@ class Inside:
         while self._late:
             cancel, number, error = self._late.popleft()
             if number is None:
-                self._core.cancel(cancel, self._mono())
                 number = self._say_cancel(cancel)
             if number is not None:
                 self._recorder.note("cancel_end", cancel=number, error=error)

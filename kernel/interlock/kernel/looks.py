@@ -37,6 +37,8 @@ class Looks(Inside):
         with self._lock:
             mono = self._mono()
             self._core.beat(mono)
+            if self._inputs is not None:
+                self._inputs.heartbeat(mono)
             if quick:
                 return
             self._inspect()

@@ -54,9 +54,12 @@ class Switch(Looks):
             if kept_out is not None:
                 return kept_out
             latch = self._sentinel.latch
-            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
+            mono = self._mono()
+            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, mono, session)
             if verdict:
-                said = self._recorder.write("start", epoch=self._core.epoch, operator=self._operator, session=session)
+                who = self._operator
+                said = self._recorder.write("start", mono, epoch=self._core.epoch, operator=who, session=session)
+                self._recorder.unblock()  # before the totals that count what is in it
                 self._recorder.totals(self._core.accounts())  # where the session opens
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED)
@@ -302,6 +305,7 @@ class Switch(Looks):
             watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
             watch.start()
             self._watch = watch
+        self._sentinel.post()
         if self._lookout is None or not self._lookout.is_alive():
             lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
@@ -328,7 +332,7 @@ class Switch(Looks):
         """Call those that asked to be, if this epoch is halted. It looks at the byte: a page may be dead for a stop."""
         epoch = self._core.epoch  # first: a reset changes the mode before it
         page = self._sentinel.page
-        if self._core.mode is Mode.HALTED or (page is not None and page.map[0] != ARMED):
+        if self._core.mode is Mode.HALTED or (page is not None and page.halted):
             self._bells.ring(epoch, self._call_raised)
         elif self._halted_in:  # also one that was reset between two looks
             self._bells.ring(self._halted_in, self._call_raised)

@@ -56,7 +56,6 @@ class Venue(Inside):
         if not self._grab():
             return None
         try:
-            self._core.cancel(cancel, self._mono())
             return self._say_cancel(cancel)  # what else is to be done waits until the cancel has left
         finally:
             self._lock.release()
@@ -77,6 +76,8 @@ class Venue(Inside):
         with self._lock:
             self._attached()
             self._core.on_accept(order_id)
+            if self._inputs is not None:
+                self._inputs.odd_id(order_id)
             said = None if venue_id is None else records.text(venue_id)
             self._recorder.note("accept", id=records.name(order_id), venue_id=said)
             self._handle()
@@ -88,6 +89,8 @@ class Venue(Inside):
             known = self._core.on_fill(fill)
             if known is not None:
                 self._recorder.fill(fill, known=known)
+            elif self._inputs is not None and self._core.notices:
+                self._inputs.unread(fill)
             self._handle()
 
     def on_cancelled(self, order_id: str, reason: str = "") -> None:
@@ -139,6 +142,8 @@ class Venue(Inside):
         with self._lock:
             self._attached()
             self._core.on_closed(order_id, kind)
+            if self._inputs is not None:
+                self._inputs.odd_id(order_id)
             self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
             self._handle()
 

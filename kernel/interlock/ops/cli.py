@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | prove | keys | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | status | reset | verify`` and more; see ``interlock --help``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
-from interlock.breaker.segment import first_of, lines, segments
+from interlock.breaker.segment import chunks, first_of, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -35,6 +35,7 @@ from interlock.journal.recovery import Recovery
 from interlock.journal.statements import origin_of
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
+from interlock.ops import replay as replays
 from interlock.ops import runner
 from interlock.ops import watch as watches
 from interlock.ops.console import err, fail, say, show
@@ -59,7 +60,7 @@ app = typer.Typer(
     help="A halt kernel for live trading engines: nothing reaches the venue without its permit, "
     "and once it is HALTED no permit exists.",
     epilog="Exit codes: 0 fine, 2 usage or input, 3 ended or refused because HALTED, 4 unconfirmed, "
-    "5 in doubt, 6 tampered, 7 drill failed.",
+    "5 in doubt, 6 tampered or decided otherwise, 7 drill failed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -240,8 +241,9 @@ def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     interval: Annotated[float, typer.Option("--interval", help="Seconds between two looks.")] = 0.25,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
     no_escalate: Annotated[  # noqa: FBT002
-        bool, typer.Option("--no-escalate", help="Do not SIGKILL what is not quiet by then.")
+        bool, typer.Option("--no-escalate", help="Do not SIGKILL what is not quiet by then, or hangs.")
     ] = False,
+    grace: Annotated[float, typer.Option("--grace", help="Seconds until what let go and hangs is killed.")] = 60.0,
     once: Annotated[  # noqa: FBT002
         bool, typer.Option("--once", help="End as soon as every engine has got on, or the home was halted.")
     ] = False,
@@ -255,6 +257,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
             limits=watchdog.Limits(beat_s=beat, busy_s=busy, send_s=send, interval_s=interval),
             timeout_s=timeout,
             escalate=not no_escalate,
+            grace_s=grace,
             once=once,
             operator=operator or _user(),
             json=json,
@@ -330,7 +333,7 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         try:
             for path in segments(home.stream(name)):
                 if recovery.begin(first_of(path)):
-                    recovery.scan(line.rstrip(b"\x00") for line in lines(path))
+                    recovery.scan(chunks(path))
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
@@ -424,6 +427,9 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     ] = None,
     signing: Annotated[Path | None, typer.Option("--keys", help="Sign checkpoints with the keys here.")] = None,
     witnesses: Annotated[Path | None, typer.Option("--witnesses", help="TOML file: who keeps checkpoints.")] = None,
+    record_inputs: Annotated[  # noqa: FBT002
+        bool, typer.Option("--record-inputs", help="Put all that was decided on into the journal, for `replay`.")
+    ] = False,
     engine: EngineOption = _FIRST,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
@@ -445,11 +451,15 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         session=session,
         keys=signing,
         witnesses=witnesses,
+        record_inputs=record_inputs,
         engine=engine,
         operator=operator or _user(),
         json=json,
     )
     raise typer.Exit(int(runner.run(plan)))
+
+
+app.command()(replays.replay)
 
 
 @app.command()

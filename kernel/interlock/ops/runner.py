@@ -62,6 +62,7 @@ class Plan:
     session: str | None
     keys: Path | None
     witnesses: Path | None
+    record_inputs: bool
     engine: str
     operator: str
     json: bool
@@ -175,6 +176,7 @@ async def _run(plan: Plan, source: CsvFeed, asked: Witnesses, speed: Decimal | s
         durability=plan.durability,
         clock=timeline or SystemClock(),
         watch=Limits() if timeline is None else None,
+        record_inputs=plan.record_inputs,
     )
     with kernel:
         unique = f"R{kernel.journal_size[0]}"  # ids of orders and fills are never used twice on one home
