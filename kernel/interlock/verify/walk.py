@@ -19,7 +19,8 @@ from operator import itemgetter
 from .evidence import CHECKPOINTS, Evidence, Mark
 from .kinds import SHAPES, Record
 from .lines import LINE_MAX, parse, parse_all
-from .monitor import SEALS, SEGMENTS, SEQUENCE, Monitor
+from .modes import SEQUENCE
+from .monitor import SEALS, SEGMENTS, Monitor
 from .report import FINDINGS_MAX, Finding
 from .tree import Tree, leaf_hashes
 
