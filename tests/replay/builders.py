@@ -5,11 +5,12 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tests.helpers import LIMITS, FakeClock, arm, attach, journal, quote
+from tests.helpers import LIMITS, FakeClock, arm, attach, journal, quote, sound
 
 from interlock.breaker.home import Home, parse_limits
 from interlock.core.preorder import Core
 from interlock.replay import Difference, Replay, Report
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,8 @@ def replayed(home: Path, *texts: str, core: type[Core] = Core) -> tuple[list[Dif
 
 
 def same(home: Path, *texts: str) -> Report:
-    """The report of a replay that must find every decision again, with nothing left out."""
+    """The report of a replay that must find every decision again, with nothing left out; the verifier finds no fault."""
+    sound(home, Status.IN_DOUBT, Status.VERIFIED_TO_N)
     found, report = replayed(home, *texts)
     if found or report.gaps:
         raise AssertionError((found[:2], report.gaps))

@@ -6,7 +6,7 @@ the rest of the package. The rules are pure: they are handed bytes, and look at 
 - `kinds` is the format's table as data.
 - `lines` checks one line by itself.
 - `tree` is the Merkle tree.
-- `monitor` replays the rules; `modes` and `permits` are its parts.
+- `monitor` replays the rules; `modes`, `permits` and `recorded` are its parts.
 - `runs` holds what that needs to remember.
 - `walk` leads the bytes through these.
 - `notes` and `stamps` are the forms of what is signed; `evidence` holds them against the journal.

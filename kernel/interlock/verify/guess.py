@@ -27,8 +27,11 @@ from .tree import Tree
 from .walk import Damaged, Walk, first_of
 
 _QUESTIONS_MAX = 100_000
+_TOTALS = 5
+"""So many a heartbeat tells."""
 _KIND_WITHIN = 60
 """Within so many bytes of a line its kind stands."""
+_RECORDED = re.compile(rb'"kind":"(run|quote|trade|begin|heartbeat|unread|odd)",')
 _TELLING = re.compile(rb'"kind":"(?:permit|refuse|flood|start|drain|ticket|stop|reset|run)",')
 
 
@@ -41,11 +44,13 @@ class Question:
     """What only the truth can answer.
 
     Attributes:
-        kind: an outcome's kind, ``waiting`` or ``total``.
+        kind: an outcome's kind, ``begin``, ``waiting`` or ``total``.
         number: the permit's; or the total.
         begun: when a send began, by the clock that the guess starts with.
         halted: the earliest halt before the outcome in this segment, by that clock.
         own: whether the run is still the one that the segment begins in.
+        began: when that is told by a `begin` in this segment, by that clock.
+        epoch: the current one, for a `begin`.
         name: of the total.
     """
 
@@ -54,6 +59,8 @@ class Question:
     begun: int = 0
     halted: float = inf
     own: bool = True
+    began: int | None = None
+    epoch: int = 0
     name: str = ""
 
 
@@ -129,9 +136,16 @@ class Guess(Monitor):
             begun=run.base + record.get("begun", 0),
             halted=run.halt_after(number),
             own=run is self.before,
+            began=run.begun.pop(number, None),
         )
         self._ask(question)
         return None
+
+    def _may_begin(self, number: int) -> bool:
+        if not 0 <= number < self.start:
+            return super()._may_begin(number)
+        self._ask(Question(kind="begin", number=number, own=self.run is self.before, epoch=self.epoch))
+        return True
 
     def _waiting(self, run: Run) -> int:
         if run is self.before:
@@ -143,7 +157,7 @@ class Guess(Monitor):
             super()._total(name, told, counted)
             return
         question = Question(kind="total", name=name, number=told - counted)
-        if question not in self.questions[-3:]:  # as long as nothing happens, a heartbeat asks the same
+        if question not in self.questions[-_TOTALS:]:  # as long as nothing happens, a heartbeat asks the same
             self._ask(question)
 
     def _on_venue(self, record: Record, number: int) -> None:
@@ -263,6 +277,9 @@ def _begin(lines: list[bytes], remember: int) -> tuple[Guess, Tree]:
             mode, epoch = _told(parse(line), mode, epoch)
             break
     guess = Guess(record, IDLE if fresh and mode == RUNNING else mode, epoch, remember, fresh=fresh)
+    found = (_RECORDED.search(line, 0, _KIND_WITHIN) for line in lines[2:])
+    first = next(filter(None, found), None)
+    guess.before.inputs = first is not None and first[1] != b"run"
     return guess, Tree(record["size"], [bytes.fromhex(peak) for peak in record["peaks"]])
 
 

@@ -60,7 +60,8 @@ def _fits(truth: Monitor, guess: Guess) -> bool:
     if guess.fresh:
         same = (IDLE if truth.mode == RUNNING else truth.mode) == mode
     else:
-        same = truth.mode == mode and run.remember == remember and not (run.draining or run.tickets or run.ended)
+        same = truth.mode == mode and (run.remember, run.inputs) == (remember, guess.before.inputs)
+        same = same and not (run.draining or run.tickets or run.ended)
     return (
         same
         and run.real
@@ -86,6 +87,8 @@ def _answers(truth: Monitor, guess: Guess) -> dict[int, str] | None:
             right = getattr(truth.run, question.name) == question.number
         elif question.kind == "waiting":
             right = not any(permit[2] is truth.run for number, permit in truth.open.items() if number not in ended)
+        elif question.kind == "begin":
+            right = question.number not in ended and _begins(truth, question)
         else:
             permit = None if question.number in ended else truth.open.get(question.number)
             right = permit is not None and _ends(truth.run, guess, question, permit)
@@ -95,14 +98,27 @@ def _answers(truth: Monitor, guess: Guess) -> dict[int, str] | None:
     return ended
 
 
+def _begins(truth: Monitor, question: Question) -> bool:
+    """Whether the send of a permit of an earlier segment may begin."""
+    permit = truth.open.get(question.number)
+    if permit is None or not question.own or question.number in truth.run.begun:
+        return False
+    _, _, run, _, epoch = permit
+    return run is truth.run and epoch == question.epoch
+
+
 def _ends(now: Run, guess: Guess, question: Question, permit: Permit) -> bool:
     """Whether an outcome is right for a permit of an earlier segment."""
-    number, granted, run, order = permit
+    number, granted, run, order, _ = permit
     if order in guess.ids.ids or order in guess.ids.voided:
         return False
     if not (question.own and run is now):
         return question.kind == "unknown"
     begun = run.base + question.begun
+    if run.inputs:
+        began = run.begun.get(number) if question.began is None else run.base + question.began
+        if began != (None if question.kind == "void" else begun):
+            return False
     halted = min(run.halt_after(number), run.base + question.halted)
     return question.kind == "void" or granted <= begun <= halted
 
@@ -110,7 +126,8 @@ def _ends(now: Run, guess: Guess, question: Question, permit: Permit) -> bool:
 def _merge(truth: Monitor, guess: Guess, ended: dict[int, str]) -> None:
     """Go on from where a guess has come to."""
     for number, kind in ended.items():
-        _, _, _, order = truth.open.pop(number)
+        _, _, _, order, _ = truth.open.pop(number)
+        truth.run.begun.pop(number, None)
         if kind != "unknown":
             truth.doubts.pop(order, None)
         if kind == "void":
@@ -122,8 +139,9 @@ def _merge(truth: Monitor, guess: Guess, ended: dict[int, str]) -> None:
     truth.orders.join(guess.ids.ids, guess.ids.voided.keys() - guess.ids.ids.keys(), guess.ids.granted)
     truth.numbers.join(guess.numbers)
     base = truth.run.base
-    for number, (_, granted, run, order) in guess.open.items():
-        truth.open[number] = (number, granted + base, truth.run, order) if run is guess.before else guess.open[number]
+    for number, permit in guess.open.items():
+        _, granted, run, order, epoch = permit
+        truth.open[number] = (number, granted + base, truth.run, order, epoch) if run is guess.before else permit
     _go_on(truth.run, guess.before)
     if guess.run is not guess.before:
         truth.run = guess.run
@@ -144,3 +162,7 @@ def _go_on(run: Run, later: Run) -> None:
     run.permits += later.permits
     run.refusals += later.refusals
     run.blocked += later.blocked
+    run.ticks += later.ticks
+    run.stopped += later.stopped
+    for number, at in later.begun.items():
+        run.begun[number] = base + at

@@ -67,6 +67,15 @@ _KINDS = {
     "rebase": "shift:int",
     "checkpoint": "size:int root:hash key:key why:why",
     "anchor": "size:int witness",
+    "inputs": "",
+    "quote": "instrument:text? venue_ts:int? received_ts:int? sequence:int? bid:decimal? ask:decimal?"
+    " bid_size:decimal? ask_size:decimal? armed:bool code",
+    "trade": "instrument:text? venue_ts:int? received_ts:int? sequence:int? price:decimal? quantity:decimal?"
+    " armed:bool code",
+    "begin": "permit:int",
+    "heartbeat": "",
+    "unread": "id:text? fill:text? instrument:text? side:text? quantity:text? price:text? fee:text?",
+    "odd": "field type text",
     "end": "code",
     "seal": "size:int root:hash",
 }
@@ -98,6 +107,10 @@ class Type:
 
 def _ranged(values: list[object]) -> bool:
     return all(type(value) is int and 0 <= value <= INT_MAX for value in values)
+
+
+def _in_range(value: int) -> bool:
+    return 0 <= value <= INT_MAX
 
 
 def _hashes(values: list[object]) -> bool:
@@ -143,6 +156,7 @@ _PLAIN = {
 }
 _NULLABLE = ("text", "flag", "decimal", "uuid", "hash")
 TYPES = _PLAIN | {f"{name}?": _PLAIN[name].or_null() for name in _NULLABLE}
+TYPES["int?"] = attrs.evolve(_PLAIN["int"], check=_in_range).or_null()  # a getter's least and greatest can't be null
 """The types by name; with a question mark those that may be null."""
 
 
@@ -192,11 +206,12 @@ def _tail(kind: str, **special: str) -> str | None:
     return f'{kind}",{",".join(known)}' if len(known) == len(texts) - 1 else None
 
 
+_USUAL = ("sent", "accept", "fill", "quote", "trade", "begin")  # these are tried first
 _TAILS = [
     _tail("permit", type='"limit"', price=TYPES["decimal"].text or ""),
     _tail("permit", type='"market"', price="null"),
-    *(_tail(kind) for kind in ("sent", "accept", "fill")),  # the usual ones first
-    *(_tail(kind) for kind in _KINDS if kind not in {"permit", "sent", "accept", "fill"}),
+    *(_tail(kind) for kind in _USUAL),
+    *(_tail(kind) for kind in _KINDS if kind not in {"permit", *_USUAL}),
 ]
 _LINE = rf'\{{"v":1,"seq":{_INT},"kind":"(?:{"|".join(filter(None, _TAILS))})\}}'
 

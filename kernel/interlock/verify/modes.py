@@ -13,6 +13,7 @@ from .runs import Permit, Run
 
 IDLE, RUNNING, HALTED = "IDLE", "RUNNING", "HALTED"
 
+SEQUENCE = "Sequence"
 MODES = "Modes"
 TOTALS = "Totals"
 

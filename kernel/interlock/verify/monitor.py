@@ -21,11 +21,10 @@ Memory: an open permit is forgotten once it has its outcome; what else is kept o
 from collections.abc import Callable
 
 from .kinds import Record
-from .modes import IDLE, RUNNING
-from .permits import Permits
+from .modes import IDLE, RUNNING, SEQUENCE
+from .recorded import Recorded
 from .runs import Recovery, Run
 
-SEQUENCE = "Sequence"
 SEALS = "Seals"
 SEGMENTS = "Segments"
 CLOCK = "Clock"
@@ -37,14 +36,14 @@ Rule = Callable[[Record, int], None]
 
 _DETACHED = frozenset({"run", "seal", "salvage", "segment", "checkpoint", "anchor"})
 _BEFORE_CLOCK_BACK = frozenset(
-    {"seal", "recover", "salvage", "arm", "halt", "reset", "segment", "checkpoint", "anchor"},
+    {"seal", "recover", "salvage", "inputs", "arm", "halt", "reset", "segment", "checkpoint", "anchor"},
 )
 _TELLS_BACK = frozenset({("anomaly", "CLOCK_BACK"), ("run", None)})
 """After a run that a crash ended before it could tell, the next one goes by the clock as it is now."""
 _OWN_CLOCK = frozenset({"run", "salvage", "rebase", "segment"})
 
 
-class Monitor(Permits):
+class Monitor(Recorded):
     """Replays a journal's records and reports what they were not allowed to do.
 
     Attributes:
@@ -65,7 +64,6 @@ class Monitor(Permits):
         self._opened: Record | None = None
         self.segment_epoch = 0
         self._cut = False
-        self._wary = True
         # What is not listed here no rule speaks of, but for the clock.
         self._rules: dict[str, Rule] = {
             "segment": self._on_segment,
@@ -89,6 +87,13 @@ class Monitor(Permits):
             "fill": self._on_venue,
             "cancelled": self._on_venue,
             "reject": self._on_venue,
+            "inputs": self._on_inputs,
+            "quote": self._on_tick,
+            "trade": self._on_tick,
+            "begin": self._on_begin,
+            "heartbeat": self._on_input,
+            "unread": self._on_input,
+            "odd": self._on_odd,
             "recover": self._on_recover,
             "salvage": self._on_salvage,
             "rebase": self._on_rebase,
@@ -104,7 +109,8 @@ class Monitor(Permits):
     @property
     def settled(self) -> bool:
         """Whether it is in no recovery, and nothing is left to be told."""
-        return not (self._recoveries or self._opened or self.run.back)
+        run = self.run
+        return not (self._recoveries or self._opened or run.back or run.fresh or run.odd)
 
     def resume(self) -> None:
         """Go on behind a seal, in whatever state it was brought to."""
@@ -180,8 +186,10 @@ class Monitor(Permits):
             if (kind, record.get("code")) not in _TELLS_BACK:
                 self._broken(CLOCK, self.run.back)
             self.run.back = ""
+        self._between(kind)
         # What follows may have to be looked at as closely: the rare rules say so when they are replayed.
-        self._wary = bool(self._recoveries or self.run.ended or self.run.back)
+        run = self.run
+        self._wary = bool(self._recoveries or run.ended or run.back or run.fresh or run.odd)
 
     # --- segments, runs and recovery ---
 
@@ -222,7 +230,7 @@ class Monitor(Permits):
         self._attached = (number, self.depth, self.mode, self.run)
         before = self.run.offset + self.run.last
         offset = record["ts"] * 1000
-        run = Run(remember=record["remember"], offset=offset)
+        run = Run(remember=record["remember"], offset=offset, fresh=True)
         self.orders.remember(run.remember)
         if before - offset > STEP_NS:
             run.back = f"UTC went back by {before - offset} ns with this run, and no CLOCK_BACK tells it"

@@ -31,11 +31,10 @@ class Permits(Modes):
 
     def _on_permit(self, record: Record, number: int) -> None:
         run = self.run
-        order = record["id"]
+        order, epoch = record["id"], record["epoch"]
         if self.mode != RUNNING:
             self._broken(NO_EMIT_AFTER_HALT, f"permit in {self.mode}")
-        elif record["epoch"] != self.epoch:
-            epoch = record["epoch"]
+        elif epoch != self.epoch:
             self._broken(NO_EMIT_AFTER_HALT, f"permit of epoch {epoch}, but it is {self.epoch}")
         elif run.draining:
             self._by_ticket(record)
@@ -43,7 +42,7 @@ class Permits(Modes):
             self._broken(ONE_PERMIT_ONE_SEND, f"order {order!r:.80} is permitted again")
         run.permits += 1
         self.numbers.add(number)
-        self.open[number] = (number, run.base + record["mono"], run, order)
+        self.open[number] = (number, run.base + record["mono"], run, order, epoch)
         self.doubts[order] = number
 
     def _by_ticket(self, record: Record) -> None:
@@ -97,10 +96,12 @@ class Permits(Modes):
     def _own(self, record: Record, permit: Permit) -> None:
         """Check an outcome that only the run that made the permit can know."""
         kind = record["kind"]
-        number, granted, run, _ = permit
+        number, granted, run, _, _ = permit
         if run is not self.run:
             self._broken(JOURNAL_BEFORE_EMIT, f"{kind} of a permit of an earlier run")
             return
+        if run.inputs:
+            self._began(record, number)
         if kind == "void":
             return
         begun = run.base + record["begun"]
@@ -109,6 +110,18 @@ class Permits(Modes):
             self._broken(JOURNAL_BEFORE_EMIT, f"{kind} begun {late} ns before its permit")
         if run.halts and begun > run.halt_after(number):
             self._broken(NO_EMIT_AFTER_HALT, f"{kind} begun after a halt took effect")
+
+    def _began(self, record: Record, number: int) -> None:
+        """Check an outcome against the `begin` of its permit."""
+        kind, run = record["kind"], self.run
+        began = run.begun.pop(number, None)
+        if kind == "void":
+            if began is not None:
+                self._broken(JOURNAL_BEFORE_EMIT, "void of a permit whose send had begun")
+        elif began is None:
+            self._broken(JOURNAL_BEFORE_EMIT, f"{kind} of a permit without a begin")
+        elif began != run.base + record["begun"]:
+            self._broken(JOURNAL_BEFORE_EMIT, f"{kind} says another time than the begin of its permit")
 
     def _on_venue(self, record: Record, _number: int) -> None:
         self.doubts.pop(record["id"], None)

@@ -36,6 +36,12 @@ class Run:
         permits: how many it granted.
         refusals: how many orders it refused.
         blocked: how many ticks it blocked.
+        fresh: whether nothing of its own stands behind its `run` and its recovery yet.
+        inputs: whether it records its inputs.
+        ticks: how many of them are ticks.
+        stopped: how many of these were not accepted.
+        begun: by the number of its permit, when a send began that has not ended yet.
+        odd: the fields that the next record of an input can't hold.
         real: false for what stands there before the first run.
     """
 
@@ -51,6 +57,12 @@ class Run:
     permits: int = 0
     refusals: int = 0
     blocked: int = 0
+    fresh: bool = False
+    inputs: bool = False
+    ticks: int = 0
+    stopped: int = 0
+    begun: dict[int, int] = attrs.Factory(dict)
+    odd: frozenset[str] = frozenset()
     real: bool = True
 
     def halted(self, number: int, at: int) -> None:
@@ -65,8 +77,8 @@ class Run:
         return self.halts[place][1] if place < len(self.halts) else inf
 
 
-Permit = tuple[int, int, Run, str]
-"""A permit without an outcome: its number, when it was granted, its run and the order's id."""
+Permit = tuple[int, int, Run, str, int]
+"""A permit without an outcome: its number, when it was granted, its run, the order's id and the epoch."""
 
 
 @attrs.define(eq=False, kw_only=True)
