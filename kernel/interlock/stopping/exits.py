@@ -150,6 +150,8 @@ class ExitLane(Lane):
         gateway = self.gateway
         if not isinstance(gateway, Sends):
             return attrs.evolve(end, problem="no exit: this gateway can't send")
+        if self.kernel.mode is not Mode.RUNNING:  # before its ticket, which would say for ever that there was an exit
+            return attrs.evolve(end, problem="no exit: halted")
         position = self.kernel.positions()[instrument]
         if problem := await self._unconfirmed(instrument, position):
             return attrs.evolve(end, problem=f"no exit: {problem}")
@@ -158,6 +160,7 @@ class ExitLane(Lane):
         row = {"instrument": instrument, "side": str(order.side), "quantity": f"{order.quantity:f}"}
         version = self.intent.exit(order_id, **row, stage="ticket")
         if not await asyncio.to_thread(self.intent.stored, version, max(0.0, self.left_s())):
+            self.intent.exit(order_id, **row, stage="no ticket")  # or the disk would tell later that it had one
             return attrs.evolve(end, problem=f"no exit: its ticket is not on the disk: {self.intent.problem}"[:300])
         made = await self._submitted(end, order, gateway)
         if isinstance(made, str):
