@@ -178,15 +178,9 @@ def watched(engine: Engine) -> bool:
     return engine.attached and (engine.mode is Mode.RUNNING or engine.held)
 
 
-def _same(one: Engine, other: Engine) -> bool:
-    """Whether two entries tell of the same attachment."""
-    return (one.name, one.pid, one.started, one.namespace, one.run) == (
-        other.name,
-        other.pid,
-        other.started,
-        other.namespace,
-        other.run,
-    )
+def _attachment(engine: Engine) -> tuple[object, ...]:
+    """What tells one attachment from another."""
+    return engine.name, engine.pid, engine.started, engine.namespace, engine.run
 
 
 def follow(engine: Engine, before: Sight | None, at_ns: int) -> Sight:
@@ -197,7 +191,7 @@ def follow(engine: Engine, before: Sight | None, at_ns: int) -> Sight:
         before: what was known.
         at_ns: when the look ended.
     """
-    if before is None or not _same(engine, before.engine):
+    if before is None or _attachment(engine) != _attachment(before.engine):
         begun = {one.permit: at_ns for one in engine.sending}
         return Sight(engine=engine, first=engine, beat_ns=at_ns, busy_ns=at_ns, send_ns=begun)
     was = before.engine
@@ -219,18 +213,17 @@ def stalled(engine: Engine, before: Sight | None, now_ns: int, limits: Limits) -
         now_ns: when this look began.
         limits: for how long what may stand still.
     """
-    if not watched(engine) or before is None or not _same(engine, before.engine):
+    if not watched(engine) or before is None or _attachment(engine) != _attachment(before.engine):
         return None
-    was = before.engine
     stood = [
         (What.SEND, one.permit, now_ns - before.send_ns[one.permit], limits.send_ns)
         for one in engine.sending
         if one.permit in before.send_ns
     ]
     stood.sort(key=lambda send: send[2], reverse=True)
-    if engine.busy_ns and engine.busy_ns == was.busy_ns:
+    if engine.busy_ns and engine.busy_ns == before.engine.busy_ns:
         stood.append((What.BUSY, engine.busy_ns, now_ns - before.busy_ns, limits.busy_ns))
-    if engine.beats == was.beats:
+    if engine.beats == before.engine.beats:
         stood.append((What.BEAT, engine.beats, now_ns - before.beat_ns, limits.beat_ns))
     for what, mark, for_ns, limit_ns in stood:
         if for_ns > limit_ns:
