@@ -13,42 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.helpers import LIMITS, NAME, abandon, arm, attach, cancel, of_kind, order, quote, running, sound
-from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Venue, hold, intents, place
+from tests.helpers import LIMITS, NAME, abandon, arm, attach, cancel, of_kind, order, running, sound
+from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, Venue, executor, hold, intents, place
 
 from interlock import HomeError, Kernel, Mode, Order, Side, Verdict
 from interlock.journal.verify import Status
-from interlock.stopping import Exits, Standing, State, StopExecutor, intent
+from interlock.stopping import Exits, Standing, State, intent
+from interlock.stopping.recall import recall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from interlock.core.tickets import Ticket
 
 D = Decimal
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """An armed home with two instruments."""
-    path = tmp_path / "home"
-    arm(path, TWO)
-    return path
-
-
-@pytest.fixture
-def kernel(home: Path) -> Iterator[Kernel]:
-    """A kernel that is RUNNING on it."""
-    with running(home) as attached:
-        attached.consult(attrs.evolve(quote(attached), instrument=OTHER))
-        yield attached
-
-
-def executor(kernel: Kernel, gateways: Any, home: Path | None = None, **given: Any) -> StopExecutor:
-    """A stop executor for the engine "desk", patient unless said otherwise."""
-    named = gateways if isinstance(gateways, dict) else {"venue": gateways}
-    return StopExecutor(kernel, named, home=home, engine="desk", **({"pace": PATIENT} | given))
 
 
 class OnItsWay:
@@ -263,6 +242,24 @@ def test_cancel_whose_record_hangs_leaves_in_every_mode(
     kernel.heartbeat()
     assert [one["id"] for one in of_kind(home, "cancel")] == ["a"]
     assert len(of_kind(home, "cancel_end")) == 1
+    told: list[str] = []
+    kernel.cancel(cancel("b"), lambda _: told.extend(one["id"] for one in of_kind(home, "cancel")))
+    assert told == ["a", "b"]  # once the disk answers, a cancel leaves behind its record again
+
+
+def test_cancel_is_recorded_though_no_thread_is_to_be_had(
+    home: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a thread to write it down the cancel's own does it, before it leaves."""
+
+    def start(_: object) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    told: list[str] = []
+    kernel.cancel(cancel("a"), lambda _: told.extend(one["id"] for one in of_kind(home, "cancel")))
+    assert told == ["a"]
 
 
 def test_cancels_without_the_lock_are_recorded_later(home: Path, kernel: Kernel) -> None:
@@ -423,6 +420,30 @@ def test_exit_whose_room_was_taken_is_tried_again(tmp_path: Path, monkeypatch: p
             assert venue.held == D(2)
         assert len(set(tickets)) == 1
     sound(home)
+
+
+@pytest.mark.parametrize(("stage", "begun"), [("ticket", True), ("refused", False), ("no ticket", False)])
+def test_exit_that_had_no_ticket_was_not_begun(stage: str, begun: bool) -> None:
+    """What a restart tells of an interrupted exit: begun, unless it was refused or never had its ticket on the disk."""
+    row = {"instrument": NAME, "side": "SELL", "quantity": "2", "stage": stage}
+    record = intent.Record(
+        home="h", engine="desk", epoch=1, number=1, category=1, reason="evening", run="r", exits={"exit-1": row}
+    )
+    (end,) = recall(record, {})
+    assert end.begun is begun
+
+
+def test_halt_before_the_ticket_leaves_no_ticket(home: Path, kernel: Kernel) -> None:
+    """An exit that a halt forbids before it has its ticket never gets one, so that no restart tells of it as begun."""
+    venue = Venue(kernel)
+    hold(kernel, venue)
+    place(kernel, venue, "a")
+    venue.habits["query"] = lambda _: kernel.halt("pulled", timeout_s=0)
+    venue.events = False
+    outcome = executor(kernel, venue, home).controlled("evening").result(LONG_S)
+    assert [(end.begun, end.problem) for end in outcome.exits] == [(False, "no exit: halted")]
+    (stored,) = intents(home).values()
+    assert intent.decode(stored).exits == {}
 
 
 # ---------------------------------------------------------------------------

@@ -50,7 +50,7 @@ berth.introduce(operator="ann", run=name, lock_inode=inode(home.lock), page_inod
 hold = Hold(page.map, lock, berth.slots)
 assert hold.enter()
 berth.tell(Mode.RUNNING)
-mute = threading.Event()
+mute, over = threading.Event(), threading.Event()  # over: never
 
 
 def beat():  # from a thread: it says that the process lives, and nothing of its loop
@@ -61,7 +61,7 @@ def beat():  # from a thread: it says that the process lives, and nothing of its
             berth.tell(Mode.HALTED)
             print("halted", file=sys.stderr, flush=True)
             return
-        time.sleep(0.002)
+        over.wait(0.002)
 
 
 threading.Thread(target=beat, daemon=True).start()
@@ -71,7 +71,7 @@ for line in sys.stdin:
         case ["hang"]:
             berth.busy(time.monotonic_ns())
             print("hangs", flush=True)
-            time.sleep(3600)
+            over.wait()
         case ["mute"]:
             mute.set()
         case ["send", number]:
