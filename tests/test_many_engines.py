@@ -489,7 +489,7 @@ def test_page_that_was_replaced_is_no_ack(home: Path) -> None:
     with processes(home, "a") as (process,):
         (home / "page").unlink()
         Page.make(home / "page", HOME_ID)
-        Page(home / "page", HOME_ID).arm()
+        (page := Page(home / "page", HOME_ID)).arm(page.halts)
         found = halt_home(home, timeout_s=0.05)
         assert not found.confirmed
         assert [waiting.engine for waiting in found.waiting] == ["a"]

@@ -295,7 +295,7 @@ def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | Non
     except LatchError as error:
         fault = fault or (error.code, str(error))
     armed = latch is not None and latch.state == latches.ARMED
-    if fault is None and armed and page is not None and page.map[0] != ARMED:
+    if fault is None and armed and page is not None and not page.armed:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
     if page is not None and page.map[0] == ARMED and (fault is not None or not armed):
         page.halt()

@@ -296,7 +296,7 @@ def _emptied_latch(home: Path, _: Path) -> None:
 
 def _fresh_page(home: Path, _: Path) -> None:
     Page.make(home / "page", HOME_ID)
-    Page(home / "page", HOME_ID).arm()
+    (page := Page(home / "page", HOME_ID)).arm(page.halts)
 
 
 def _moved(home: Path, scratch: Path) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tests.traces.log import Log, now
-from tests.traces.shared import TracedLock, TracedMap, acting, doing, log, log_to, traced_write_latch
+from tests.traces.shared import TracedLock, TracedMap, TracedPen, acting, doing, log, log_to, traced_write_latch
 
 import interlock.attach
 import interlock.breaker.home
@@ -265,6 +265,7 @@ def install(to: Log) -> None:
     interlock.breaker.page.mmap = SimpleNamespace(mmap=TracedMap)  # type: ignore[assignment]
     for room in (interlock.breaker.kill, interlock.breaker.sentinel, interlock.breaker.home):
         room.write_latch = traced_write_latch
+        room.Pen = TracedPen  # type: ignore[misc]
     for room in (interlock.breaker.kill, interlock.breaker.home, interlock.attach):
         room.FileLock = TracedLock  # type: ignore[misc]
     for room in (interlock.breaker.home, interlock.kernel.switch):

@@ -25,7 +25,7 @@ from orjson import JSONDecodeError, loads
 
 from interlock.breaker import latch as latches
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
-from interlock.breaker.lock import FileLock
+from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.page import Page
 from interlock.breaker.roster import Engine, engines, holders
 from interlock.breaker.segment import segments
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from interlock.breaker.home import Home
 
-__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "bounded", "longest_s"]
+__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "bounded", "end", "longest_s"]
 
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
@@ -218,14 +218,11 @@ class Kill:
             absent = not os.path.lexists(home.latch)  # absent is halted; but someone may put an old one back
             self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent
             return True
-        if latch.state == latches.HALTED:
-            self.durable = True
-            return True
         try:
-            left = self._left
-            mine = left is not None and left.home == latch.home
-            write_latch(home.latch, attrs.evolve(left, epoch=latch.epoch) if left and mine else self._cause(latch))
-        except OSError as error:
+            if latch.state == latches.ARMED and not self._replace():
+                self._trouble = "the latch is not yet durable: a reset is writing it"
+                return False
+        except (OSError, LatchError) as error:
             self._trouble = f"the latch is not yet durable: {error}"
             return False
         except TypeError as error:
@@ -233,6 +230,25 @@ class Kill:
             return True
         self.durable = True
         self._trouble = ""
+        return True
+
+    def _replace(self) -> bool:
+        """Write this halt over an armed record, in the epoch that stands there. False: a reset has the pen.
+
+        Raises:
+            OSError: it can't be written.
+            LatchError: it can't be read any more.
+            TypeError: the cause is no text.
+        """
+        home = self.home
+        with contextlib.closing(Pen(home.path)) as pen:
+            if not pen.shared():
+                return False
+            latch, _ = read_latch(home.latch)
+            if latch.state == latches.ARMED:
+                left = self._left
+                mine = left is not None and left.home == latch.home and not self.again
+                write_latch(home.latch, attrs.evolve(left if left and mine else self._cause(latch), epoch=latch.epoch))
         return True
 
     # -- WaitQuiet, LookAgain, Escalate ------------------------------------------------------------
@@ -311,10 +327,10 @@ class Kill:
         self.again = self.again or armed
         claimed, self.durable = self.durable, False
         with contextlib.suppress(LatchError, OSError, TypeError):
-            latch, _ = read_latch(home.latch)
-            if latch.state == latches.ARMED:
+            if read_latch(home.latch)[0].state == latches.ARMED:
                 self.again = True
-                write_latch(home.latch, self._cause(latch))
+                if not self._replace():  # no reset has the pen: it would have the lock, too
+                    raise BlockingIOError
             self.durable = True
             self.durable_ns = time.monotonic_ns()
             return True
@@ -379,31 +395,24 @@ class Kill:
         return False
 
     def _kill(self, waiting: Waiting) -> None:
-        """SIGKILL, to the very process that is meant: a process id may have been given to another since."""
+        """SIGKILL, but never to this very process."""
         if waiting.pid in {0, 1, os.getpid()}:
             return
-        name = f"{waiting.engine or 'a process'}, pid {waiting.pid}"
-        try:
-            handle = os.pidfd_open(waiting.pid)
-        except OSError as error:
-            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
-            return
-        try:
-            if waiting.engine and not any(
+
+        def meant() -> bool:
+            return not waiting.engine or any(
                 engine.name == waiting.engine
                 and engine.pid == waiting.pid
                 and engine.attached
                 and engine.same_process()
                 for engine in engines(self.home.engines)
-            ):
-                self.problems.append(f"{name}: not killed: that process id belongs to another process now")
-                return
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            )
+
+        problem = end(waiting.pid, meant)
+        if problem:
+            self.problems.append(f"{waiting.engine or 'a process'}, pid {waiting.pid}: {problem}")
+        else:
             self.killed.append(Killed(engine=waiting.engine, pid=waiting.pid))
-        except OSError as error:
-            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
-        finally:
-            os.close(handle)
 
     # -- All of it ---------------------------------------------------------------------------------
 
@@ -476,6 +485,31 @@ class Kill:
 def bounded(timeout_s: float) -> float:
     """A time to wait, in seconds, that every clock can take: below 0 and NaN are no wait, forever is a day."""
     return min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0
+
+
+def end(pid: int, meant: Callable[[], bool]) -> str:
+    """SIGKILL, to the very process that is meant: a process id may have been given to another since.
+
+    Args:
+        pid: of it.
+        meant: looks, when a handle on the process is held, whether that is the one.
+
+    Returns:
+        What went wrong, or nothing.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError as error:
+        return f"cannot be killed: {error.strerror}"
+    try:
+        if not meant():
+            return "not killed: that process id belongs to another process now"
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except OSError as error:
+        return f"cannot be killed: {error.strerror}"
+    finally:
+        os.close(handle)
+    return ""
 
 
 def _said(waiting: Waiting) -> str:

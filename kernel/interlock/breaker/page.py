@@ -30,6 +30,7 @@ SIZE: Final = 4096
 _MAGIC: Final = b"interlock page 1\n"
 _HOME_AT: Final = 64
 _HOME_LENGTH: Final = 36
+_ARMED_FOR_AT: Final = 104
 _HALTS_AT: Final = 112
 _HALTS_END: Final = 120
 _PID_BITS: Final = 22  # as many as Linux has
@@ -134,9 +135,32 @@ class Page:
         """The record that was left since the page was armed; it may be half written, or none."""
         return self.map[_RECORD_AT:SIZE].rstrip(b"\x00")
 
-    def arm(self) -> None:
-        """Mirror an armed latch; only after the record is durable."""
+    @property
+    def armed(self) -> bool:
+        """Whether it was armed since the latest halt: the byte says so, and was armed for that halt's mark.
+
+        If only the byte does, a halt came while it was being armed, or is just coming. Who made it sets the
+        byte, and so does a reset that finds it out; but both may have died. The order path need not look: nobody
+        is sending when a byte is armed, and whoever starts after that looks here first.
+        """
+        if self.map[0] != ARMED:
+            return False
+        marks = self.map[_ARMED_FOR_AT:_HALTS_END]  # both at once
+        return marks[: _HALTS_AT - _ARMED_FOR_AT] == marks[_HALTS_AT - _ARMED_FOR_AT :]
+
+    def mend(self) -> None:
+        """Set the byte, if it is armed for another mark than the latest halt's: see `armed`."""
+        if self.map[0] == ARMED and not self.armed:
+            self.halt()
+
+    def arm(self, halts: int) -> None:
+        """Mirror an armed latch; only after the record is durable.
+
+        Args:
+            halts: the mark of the halt that is over with this. It goes first: see `armed`.
+        """
         self.leave(b"")
+        self.map[_ARMED_FOR_AT:_HALTS_AT] = halts.to_bytes(8, "little")
         self.map[0] = ARMED
 
     def check(self) -> None:

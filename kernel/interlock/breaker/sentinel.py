@@ -7,6 +7,7 @@ what someone else may have written into the latch.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -15,8 +16,8 @@ from interlock.breaker import latch as latches
 from interlock.breaker.grounds import check
 from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
+from interlock.breaker.lock import Pen
 from interlock.core.errors import HomeError
-from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
 
@@ -59,6 +60,15 @@ class Rearmed:
 
 
 Seen = Fault | Latched | Rearmed | None
+
+
+@attrs.frozen
+class _Due:
+    """What the latch makes of a cause; and the record to be written, if one is, and whether that keeps the epoch."""
+
+    cause: HaltCause
+    record: Latch | None = None
+    keeps_epoch: bool = False
 
 
 @attrs.define(kw_only=True)
@@ -123,6 +133,7 @@ class Sentinel:
         seen: Seen = None
         try:
             self.page.check()
+            self.page.mend()
             latch, found = self._changed()
             check(self.home.path, engine=self.berth.name, settled=True)
         except (LatchError, HomeError) as error:
@@ -154,7 +165,7 @@ class Sentinel:
         """Someone wrote the latch: a halt, a reset, or a fraud."""
         if latch.state == latches.HALTED:
             return Latched(latch, latch != self.latch)
-        mirrored = self.page is not None and self.page.map[0] == ARMED
+        mirrored = self.page is not None and self.page.armed
         if latch.epoch > epoch and may_adopt and mirrored:
             return Rearmed(latch)
         if latch.epoch <= epoch:  # an old one; a newer one may be a reset, which the next attach will take
@@ -172,29 +183,50 @@ class Sentinel:
         Returns:
             The cause; if it was someone else's doing, as that one wrote it into the latch.
         """
-        path = self.home.latch
+        due = self._due(cause, epoch, now, may_wait=may_wait)
+        if due.record is None:
+            return due.cause
+        try:
+            with contextlib.closing(Pen(self.home.path)) as pen:
+                for take in (pen.shared, pen.exclusive):
+                    if not take():
+                        break
+                    due = self._due(cause, epoch, now, may_wait=may_wait)  # once more, with the pen
+                    if due.record is None:
+                        return due.cause
+                    if due.keeps_epoch or take == pen.exclusive:
+                        write_latch(self.home.latch, due.record)
+                        return self._known(due.cause, *read_latch(self.home.latch, self.identity or None))
+        except (OSError, LatchError):
+            pass
+        self.durable = False  # halted by the page; the next heartbeat tries again
+        return due.cause
+
+    def _due(self, cause: HaltCause, epoch: int, now: Now, *, may_wait: bool) -> _Due:
+        """What the latch says, and what is to be written over it."""
         latch: Latch | None = None
         try:
-            latch, found = read_latch(path, self.identity or None)
+            latch, found = read_latch(self.home.latch, self.identity or None)
         except LatchError as error:
             if cause.code is HaltCode.EXTERNAL:
                 cause = attrs.evolve(cause, code=error.code, reason=str(error), source="home")
             if error.code is not HaltCode.LATCH_ABSENT or not self.identity:
-                return cause  # what is wrong with the file is evidence, and it is a halt: leave it
-        if latch is not None and latch.state == latches.ARMED and latch.epoch > epoch and unnamed(cause):
-            return cause  # that halt is over: somebody has reset it, and we did not look meanwhile
-        if latch is None or latch.state == latches.ARMED:
-            left = self._left() if latch is not None and unnamed(cause) else None
-            if may_wait and latch is not None and left is None and unnamed(cause):
-                self.durable = False
-                return cause
-            epoch = max(latch.epoch if latch else 0, epoch)
-            try:
-                write_latch(path, attrs.evolve(left, epoch=epoch) if left else self.halted(cause, epoch, now))
-                latch, found = read_latch(path, self.identity or None)
-            except (OSError, LatchError):
-                self.durable = False  # halted by the page; the next heartbeat tries again
-                return cause
+                return _Due(cause)  # what is wrong with the file is evidence, and it is a halt: leave it
+            return _Due(cause, self.halted(cause, epoch, now))
+        if latch.state == latches.HALTED:
+            return _Due(self._known(cause, latch, found))
+        if latch.epoch > epoch and unnamed(cause):
+            return _Due(cause)  # that halt is over: somebody has reset it, and we did not look meanwhile
+        left = self._left() if unnamed(cause) else None
+        if may_wait and left is None and unnamed(cause):
+            self.durable = False
+            return _Due(cause)
+        epoch = max(latch.epoch, epoch)
+        record = attrs.evolve(left, epoch=epoch) if left else self.halted(cause, epoch, now)
+        return _Due(cause, record, keeps_epoch=epoch == latch.epoch)
+
+    def _known(self, cause: HaltCause, latch: Latch, found: os.stat_result) -> HaltCause:
+        """The latch says HALTED. Returns the cause, as it is told there, if ours says no more than that."""
         self.latch, self.latch_stat = latch, found
         self.durable = True
         return cause_of(latch) if unnamed(cause) else cause

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from interlock.attach import Attachment
     from interlock.breaker.latch import Latch
-    from interlock.breaker.watchdog import Limits, WatchThread
+    from interlock.breaker.watchdog import Limits
+    from interlock.breaker.watchthread import WatchThread
     from interlock.core.values import Cancel
     from interlock.kernel.values import Clock
 
