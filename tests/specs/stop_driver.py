@@ -296,6 +296,9 @@ class Driven:
             stops.full = "full" in what
             one.loop.step(one.pass_on)
             self._settle()
+            if stops.full and one.loop.handed_out:  # it is told at once that the disk is full
+                one.loop.step(one.pass_on)
+                self._settle()
             stops.full = False
         return "lane"
 
