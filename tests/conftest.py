@@ -1,8 +1,11 @@
-"""Hypothesis profiles, the option for long tests, and the home and kernel that most tests of stops begin with."""
+"""Hypothesis profiles, the option for long tests, a memory disk of a run's own, and the home that stops begin with."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,13 +16,22 @@ from tests.stopping_helpers import OTHER, TWO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from interlock import Kernel
 
 settings.register_profile("ci", derandomize=True, database=None, deadline=None)
 settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+_MEMORY = "INTERLOCK_MEMORY"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put what tests leave in memory where it is found again: under the machine's memory disk, not beside others'."""
+    if _MEMORY not in os.environ:  # else it is a worker's, who shares it
+        made = os.environ[_MEMORY] = tempfile.mkdtemp(prefix="interlock-tests-", dir="/dev/shm")
+        Path(made).chmod(0o1777)  # as a memory disk is: some tests run as other users
+        config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -46,7 +46,9 @@ from interlock.core.modes import Mode
 home, name, whose = Home(sys.argv[1]), sys.argv[2], sys.argv[3]
 page, lock, berth = Page(home.page, whose), FileLock(home.lock), Berth(home.engines, name, whose)
 inode = lambda path: path.stat().st_ino
-berth.introduce(operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page))
+berth.introduce(
+    operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page), memory=page.memory
+)
 hold = Hold(page.map, lock, berth.slots)
 assert hold.enter()
 berth.tell(Mode.RUNNING)

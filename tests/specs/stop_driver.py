@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from concurrent.futures import wait
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
     from interlock.testing.explorer import Graph
 
-_MEMORY: Final = Path("/dev/shm")
 _ALL: Final = LIMITS[: LIMITS.index("[instruments.XYZ]")]
 _ONE: Final = LIMITS[LIMITS.index("[instruments.XYZ]") :]
 
@@ -355,8 +355,8 @@ def walk(
     asyncio.set_event_loop_policy(Policy())
     try:
         with contextlib.ExitStack() as over:
-            memory = _MEMORY if _MEMORY.is_dir() else None  # there are thousands of homes
-            directory = over.enter_context(tempfile.TemporaryDirectory(dir=memory, prefix="interlock-walk-"))
+            memory = os.environ.get("INTERLOCK_MEMORY")  # the run's memory disk, as there are thousands of homes
+            directory = over.enter_context(tempfile.TemporaryDirectory(dir=memory, prefix="walk-"))
 
             def begin() -> Driven:
                 for path in last:

@@ -176,13 +176,15 @@ class Stall:
             What.SEND: f"the send of permit {self.mark} goes on",
         }
         said = f"engine {self.engine.name}, pid {self.engine.pid}: {words[self.what]} for {self.for_ns / _NS:.3f} s"
+        if not self.engine.shown:
+            said += "; it has another memory disk than this watchdog, which sees nothing of what it does"
         late = f"; the watchdog itself did not run for {self.late_ns / _NS:.3f} s" if self.late_ns else ""
         return said + late
 
 
 def watched(engine: Engine) -> bool:
-    """Whether it has to get on: it may be sending, or begin to."""
-    return engine.attached and (engine.mode is Mode.RUNNING or engine.held)
+    """Whether it has to get on: it may be sending, or begin to, or nobody can see from here whether it may."""
+    return engine.attached and (engine.mode is Mode.RUNNING or engine.held or not engine.shown)
 
 
 def same(one: Engine, other: Engine) -> bool:

@@ -182,8 +182,7 @@ class Kernel(Switch, Gates, Venue):
                     carried(at.sentinel.segment.path.with_name(lost.torn_file))
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
-                at.sentinel.berth.begin()
-                at.sentinel.page.begin()
+                at.sentinel.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
 
