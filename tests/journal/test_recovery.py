@@ -169,6 +169,23 @@ def test_every_changed_byte_is_survived(crashed: Path, ram: Path) -> None:
     assert unseen <= len(str(UTC_US)) + len(str(3 * MS))
 
 
+def test_root_at_a_mark_is_found_wherever_it_lies(crashed: Path) -> None:
+    """Read by the block, a journal tells the root at each size that line by line it tells, and at no other."""
+    data = sealed_prefix(whole(crashed))
+    wanted = {}
+    for mark in range(data.count(b"\n") + 2):
+        slowly = Recovery(visit=[].append, mark=mark)
+        slowly.begin(0)
+        for one in data.splitlines(keepends=True):
+            slowly.feed(one)
+        wanted[mark] = slowly.marked
+        at_once = Recovery(visit=[].append, mark=mark)
+        at_once.begin(0)
+        at_once.scan([data])
+        assert at_once.marked == slowly.marked, mark
+    assert sum(root is not None for root in wanted.values()) == data.count(b'"kind":"seal"')
+
+
 def test_recovery_of_what_is_whole_changes_nothing(crashed: Path, tmp_path: Path) -> None:
     """A journal that ends in its seal is not touched, however often it is opened."""
     data = sealed_prefix(whole(crashed))

@@ -52,7 +52,7 @@ berth.introduce(
 hold = Hold(page.map, lock, berth.slots)
 assert hold.enter()
 berth.tell(Mode.RUNNING)
-mute = threading.Event()
+mute, over = threading.Event(), threading.Event()  # over: never
 
 
 def beat():  # from a thread: it says that the process lives, and nothing of its loop
@@ -63,7 +63,7 @@ def beat():  # from a thread: it says that the process lives, and nothing of its
             berth.tell(Mode.HALTED)
             print("halted", file=sys.stderr, flush=True)
             return
-        time.sleep(0.002)
+        over.wait(0.002)
 
 
 threading.Thread(target=beat, daemon=True).start()
@@ -73,7 +73,7 @@ for line in sys.stdin:
         case ["hang"]:
             berth.busy(time.monotonic_ns())
             print("hangs", flush=True)
-            time.sleep(3600)
+            over.wait()
         case ["mute"]:
             mute.set()
         case ["send", number]:

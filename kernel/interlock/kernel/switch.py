@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.breaker.home import HomeError
 from interlock.breaker.kill import Kill, Quiet, bounded
-from interlock.breaker.watchdog import WatchThread
+from interlock.breaker.watchthread import WatchThread
 from interlock.core.machine import refusal
 from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode, Reason
