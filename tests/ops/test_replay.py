@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import pytest
-from tests.helpers import journal
+from tests.helpers import journal, sound
 from tests.ops.cli_helpers import HEADER, PAPER, cli, environment, quick, rows, screen, ticks_file
+
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +33,9 @@ def traded(home: Path, ticks: Sequence[Path], *more: str) -> None:
 
 
 def simple(place: Path, *more: str, count: int = 300) -> Path:
-    """A home with a run over a few ticks."""
+    """A home with a run over a few ticks; the verifier finds no fault in it."""
     traded(place / "home", [ticks_file(place / "ticks.csv", rows(count), HEADER)], *(more or ("--record-inputs",)))
+    sound(place / "home")
     return place / "home"
 
 
@@ -57,9 +60,10 @@ def rewritten(home: Path, kind: str, **members: object) -> dict[str, Any]:
     ],
 )
 def test_real_ticks_replay(tmp_path: Path, names: list[str]) -> None:
-    """Real quotes and trades, over two runs and with all that gate 1 refuses in them, replay to the last decision."""
+    """Real quotes and trades, over two runs and with all that gate 1 refuses in them, replay and are VERIFIED."""
     for _ in range(2):
         traded(tmp_path / "home", [DATA / name for name in names], "--record-inputs")
+    assert cli("verify", "--home", tmp_path / "home").code == 0
     told = cli("replay", "--home", tmp_path / "home", "--json")
     assert told.code == 0, told.out
     said = told.json
@@ -73,7 +77,7 @@ def test_real_ticks_replay(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
-    """A process that gets SIGKILL amid its ticks leaves a journal that replays, before and after its recovery."""
+    """A process that gets SIGKILL amid its ticks leaves a journal that replays and holds, before and after recovery."""
     home = tmp_path / "home"
     assert quick("arm", "--home", home, "--paper").code == 0
     child = subprocess.Popen(
@@ -97,7 +101,9 @@ def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
             assert child.poll() is None
         child.send_signal(signal.SIGKILL)
     assert cli("replay", "--home", home).code == 0
+    sound(home, Status.VERIFIED_TO_N, Status.IN_DOUBT)
     traded(home, [ticks_file(tmp_path / "more.csv", rows(50, first=5000))], "--record-inputs")
+    sound(home, Status.IN_DOUBT)
     assert {"salvage", "recover"} <= {record["kind"] for record in journal(home)}
     told = cli("replay", "--home", home, "--json").json
     assert (told["verdict"], told["gaps"]) == ("SAME", [])
