@@ -39,9 +39,14 @@ def simple(place: Path, *more: str, count: int = 300) -> Path:
     return place / "home"
 
 
+def open_segment(home: Path) -> Path:
+    """The last segment of a home's journal: the ticks' day is another than that on which the home was made."""
+    return max((home / "journal/engine").glob("*.jsonl"))
+
+
 def rewritten(home: Path, kind: str, **members: object) -> dict[str, Any]:
     """Change the last record of a kind in a home's journal, seals be what they may."""
-    (path,) = (home / "journal/engine").glob("*.jsonl")
+    path = open_segment(home)
     lines = path.read_bytes().splitlines()
     place = max(n for n, line in enumerate(lines) if orjson.loads(line)["kind"] == kind)
     changed = {**orjson.loads(lines[place]), **members}
@@ -96,7 +101,7 @@ def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
         child.stdin.write("\n".join((HEADER, *rows(4000))) + "\n")
         child.stdin.flush()
         for _ in range(10_000):
-            if len((next((home / "journal/engine").glob("*.jsonl"))).read_bytes().rstrip(b"\0")) > 200_000:
+            if len(open_segment(home).read_bytes().rstrip(b"\0")) > 200_000:
                 break
             assert child.poll() is None
         child.send_signal(signal.SIGKILL)
@@ -117,12 +122,14 @@ def test_a_changed_decision_is_shown(tmp_path: Path) -> None:
     changed = rewritten(home, "permit", bid="1")
     told = quick("replay", "--home", home)
     assert told.code == 6
-    place = f"00000000000000000000.jsonl:{changed['seq'] + 1}: seq {changed['seq']}: permit: gate 2 differs"
+    last = open_segment(home)
+    line = changed["seq"] - int(last.stem) + 1
+    place = f"{last.name}:{line}: seq {changed['seq']}: permit: gate 2 differs"
     for said in ("DIFFERS", place, "stands there   bid 1\n", "decided now    bid 100", "RUNNING, epoch 1, gate open"):
         assert said in told.out
     plain = quick("replay", "--home", home, "--json").json
     first = plain["first"]
-    assert (first["seq"], first["line"], first["members"]) == (changed["seq"], changed["seq"] + 1, ["bid"])
+    assert (first["seq"], first["line"], first["members"]) == (changed["seq"], line, ["bid"])
     assert first["state"]["books"]["SIM"]["bid"] == "100"
     assert plain["exit_code"] == 6
 
@@ -172,14 +179,15 @@ def test_what_other_limits_would_have_done(tmp_path: Path) -> None:
 def test_a_line_that_is_none_is_a_gap(tmp_path: Path) -> None:
     """Garbage in the middle ends the replay there, with exit code 5; it is for the verifier to judge."""
     home = simple(tmp_path)
-    (path,) = (home / "journal/engine").glob("*.jsonl")
+    path = open_segment(home)
     lines = path.read_bytes().splitlines()
     lines[40] = b"garbage"
     path.chmod(0o600)
     path.write_bytes(b"\n".join(lines) + b"\n")
     told = quick("replay", "--home", home)
     assert told.code == 5
-    assert "from seq 40: cannot be replayed: it is no record; see `interlock verify`" in told.out
+    seq = int(path.stem) + 40
+    assert f"from seq {seq}: cannot be replayed: it is no record; see `interlock verify`" in told.out
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,13 @@ from interlock.core.modes import Mode
 home, name, whose = Home(sys.argv[1]), sys.argv[2], sys.argv[3]
 page, lock, berth = Page(home.page, whose), FileLock(home.lock), Berth(home.engines, name, whose)
 inode = lambda path: path.stat().st_ino
-berth.introduce(operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page))
+berth.introduce(
+    operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page), memory=page.memory
+)
 hold = Hold(page.map, lock, berth.slots)
 assert hold.enter()
 berth.tell(Mode.RUNNING)
-mute = threading.Event()
+mute, over = threading.Event(), threading.Event()  # over: never
 
 
 def beat():  # from a thread: it says that the process lives, and nothing of its loop
@@ -61,7 +63,7 @@ def beat():  # from a thread: it says that the process lives, and nothing of its
             berth.tell(Mode.HALTED)
             print("halted", file=sys.stderr, flush=True)
             return
-        time.sleep(0.002)
+        over.wait(0.002)
 
 
 threading.Thread(target=beat, daemon=True).start()
@@ -71,7 +73,7 @@ for line in sys.stdin:
         case ["hang"]:
             berth.busy(time.monotonic_ns())
             print("hangs", flush=True)
-            time.sleep(3600)
+            over.wait()
         case ["mute"]:
             mute.set()
         case ["send", number]:

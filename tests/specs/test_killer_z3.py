@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.helpers import arm, halt_home, halted_by, reset_home
+from tests.helpers import HOME_ID, arm, halt_home, halted_by, reset_home
 
 from interlock.breaker import home as homes
 from interlock.breaker import kill as kills
@@ -24,6 +24,7 @@ from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED as LATCH_ARMED
 from interlock.breaker.latch import read_latch, write_latch
 from interlock.breaker.lock import FileLock, Pen
+from interlock.breaker.memory import clear
 from interlock.breaker.page import _ARMED_FOR_AT, _HALTS_AT, Page
 from interlock.core.modes import ARMED
 from interlock.testing.induction import Program
@@ -99,7 +100,7 @@ class Resetter(Stepper):
     """`Home.reset`."""
 
     def __init__(self, path: Path) -> None:
-        self.noted = 0
+        self.noted = (0, 0)
         self.refused = False
         self._path = path
         super().__init__()
@@ -141,7 +142,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     write, halting = homes.write_latch, Page.halt
     assert halts is not None
 
-    def count(page: Page) -> int:
+    def count(page: Page) -> tuple[int, int]:
         me = threading.current_thread()
         if not isinstance(me, Resetter) or me.at == "Halting":
             return halts(page)
@@ -197,6 +198,10 @@ class World:
 
     def __init__(self, path: Path, kill: type[Kill]) -> None:
         self._home = Home(path)
+        page = Page(self._home.page, HOME_ID, armed=read_latch(self._home.latch)[0].state == LATCH_ARMED)
+        if page.map[0] != ARMED:  # a copy has no memory of its halt
+            page.halt()
+        page.close()
         self._kill = kill(self._home, halted_by())
         self._lock = FileLock(self._home.lock)
         self._marks = {0: 0}
@@ -211,7 +216,7 @@ class World:
     def _epoch_and_byte(self) -> tuple[int, int]:
         page = Page(self._home.page, self._home.page_says())
         byte = page.map[0]
-        page.map.close()
+        page.close()
         return read_latch(self._home.latch)[0].epoch, byte
 
     def close(self) -> None:
@@ -299,14 +304,14 @@ class World:
         """The state, as the relation sees it."""
         latch, _ = read_latch(self._home.latch)
         page = Page(self._home.page, latch.home)
-        byte, halts = page.map[0] == ARMED, self._ordinal(page.halts)
+        byte, halts = page.map[0] == ARMED, self._ordinal(page.mark)
         armed_for = self._ordinal(int.from_bytes(page.map[_ARMED_FOR_AT:_HALTS_AT], "little"))
-        page.map.close()
+        page.close()
         of = {
             "byte": byte, "latch": latch.state == LATCH_ARMED, "epoch": latch.epoch, "halts": halts,
             "armed_for": armed_for, "owed": self._owed, "killer": (self._killer,), "pen": (self._pen,),
             "durable": (self._kill.durable,), "acked": (self._acked,),
-            "resetter": (RESETTING[self._resetter.at],), "noted": (self._ordinal(self._resetter.noted),),
+            "resetter": (RESETTING[self._resetter.at],), "noted": (self._ordinal(self._resetter.noted[0]),),
         }  # fmt: skip
         return tuple(of.get(field, ()) for field in FIELDS)
 
@@ -367,6 +372,7 @@ def walk_from(start: Path, monkeypatch: pytest.MonkeyPatch, kill: type[Kill]) ->
                 queue.extend((*path, what) for what in world.choices())
         finally:
             world.close()
+            clear(place)  # another copy may get its inode
             shutil.rmtree(place)
     return edges
 
@@ -425,7 +431,7 @@ class LooksAtTheByteOnly(Kill):
         """Look at the byte."""
         page = Page(self.home.page, self.home.page_says())
         armed = page.map[0] == ARMED
-        page.map.close()
+        page.close()
         return super().look_again() if armed else True
 
 
@@ -519,7 +525,7 @@ class Uncounted(Page):
     """A page whose count of halts is told once."""
 
     @property
-    def halts(self) -> int:
+    def halts(self) -> tuple[int, int]:
         """Always the same."""
-        told: int = self.__dict__.setdefault("told", super().halts)
+        told: tuple[int, int] = self.__dict__.setdefault("told", super().halts)
         return told

@@ -125,6 +125,9 @@ class PageNotDead(TracedHold):
         """Look at the byte."""
         return bool(self.page[0] != ARMED)
 
+    def hear(self, turn: int) -> None:
+        """Nothing."""
+
     def retire(self) -> None:
         """Nothing."""
 

@@ -107,6 +107,11 @@ GOOD: dict[str, Callable[[], Book]] = {
         .put("ticket").put("permit", **EXIT).put("sent", permit=9, begun=8500)
     ),
     "a halt over a ticket that was not used": lambda: draining().put("ticket").put("halt"),
+    "an id again that was forgotten before a run that remembers more": lambda: (
+        Book().put("run", remember=1).put("start").put("permit", id="a").put("sent", permit=3, begun=3000)
+        .put("permit", id="b").put("sent", permit=5, begun=5000).put("run", remember=99).put("start")
+        .put("permit", id="a").put("sent", permit=9, begun=3000)
+    ),
     "an arm in its own run": lambda: (
         Book().put("run").put("arm").put("end").put("run").put("start")
     ),
@@ -334,6 +339,14 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     "an id again though only an earlier permit was voided": (
         lambda: permitted().put("void", permit=5).put("permit").put(
             "sent", permit=7, begun=7500).put("permit").put("void", permit=9),
+        [(ONCE, 9)],
+    ),
+    "an id again that was not forgotten before a run that remembers more": (
+        lambda: (
+            Book().put("run", remember=1).put("start").put("permit", id="a").put("sent", permit=3, begun=3000)
+            .put("permit", id="b").put("sent", permit=5, begun=5000).put("run", remember=99).put("start")
+            .put("permit", id="b").put("sent", permit=9, begun=3000)
+        ),
         [(ONCE, 9)],
     ),
     # Sequence

@@ -121,6 +121,12 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
         lambda: running().put("halt").put("reset").put("seal").cut(epoch=2).cut(epoch=1),
         [(SEGMENTS, 10)],
     ),
+    "a segment of an earlier epoch than its records": (
+        lambda: (
+            running().put("halt").put("reset").put("seal").cut(epoch=2).cut(epoch=1).put("start", epoch=2)
+        ),
+        [(SEGMENTS, 10)],
+    ),
     "a run of another home": (lambda: running().put("run", home="x"), [(SEGMENTS, 5)]),
     "a run of another engine": (lambda: running().put("run", engine="x"), [(SEGMENTS, 5)]),
     "a segment of another size": (lambda: running().cut(kept={"size": 4}), [(SEGMENTS, 5)]),
@@ -168,6 +174,10 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     "a run before the last record, told too late": (
         lambda: late(running(), -9 * SECOND_US).put("run").put("start").put("anomaly", code="CLOCK_BACK"),
         [(CLOCK, 6)],
+    ),
+    "a run before the last record, told in no later segment": (
+        lambda: late(running(), -9 * SECOND_US).put("run").put("seal").cut().put("start"),
+        [(CLOCK, 9)],
     ),
     "a run before the record that stands before its segment": (
         lambda: late(running().put("end").put("seal"), -9 * SECOND_US).put("segment", mono=0).put("run").put("start"),
@@ -281,6 +291,17 @@ def test_every_flipped_byte_of_a_compressed_segment_is_found(tmp_path: Any) -> N
             report = verify([(packed.name, chunks(packed)), *rest])
             if report.status is not Status.TAMPERED:
                 assert report == verify([(packed.name, [whole[0][1]]), *rest]), place
+
+
+def test_a_last_segment_that_is_cut_off_is_found(tmp_path: Any) -> None:
+    """A compressed last segment that is cut off anywhere is TAMPERED: a closed segment has no torn end."""
+    lines = running().lines
+    right = zstandard.ZstdCompressor(write_checksum=True).compress(b"".join(lines))
+    packed = tmp_path / f"{0:020}.jsonl.zst"
+    for size in range(1, len(right)):
+        packed.write_bytes(right[:size])
+        report = verify([(packed.name, chunks(packed))])
+        assert [finding.rule for finding in report.findings] == ["Structure"], size
 
 
 def test_a_segment_is_split_where_its_record_stands() -> None:

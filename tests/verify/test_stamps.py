@@ -141,6 +141,18 @@ def test_a_time_stamp_of_another_authority_is_tampering(tmp_path: Path) -> None:
     assert judged(stamp, Authority(tmp_path / "web", usage="serves").certificate).status is Status.TAMPERED
 
 
+def test_a_time_stamp_names_its_certificate(tmp_path: Path) -> None:
+    """A token is not taken for that of another certificate of the same key, which its signed attributes do not name."""
+    one = Authority(tmp_path / "one")
+    stamp = one.stamp(text_of(NOTE[1]))
+    for usage in ("stamps", "serves"):
+        one.call(
+            "req", "-x509", "-key", "key", "-out", usage, "-subj", "/CN=other", "-days", "365", "-config", "config",
+            "-extensions", usage,
+        )  # fmt: skip
+        assert judged(stamp, (one.where / usage).read_bytes()).status is Status.TAMPERED
+
+
 def test_a_time_stamp_shows_a_rollback(tmp_path: Path) -> None:
     """With the checkpoint that was stamped gone from the home, the token is over nothing that is there."""
     stamp = Authority(tmp_path / "tsa").stamp(text_of(NOTE[1]))

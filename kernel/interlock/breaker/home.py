@@ -26,7 +26,8 @@ from interlock.breaker.grounds import check, problems
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock, Pen
-from interlock.breaker.page import Page
+from interlock.breaker.memory import clear
+from interlock.breaker.page import Page, peek
 from interlock.breaker.roster import engines, home_of, is_engine_name
 from interlock.core.errors import HomeError, LimitsError
 from interlock.core.limits import Limits
@@ -141,12 +142,14 @@ class Home:
                 page = Page(made.page, home)
                 page.arm(page.halts)
                 check(building)
+                clear(building, but=home)
                 building.rename(self.path)
             except BaseException:
+                clear(building)
                 shutil.rmtree(building, ignore_errors=True)
                 raise
             sync_directory(parent)
-        except OSError as error:
+        except (OSError, LatchError) as error:
             message = f"{self.path}: the home cannot be made: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
 
@@ -180,9 +183,9 @@ class Home:
             return ""
 
     def latch_state(self) -> tuple[Latch | None, LatchError | None, int]:
-        """The latch, or why there is none; and the page byte.
+        """The latch, or why there is none; and what the pages say together.
 
-        That is 0 if there is no page, and if the byte was armed for another than the latest halt.
+        That is 0 if there is none, and if the byte was armed for another than the latest halt.
         """
         latch: Latch | None = None
         fault: LatchError | None = None
@@ -192,11 +195,7 @@ class Home:
             fault = error
         byte = 0
         try:
-            page = Page(self.page, latch.home if latch else self.identity())
-            byte = page.map[0]
-            if byte == ARMED and not page.armed:
-                byte = 0
-            page.map.close()
+            byte = peek(self.page, latch.home if latch else self.identity())
         except LatchError as error:
             fault = fault or error
         return latch, fault, byte
@@ -331,18 +330,20 @@ class Home:
         try:
             if page.map[0] == ARMED:  # over a record that is no armed one: nobody may start before all is compared
                 page.halt()
+            page.mirror()
             halts = page.halts
             armed = _armed(epoch, home, _RESET, operator, reason, now)
             write_latch(self.latch, armed)
             page.arm(halts)
             if page.halts != halts:  # somebody halted meanwhile, and found the latch halted still: halt wins
                 page.halt()
+                page.mirror()
                 halted = attrs.evolve(armed, state=latches.HALTED, code=HaltCode.EXTERNAL.value)
                 write_latch(self.latch, attrs.evolve(halted, reason="halted while it was being reset"))
                 message = f"{self.path}: halted again while it was being reset; it stays HALTED, in epoch {epoch}"
                 raise HomeError(HaltCode.EXTERNAL, message)
         finally:
-            page.map.close()
+            page.close()
         return armed
 
 

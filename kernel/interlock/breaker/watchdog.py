@@ -26,17 +26,13 @@ other threads run; what stops all threads (SIGSTOP, C code that keeps the interp
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import threading
 import time
-import weakref
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from interlock.core.modes import Mode
-from interlock.core.reasons import HaltCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,11 +40,9 @@ if TYPE_CHECKING:
     from interlock.breaker.roster import Engine
 
 __all__ = [
-    "Halts",
     "Limits",
     "Sight",
     "Stall",
-    "WatchThread",
     "Watchdog",
     "What",
     "follow",
@@ -182,13 +176,15 @@ class Stall:
             What.SEND: f"the send of permit {self.mark} goes on",
         }
         said = f"engine {self.engine.name}, pid {self.engine.pid}: {words[self.what]} for {self.for_ns / _NS:.3f} s"
+        if not self.engine.shown:
+            said += "; it has another memory disk than this watchdog, which sees nothing of what it does"
         late = f"; the watchdog itself did not run for {self.late_ns / _NS:.3f} s" if self.late_ns else ""
         return said + late
 
 
 def watched(engine: Engine) -> bool:
-    """Whether it has to get on: it may be sending, or begin to."""
-    return engine.attached and (engine.mode is Mode.RUNNING or engine.held)
+    """Whether it has to get on: it may be sending, or begin to, or nobody can see from here whether it may."""
+    return engine.attached and (engine.mode is Mode.RUNNING or engine.held or not engine.shown)
 
 
 def same(one: Engine, other: Engine) -> bool:
@@ -357,69 +353,3 @@ class Watchdog:
     def settled(self) -> bool:
         """Whether every engine that is watched has got on since it was seen first."""
         return all(sight.settled for sight in self._sights.values())
-
-
-class Halts(Protocol):
-    """What a `WatchThread` can stop; a kernel."""
-
-    def halt(self, reason: str, *, code: HaltCode, source: str, timeout_s: float) -> object:
-        """Stop emission now."""
-
-
-class WatchThread(threading.Thread):
-    """Watches the engine of this very process, from a thread that its loop can't hold up.
-
-    It keeps no kernel alive: with the last reference to it the thread ends. If it fails itself it halts: nobody
-    would see a stall any more.
-
-    Args:
-        kernel: what to halt; held weakly.
-        read: what the roster shows of this engine (`Berth.seen`).
-        limits: for how long what may stand still.
-        timeout_s: how long a halt waits for its confirmation.
-        clock: as for `Watchdog`.
-    """
-
-    def __init__(
-        self,
-        kernel: Halts,
-        read: Callable[[], Engine],
-        limits: Limits,
-        *,
-        timeout_s: float = 2.0,
-        clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:
-        super().__init__(daemon=True, name="interlock-watch")
-        self.watchdog = Watchdog(lambda: (read(),), limits, clock)
-        self._kernel = weakref.ref(kernel)
-        self._interval_s = limits.interval_s
-        self._timeout_s = timeout_s
-        self._over = threading.Event()
-        self._failed = False
-
-    @property
-    def watching(self) -> bool:
-        """Whether it is at its post: a thread that failed is not, even while its last halt goes on."""
-        return self.is_alive() and not self._failed
-
-    def run(self) -> None:
-        """Look, until `end`."""
-        try:
-            while not self._over.is_set() and self._kernel() is not None:
-                for stall in self.watchdog.look():
-                    self._halt(stall.reason, HaltCode.STALLED)
-                    self.watchdog.worked(self._timeout_s)
-                self._over.wait(self._interval_s)
-        except Exception as error:  # noqa: BLE001 - whatever it is: what nobody watches must not run
-            self._failed = True
-            with contextlib.suppress(Exception):
-                self._halt(f"the watchdog failed: {type(error).__name__}: {error}", HaltCode.INTERNAL)
-
-    def _halt(self, reason: str, code: HaltCode) -> None:
-        kernel = self._kernel()
-        if kernel is not None and not self._over.is_set():
-            kernel.halt(reason, code=code, source="watchdog", timeout_s=self._timeout_s)
-
-    def end(self) -> None:
-        """Look no more. It does not wait for the thread: it may be called from it."""
-        self._over.set()

@@ -12,7 +12,7 @@ Modes are not restored. Whether the kernel is HALTED is the latch's to say, and 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from interlock.core.ledger import Status, Working
 from interlock.core.values import Fill, Order, OrderType, Side, TimeInForce
@@ -41,6 +41,11 @@ def restore(core: Machine, records: Iterable[Mapping[str, object]]) -> list[str]
     for record in records:
         restorer.play(record)
     return restorer.finish()
+
+
+_SIDES: Final = frozenset(map(str, Side))
+_TYPES: Final = frozenset(map(str, OrderType))
+_TIFS: Final = frozenset(map(str, TimeInForce))
 
 
 class _Granted:
@@ -154,6 +159,9 @@ class Restorer:
         if book is None:
             self.strange.permit(number, order_id, instrument, Decimal(quantity))
             return
+        if not (record["side"] in _SIDES and record["type"] in _TYPES and record["tif"] in _TIFS):  # it is made later
+            message = f"record {number} is no order"
+            raise ValueError(message)
         size, size_text, _ = book.sizes[quantity]
         units, price_text, _ = (0, None, None) if price is None else book.prices[price]
         if size is None or units is None:

@@ -183,7 +183,12 @@ class Recovery:
         if seal is None or [*seal] != KEYS["seal"] or seal["kind"] != "seal":
             return False
         grown = self.tree.copy()
-        grown.extend(lines[:-1])
+        within = self.mark - self._seq  # the size whose root is wanted may lie between two seals of the block
+        marked = None
+        if 0 < within < len(lines):
+            grown.extend(lines[:within])
+            marked = grown.root()
+        grown.extend(lines[max(grown.size - self._seq, 0) : -1])
         if seal["size"] != grown.size or seal["root"] != grown.root():
             return False
         records = _decode_all(lines, self._seq)
@@ -197,6 +202,8 @@ class Recovery:
         except Exception:  # noqa: BLE001 - as above
             self.torn = self.damaged = True
             return True
+        if marked is not None and records[within - 1]["kind"] == "seal":
+            self.marked = marked
         self._position += len(block)
         self._seq += len(lines)
         grown.extend(lines[-1:])

@@ -22,6 +22,7 @@ from interlock.core.values import HaltCause
 from interlock.journal import records
 from interlock.journal.writer import SEGMENT_BYTES
 from interlock.kernel.gates import Gates
+from interlock.kernel.scribe import Scribe
 from interlock.kernel.signing import KernelDesk, Signing, Wish, look_back
 from interlock.kernel.switch import Switch
 from interlock.kernel.values import Clock, SystemClock
@@ -227,8 +228,7 @@ class Kernel(Switch, Gates, Venue):
             recorder.turn()
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
-                at.sentinel.berth.begin()
-                at.sentinel.page.begin()
+                at.sentinel.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
         self._begin_signing()
@@ -355,6 +355,8 @@ class Kernel(Switch, Gates, Venue):
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()
+        self._scribe = Scribe("interlock-cancels")
+        self._late.clear()
         self._pending.clear()
         self._retire("a forked child")
         self._sentinel.segment.abandon()

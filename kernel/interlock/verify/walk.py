@@ -32,7 +32,7 @@ _BATCH_BYTES = 2**16
 _NAME_DIGITS = 20
 _SUFFIXES = (".jsonl", ".jsonl.zst")
 _SEQ, _KIND = itemgetter("seq"), itemgetter("kind")
-_WATCHED = frozenset({"seal", "run", "segment", "checkpoint"})
+_WATCHED = frozenset({"seal", "run", "segment", "checkpoint", "anchor"})
 
 Segments = Iterable[tuple[str, Iterable[bytes]]]
 
@@ -212,7 +212,7 @@ class Walk:
         if not _WATCHED.isdisjoint(counts):
             for place in [place for place, kind in enumerate(kinds) if kind in _WATCHED]:
                 self._replay(leaves[begun:place], records[begun:place])
-                self._watch(kinds[place], records[place], leaves[place : place + 1], kinds[:place].count("anchor"))
+                self._watch(kinds[place], records[place], leaves[place : place + 1])
                 self._replay([], records[place : place + 1])
                 self.counts[kinds[place]] += 1
                 begun = place + 1
@@ -257,8 +257,8 @@ class Walk:
             tree.add(leaves)
         self._leaves = []
 
-    def _watch(self, kind: str, record: Record, leaf: list[bytes], uncounted: int) -> None:
-        """Take a record that speaks of the tree, after so many anchors that are counted when all are through."""
+    def _watch(self, kind: str, record: Record, leaf: list[bytes]) -> None:
+        """Take a record that speaks of the tree."""
         number = self.records
         self.grow()
         if kind == "seal":
@@ -268,22 +268,21 @@ class Walk:
                 self.monitor.root = self.tree.root().hex() if self.seals_hold else None
         elif kind == "segment":
             self._segment_record(record, number)
-        else:
+        elif kind == "checkpoint":
             self.checkpoint(record)
         self._leaves += leaf
         if kind == "seal" and number + 1 in self._wanted:
-            self._mark(record, number + 1, uncounted)
+            self._mark(record, number + 1)
 
     def checkpoint(self, record: Record) -> None:
         """Hold a `checkpoint` record against its note."""
         if self.evidence is not None and (fault := self.evidence.told(record)):
             self.broken(CHECKPOINTS, fault)
 
-    def _mark(self, seal: Record, size: int, uncounted: int) -> None:
+    def _mark(self, seal: Record, size: int) -> None:
         self.grow()
         checkpoints, anchors, seals = tell_of(self.counts)
-        about = (checkpoints, anchors + uncounted, seals + 1)
-        self.marks[size] = Mark(root=self._roots.get(size), ts=seal["ts"], about=about)
+        self.marks[size] = Mark(root=self._roots.get(size), ts=seal["ts"], about=(checkpoints, anchors, seals + 1))
 
     def _segment_record(self, record: Record, number: int) -> None:
         """Check what the record of a segment says about the tree before it."""
