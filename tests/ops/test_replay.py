@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import pytest
-from tests.helpers import journal
+from tests.helpers import journal, sound
 from tests.ops.cli_helpers import HEADER, PAPER, cli, environment, quick, rows, screen, ticks_file
+
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +33,20 @@ def traded(home: Path, ticks: Sequence[Path], *more: str) -> None:
 
 
 def simple(place: Path, *more: str, count: int = 300) -> Path:
-    """A home with a run over a few ticks."""
+    """A home with a run over a few ticks; the verifier finds no fault in it."""
     traded(place / "home", [ticks_file(place / "ticks.csv", rows(count), HEADER)], *(more or ("--record-inputs",)))
+    sound(place / "home")
     return place / "home"
+
+
+def open_segment(home: Path) -> Path:
+    """The last segment of a home's journal: the ticks' day is another than that on which the home was made."""
+    return max((home / "journal/engine").glob("*.jsonl"))
 
 
 def rewritten(home: Path, kind: str, **members: object) -> dict[str, Any]:
     """Change the last record of a kind in a home's journal, seals be what they may."""
-    path = max((home / "journal/engine").glob("*.jsonl"))
+    path = open_segment(home)
     lines = path.read_bytes().splitlines()
     place = max(n for n, line in enumerate(lines) if orjson.loads(line)["kind"] == kind)
     changed = {**orjson.loads(lines[place]), **members}
@@ -57,9 +65,10 @@ def rewritten(home: Path, kind: str, **members: object) -> dict[str, Any]:
     ],
 )
 def test_real_ticks_replay(tmp_path: Path, names: list[str]) -> None:
-    """Real quotes and trades, over two runs and with all that gate 1 refuses in them, replay to the last decision."""
+    """Real quotes and trades, over two runs and with all that gate 1 refuses in them, replay and are VERIFIED."""
     for _ in range(2):
         traded(tmp_path / "home", [DATA / name for name in names], "--record-inputs")
+    assert cli("verify", "--home", tmp_path / "home").code == 0
     told = cli("replay", "--home", tmp_path / "home", "--json")
     assert told.code == 0, told.out
     said = told.json
@@ -73,7 +82,7 @@ def test_real_ticks_replay(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
-    """A process that gets SIGKILL amid its ticks leaves a journal that replays, before and after its recovery."""
+    """A process that gets SIGKILL amid its ticks leaves a journal that replays and holds, before and after recovery."""
     home = tmp_path / "home"
     assert quick("arm", "--home", home, "--paper").code == 0
     child = subprocess.Popen(
@@ -92,12 +101,14 @@ def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
         child.stdin.write("\n".join((HEADER, *rows(4000))) + "\n")
         child.stdin.flush()
         for _ in range(10_000):
-            if len((next((home / "journal/engine").glob("*.jsonl"))).read_bytes().rstrip(b"\0")) > 200_000:
+            if len(open_segment(home).read_bytes().rstrip(b"\0")) > 200_000:
                 break
             assert child.poll() is None
         child.send_signal(signal.SIGKILL)
     assert cli("replay", "--home", home).code == 0
+    sound(home, Status.VERIFIED_TO_N, Status.IN_DOUBT)
     traded(home, [ticks_file(tmp_path / "more.csv", rows(50, first=5000))], "--record-inputs")
+    sound(home, Status.IN_DOUBT)
     assert {"salvage", "recover"} <= {record["kind"] for record in journal(home)}
     told = cli("replay", "--home", home, "--json").json
     assert (told["verdict"], told["gaps"]) == ("SAME", [])
@@ -111,9 +122,9 @@ def test_a_changed_decision_is_shown(tmp_path: Path) -> None:
     changed = rewritten(home, "permit", bid="1")
     told = quick("replay", "--home", home)
     assert told.code == 6
-    path = max((home / "journal/engine").glob("*.jsonl"))
-    line = changed["seq"] - int(path.stem) + 1
-    place = f"{path.name}:{line}: seq {changed['seq']}: permit: gate 2 differs"
+    last = open_segment(home)
+    line = changed["seq"] - int(last.stem) + 1
+    place = f"{last.name}:{line}: seq {changed['seq']}: permit: gate 2 differs"
     for said in ("DIFFERS", place, "stands there   bid 1\n", "decided now    bid 100", "RUNNING, epoch 1, gate open"):
         assert said in told.out
     plain = quick("replay", "--home", home, "--json").json
@@ -168,14 +179,15 @@ def test_what_other_limits_would_have_done(tmp_path: Path) -> None:
 def test_a_line_that_is_none_is_a_gap(tmp_path: Path) -> None:
     """Garbage in the middle ends the replay there, with exit code 5; it is for the verifier to judge."""
     home = simple(tmp_path)
-    path = max((home / "journal/engine").glob("*.jsonl"))
+    path = open_segment(home)
     lines = path.read_bytes().splitlines()
-    lines[40 - int(path.stem)] = b"garbage"
+    lines[40] = b"garbage"
     path.chmod(0o600)
     path.write_bytes(b"\n".join(lines) + b"\n")
     told = quick("replay", "--home", home)
     assert told.code == 5
-    assert "from seq 40: cannot be replayed: it is no record; see `interlock verify`" in told.out
+    seq = int(path.stem) + 40
+    assert f"from seq {seq}: cannot be replayed: it is no record; see `interlock verify`" in told.out
 
 
 @pytest.mark.parametrize(

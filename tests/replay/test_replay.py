@@ -25,6 +25,7 @@ from tests.helpers import (
     order,
     quote,
     reset_home,
+    sound,
 )
 from tests.replay.builders import limits_of, play, recording, replayed, same
 from tests.replay.lives import TIGHT, eventful, fails, reset
@@ -34,6 +35,7 @@ from interlock.breaker.home import Home
 from interlock.breaker.segment import lines, segments
 from interlock.core.preorder import Core
 from interlock.replay import Replay
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -374,6 +376,7 @@ def test_without_inputs_gate_2_is_compared_where_it_can_be(tmp_path: Path) -> No
         kernel.heartbeat()
         kernel.consult(quote(kernel))
         one_lot(kernel, clock)
+    sound(tmp_path, Status.IN_DOUBT)
     found, report = replayed(tmp_path)
     assert found == []
     start = next(record for record in journal(tmp_path) if record["kind"] == "start")
@@ -402,6 +405,7 @@ def test_a_run_without_inputs_between_two_with(tmp_path: Path) -> None:
                 name = f"{kernel.journal_size[0]}-{number}"
                 kernel.submit(order(name, quantity="0.5"), RecordingVenue().send)
                 kernel.on_fill(fill(name, name, quantity="0.5"))
+    sound(tmp_path, Status.IN_DOUBT)
     found, report = replayed(tmp_path)
     assert found == []
     assert len(report.gaps) == 1

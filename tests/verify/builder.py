@@ -131,6 +131,41 @@ FIELDS: dict[str, Json] = {
     "rebase": {"shift": 0},
     "checkpoint": {"size": 0, "root": ZERO, "key": "00000000", "why": "time"},
     "anchor": {"size": 0, "witness": "vault"},
+    "inputs": {},
+    "quote": {
+        "instrument": "BTCUSDT",
+        "venue_ts": TS,
+        "received_ts": TS + 1,
+        "sequence": 7,
+        "bid": "57000.0",
+        "ask": "57000.1",
+        "bid_size": "1.5",
+        "ask_size": None,
+        "armed": True,
+        "code": "ACCEPTED",
+    },
+    "trade": {
+        "instrument": "BTCUSDT",
+        "venue_ts": TS,
+        "received_ts": None,
+        "sequence": None,
+        "price": "57000.1",
+        "quantity": "0.25",
+        "armed": True,
+        "code": "ACCEPTED",
+    },
+    "begin": {"permit": 0},
+    "heartbeat": {},
+    "unread": {
+        "id": "o1",
+        "fill": "x9",
+        "instrument": "BTCUSDT",
+        "side": "buy",
+        "quantity": "NaN",
+        "price": "57000.1",
+        "fee": None,
+    },
+    "odd": {"field": "bid", "type": "float", "text": "99.5"},
     "end": {"code": "DONE"},
     "seal": {"size": 0, "root": ZERO},
 }
@@ -295,6 +330,11 @@ def running() -> Book:
     return Book().put("run").put("arm").put("start").put("seal")
 
 
+def recording() -> Book:
+    """Return a journal of a home that was made and is RUNNING, whose run records its inputs: six records, sealed."""
+    return Book().put("run").put("inputs").put("arm").put("start").put("seal")
+
+
 def segment(first: int) -> str:
     """Return the name of the segment that begins with a record."""
     return f"journal/{first:020}.jsonl"
@@ -317,7 +357,10 @@ def check_book(book: Book, inputs: Inputs | None = None) -> Report:
 
 
 def whole_life(*, cut: bool = True) -> Book:
-    """Return a verified journal with every kind of record, a crash and a recovery; of three segments, or of one."""
+    """Return a verified journal, of three segments or of one, with a crash and a recovery.
+
+    It has every kind of record but those of recorded inputs: `recorded_life` has these.
+    """
     book = running()
     following = Book.cut if cut else Book.nothing
     book.put("permit").put("seal").put("sent", permit=5, begun=5000)
@@ -339,3 +382,29 @@ def whole_life(*, cut: bool = True) -> Book:
     book.salvage("halt", seq=last + 2, mono=mono + 2000, at=mono + 1500).put("reset").put("seal")
     book.put("start", epoch=2).put("halt", epoch=2, at=book.mono + 500)
     return book.put("end").put("seal")
+
+
+def recorded_life(*, cut: bool = True) -> Book:
+    """Return a verified journal, of two segments or of one, with every kind of recorded input and a crash amid them."""
+    book = recording().put("heartbeat").put("quote").put("trade")
+    book.put("odd", field="").put("quote", bid=None, ask=None, code="TICK_MALFORMED")
+    book.put("odd", field="received_ts").put("odd", field="bid")
+    book.put("quote", bid=None, received_ts=None, armed=False, code="HALTED")
+    book.put("block", count=2).put("permit")
+    permit = book.last
+    book.put("seal").put("begin", permit=permit)
+    begun = book.mono
+    if cut:
+        book.put("seal").cut()
+    book.put("sent", permit=permit, begun=begun).put("permit", id="o2")
+    book.put("void", permit=book.last).put("odd", field="quantity").put("refuse", code="MALFORMED")
+    book.put("beat", ticks=4, consulted=2, blocked=2, permits=2, refusals=1)
+    book.put("odd", field="price", type="Decimal", text="Decimal('NaN')").put("unread").put("permit", id="o3").put(
+        "seal"
+    )
+    last, mono = book.last, book.mono
+    # Here it crashed, when a send had begun, and behind what an `odd` was about to tell.
+    book.recover(3).salvage("begin", seq=last + 1, mono=mono + 1000, permit=last - 1)
+    book.salvage("sent", seq=last + 2, mono=mono + 2000, permit=last - 1, begun=mono + 1000)
+    book.salvage("odd", seq=last + 3, mono=mono + 3000)
+    return book.put("inputs").put("end").put("seal")

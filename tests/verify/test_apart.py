@@ -15,8 +15,9 @@ from interlock.verify.guess import Question, look
 from interlock.verify.joint import _answers
 from interlock.verify.walk import Walk
 
+from . import test_recorded
 from .apart import apart
-from .builder import Book, Json, render, split, whole_life
+from .builder import Book, Json, recorded_life, render, split, whole_life
 from .large import Large
 from .test_rules import BAD, BAD_RECOVERY, GOOD
 
@@ -24,6 +25,9 @@ STORIES = (
     {f"good: {name}": make for name, make in GOOD.items()}
     | {f"bad: {name}": make for name, (make, _) in BAD.items()}
     | {f"recovery: {name}": make for name, (make, _) in BAD_RECOVERY.items()}
+    | {f"recorded, good: {name}": make for name, make in test_recorded.GOOD.items()}
+    | {f"recorded, bad: {name}": make for name, (make, _) in test_recorded.BAD.items()}
+    | {"recorded: a life": lambda: recorded_life(cut=False)}
 )
 
 
@@ -67,7 +71,7 @@ def test_every_story_is_answered_alike_wherever_it_is_cut(name: str) -> None:
 def test_most_segments_need_not_be_read_again() -> None:
     """Of the right stories, cut where they may be, more than two thirds of the segments are taken as found."""
     joined = parts = 0
-    for make in GOOD.values():
+    for make in (*GOOD.values(), *test_recorded.GOOD.values()):
         records = make().put("seal").records
         for place in range(5, len(records)):
             segments = split(render(cut_at(records, place)))

@@ -5,7 +5,7 @@ import pytest
 
 from interlock.verify.lines import DEPTH_MAX, parse, parse_all, parse_by_value
 
-from .builder import FIELDS, Json, check, record, root_of, running, whole_life
+from .builder import FIELDS, Json, check, record, recorded_life, root_of, running, whole_life
 
 FLIPS = 8
 
@@ -103,6 +103,22 @@ VALUE_FAULTS: list[tuple[str, str, object]] = [
     ("flood", "mode", "STOPPED"),
     ("flood", "count", "5"),
     ("flood", "first", 1),
+    *(("quote", key, bad) for key in ("venue_ts", "received_ts", "sequence") for bad in (-1, 2**53, 1.0, "1", True)),
+    *(("quote", key, bad) for key in ("bid", "ask", "bid_size", "ask_size") for bad in (1, "NaN", "1E+9", "")),
+    *(("trade", key, bad) for key in ("price", "quantity") for bad in (1, "NaN", "1E+9", "")),
+    ("quote", "instrument", 5),
+    ("quote", "armed", None),
+    ("quote", "armed", 1),
+    ("quote", "code", None),
+    ("trade", "armed", "true"),
+    ("trade", "venue_ts", 2**53),
+    ("begin", "permit", None),
+    ("begin", "permit", -1),
+    ("unread", "price", 1.5),
+    ("unread", "id", 7),
+    ("odd", "field", None),
+    ("odd", "type", None),
+    ("odd", "text", None),
     ("checkpoint", "key", "0000000"),
     ("checkpoint", "key", "0000000G"),
     ("checkpoint", "why", "because"),
@@ -145,6 +161,13 @@ def test_a_wrong_value_is_tampering(kind: str, key: str, value: object) -> None:
         ("refuse", "reduce_only", None),
         ("refuse", "quantity", "NaN"),
         ("fill", "fee", None),
+        *(("quote", key, None) for key in FIELDS["quote"].keys() - {"armed", "code"}),
+        *(("trade", key, None) for key in FIELDS["trade"].keys() - {"armed", "code"}),
+        *(("unread", key, None) for key in FIELDS["unread"]),
+        *(("quote", key, 2**53 - 1) for key in ("venue_ts", "received_ts", "sequence")),
+        ("unread", "price", "any text"),
+        ("odd", "field", ""),
+        ("odd", "text", "'\\udc80\u00e9'"),
     ],
 )
 def test_unusual_values_are_right(kind: str, key: str, value: object) -> None:
@@ -164,7 +187,7 @@ def test_salvage_within_salvage_is_bounded() -> None:
 
 def test_the_short_cut_never_differs() -> None:
     """On every line with every bit flipped, the short cut reads what the definition reads."""
-    for line in whole_life().lines:
+    for line in whole_life().lines + recorded_life().lines:
         for place in range(len(line)):
             for bit in range(FLIPS):
                 flipped = bytearray(line)
@@ -185,7 +208,7 @@ def test_each_key_of_each_kind_is_checked(kind: str) -> None:
 
 def test_many_lines_are_read_as_each_of_them() -> None:
     """Lines that are read together are those that are read one by one, up to the first that is broken."""
-    lines = whole_life().lines
+    lines = whole_life().lines + recorded_life().lines
     assert parse_all(b"".join(lines)) == ([parse(line[:-1]) for line in lines], None)
     for place, line in enumerate(lines):
         two = line[:-1] + b"," + line

@@ -20,6 +20,7 @@ from .builder import (
     check,
     check_book,
     record,
+    recorded_life,
     render,
     root_of,
     running,
@@ -48,7 +49,8 @@ def test_a_sealed_journal_of_all_kinds_is_verified() -> None:
     assert (report.status, report.findings) == (Status.VERIFIED, ())
     assert (report.exit_code, report.verdict) == (0, "VERIFIED")
     assert (report.records, report.sealed, report.tail_records) == (len(LINES), len(LINES), 0)
-    assert report.counts.keys() == FIELDS.keys()
+    assert report.counts.keys() | check_book(recorded_life()).counts.keys() == FIELDS.keys()
+    assert len(report.counts) == len(FIELDS) - 7, "all but those of recorded inputs"
     assert report.root == orjson.loads(LINES[-1])["root"]
     assert report.root_size == len(LINES) - 1
     assert len(report.notes) == 4, "nothing to explain but a recovery, and what was not given"
