@@ -10,8 +10,6 @@ import os
 import shutil
 import tempfile
 import threading
-import tomllib
-from decimal import Decimal
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -27,9 +25,9 @@ from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
 from interlock.breaker.roster import engines, home_of, is_engine_name
+from interlock.breaker.versions import Versions, parse_limits
 from interlock.core.errors import HomeError, LimitsError
-from interlock.core.limits import Limits
-from interlock.core.modes import ARMED
+from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode
 
 if TYPE_CHECKING:
@@ -37,8 +35,10 @@ if TYPE_CHECKING:
 
     from interlock.breaker.kill import Quiet
     from interlock.breaker.roster import Engine
+    from interlock.breaker.versions import Approval
+    from interlock.core.limits import Limits
 
-__all__ = ["Home", "HomeError", "Now", "boot_id"]
+__all__ = ["Home", "HomeError", "Now", "boot_id", "parse_limits"]
 
 _ARM: Final = "ARM"
 _LOOK_S: Final = 0.5
@@ -133,6 +133,7 @@ class Home:
                 made = Home(building)
                 made.journal.mkdir(mode=0o700)
                 made.engines.mkdir(mode=0o700)
+                made.versions().approve(limits, operator=operator, reason=reason, ts_us=now.ts_us)
                 write_durably(made.limits, limits)
                 made.lock.touch(mode=0o600, exist_ok=False)
                 Page.make(made.page, home)
@@ -162,6 +163,30 @@ class Home:
             message = f"{self.limits}: cannot be read: {error.strerror}"
             raise LimitsError(message) from error
         return parse_limits(data, str(self.limits)), sha256(data).hexdigest()
+
+    def versions(self) -> Versions:
+        """The versions of the limits, with who approved them."""
+        return Versions(self.path / "limits")
+
+    def set_limits(self, data: bytes, *, operator: str, reason: str, now: Now) -> Approval:
+        """Approve limits, and put them in force for the engines that attach from now on.
+
+        Raises:
+            HomeError: there is no home, an engine of it runs, or it can't be written.
+            LimitsError: the limits are not valid, or nobody answers for them.
+        """
+        self.require()
+        running = [one for one in engines(self.engines) if one.attached and (one.held or one.mode is Mode.RUNNING)]
+        if running:
+            message = f"{self.path}: {_names(running)} running, by the limits that are in force; stop that first"
+            raise HomeError(HaltCode.EXTERNAL, message)
+        try:
+            approval = self.versions().approve(data, operator=operator, reason=reason, ts_us=now.ts_us)
+            write_durably(self.limits, data)
+        except OSError as error:
+            message = f"{self.limits}: the limits cannot be set: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+        return approval
 
     def identity(self) -> str:
         """The home's UUID: from the latch, else from the page, else from the roster, else empty."""
@@ -363,17 +388,3 @@ def _set_aside(path: Path) -> None:
     while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
     path.rename(aside)
-
-
-def parse_limits(data: bytes, where: str) -> Limits:
-    """Limits from the bytes of a TOML file; its fractions are read as exact decimals.
-
-    Raises:
-        LimitsError: with file, and line or key.
-    """
-    try:
-        table = tomllib.loads(data.decode("utf-8"), parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as error:  # also a number that is too large to read
-        message = f"{where}: not valid TOML: {error}"
-        raise LimitsError(message) from error
-    return Limits.from_mapping(table, where)
