@@ -39,7 +39,7 @@ def test_arm_is_the_first_approval(tmp_path: Path) -> None:
     (first,) = history.approvals
     assert (first.number, first.sha256, first.operator, first.reason) == (1, digest(LIMITS), "ann", "new desk")
     assert first.prior is None
-    assert home.versions().text(first.sha256) == LIMITS.encode()
+    assert (home.path / "limits" / f"{first.sha256}.toml").read_bytes() == LIMITS.encode()
     attach(tmp_path / "home").close()  # and the ground of the home is sound
 
 

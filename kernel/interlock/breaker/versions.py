@@ -31,10 +31,10 @@ from interlock.core.errors import LimitsError
 from interlock.core.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Approval", "History", "Versions", "parse_limits"]
+__all__ = ["Approval", "History", "Versions", "history_of", "parse_limits"]
 
 _FORMAT: Final = 1
 _DIGITS: Final = 4
@@ -106,33 +106,9 @@ class Versions:
             OSError: the directory can't be read.
         """
         try:
-            names = sorted(path.name for path in self.directory.iterdir() if _NAME.fullmatch(path.name))
+            return history_of({path.name: path.read_bytes() for path in self.directory.iterdir() if path.is_file()})
         except FileNotFoundError:
-            names = []
-        approvals: list[Approval] = []
-        problems: list[str] = []
-        prior: str | None = None
-        for expected, name in enumerate(names, 1):
-            data = (self.directory / name).read_bytes()
-            approval = _read(data)
-            if approval is None:
-                problems.append(f"{name}: no approval")
-            else:
-                if (approval.number, name) != (expected, _name(expected)) or approval.prior != prior:
-                    problems.append(f"{name}: does not follow on the approval before it")
-                approvals.append(approval)
-                if self.text(approval.sha256) is None:
-                    problems.append(f"{name}: the limits that it approves are missing, or were changed")
-            prior = sha256(data).hexdigest()
-        return History(approvals=tuple(approvals), problems=tuple(problems))
-
-    def text(self, digest: str) -> bytes | None:
-        """The bytes of a version; None if they are not there, or are others."""
-        try:
-            data = (self.directory / f"{digest}.toml").read_bytes()
-        except OSError:
-            return None
-        return data if sha256(data).hexdigest() == digest else None
+            return history_of({})
 
     def approve(self, data: bytes, *, operator: str, reason: str, ts_us: int) -> Approval:
         """Record an approval, durably. It puts nothing in force.
@@ -180,6 +156,26 @@ class Versions:
             yield
         finally:
             os.close(descriptor)
+
+
+def history_of(files: Mapping[str, bytes]) -> History:
+    """The row of approvals in a directory, or a copy of it, by the names and bytes of its files."""
+    approvals: list[Approval] = []
+    problems: list[str] = []
+    prior: str | None = None
+    for expected, name in enumerate(sorted(filter(_NAME.fullmatch, files)), 1):
+        approval = _read(files[name])
+        if approval is None:
+            problems.append(f"{name}: no approval")
+        else:
+            if (approval.number, name) != (expected, _name(expected)) or approval.prior != prior:
+                problems.append(f"{name}: does not follow on the approval before it")
+            approvals.append(approval)
+            text = files.get(f"{approval.sha256}.toml")
+            if text is None or sha256(text).hexdigest() != approval.sha256:
+                problems.append(f"{name}: the limits that it approves are missing, or were changed")
+        prior = sha256(files[name]).hexdigest()
+    return History(approvals=tuple(approvals), problems=tuple(problems))
 
 
 def _name(number: int) -> str:

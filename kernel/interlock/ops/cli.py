@@ -32,6 +32,7 @@ from interlock.ops import limits as limit_commands
 from interlock.ops import runner
 from interlock.ops import watch as watches
 from interlock.ops.audit import audit
+from interlock.ops.bundle import command as bundles
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
@@ -56,6 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(limit_commands.app)
+app.command()(bundles.bundle)
 
 _FIRST = "engine"
 _JOURNAL_S = 10.0
