@@ -1,4 +1,4 @@
-"""A session on a real home, by real processes: engines that trade, a halt from another one, resets, a crash, torn bytes."""
+"""A session on a real home: engines that trade, a halt from another process, a reset, a crash, torn bytes."""
 
 from __future__ import annotations
 
@@ -69,11 +69,13 @@ def session(path: Path, *, nasty: str = "fat finger") -> Home:
     with running(path, operator="erin") as first:
         trade(first, "c", 4)
         first.stop()
-    home.set_limits(CALM.replace("max_quantity = 10", "max_quantity = 9").encode(), operator=nasty, reason=nasty, now=now)
+    home.set_limits(
+        CALM.replace("max_quantity = 10", "max_quantity = 9").encode(), operator=nasty, reason=nasty, now=now
+    )
     with python(_DIES, path, "second") as dying:
         _, error = dying.communicate(timeout=PATIENCE_S)
     assert dying.returncode == -signal.SIGKILL, error
-    segment = sorted(home.stream("second").glob("*.jsonl"))[-1]
+    segment = max(home.stream("second").glob("*.jsonl"))
     segment.write_bytes(segment.read_bytes().rstrip(b"\x00") + b'{"v":1,"seq":99,"kind":"sent","torn')
     attach(path, engine="second").close()
     return home

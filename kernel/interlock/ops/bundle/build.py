@@ -21,6 +21,8 @@ from interlock.ops.bundle.tree import BundleError, Folder, pack
 from interlock.ops.drill.stage import within_a_home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interlock.ops.bundle.plan import Plan
     from interlock.ops.bundle.progress import Step
     from interlock.ops.bundle.told import Told
@@ -126,7 +128,7 @@ def digest(tree: Tree, name: str) -> dict[str, Any]:
     return {"sha256": total.hexdigest(), "size": size}
 
 
-def _manifest(folder: Folder, progress: Any) -> dict[str, Any]:
+def _manifest(folder: Folder, progress: Callable[[int], None]) -> dict[str, Any]:
     files = {}
     for name in folder.names():
         files[name] = digest(folder, name)

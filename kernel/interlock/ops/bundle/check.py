@@ -1,4 +1,4 @@
-"""A bundle is checked: every file against the manifest, the records by the verifier, and all that was computed, anew."""
+"""A bundle is checked: every file against the manifest, the records by the verifier, what was computed anew."""
 
 from __future__ import annotations
 

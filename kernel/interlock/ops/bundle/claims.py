@@ -42,7 +42,7 @@ class Claim:
         text: the sentence, with a field in braces for each number.
         numbers: what to put there.
         standing: `SHOWN`, `NONE` or `AGAINST`.
-        rules: the names of the rules that it serves.
+        rules: the names of the rules that it serves, each with a paragraph if there is one.
         cites: records that it rests on: the first and the last of a kind, not all of them.
     """
 
@@ -100,28 +100,35 @@ def _halts(facts: Sequence[Facts]) -> Iterator[Claim]:
     made = [halt for one in facts for halt in one.halts.halts]
     yield Claim(
         name="halts",
-        text="The kill switch took effect in an engine {halts} times, {first} of these as the first halt of its epoch.",
-        numbers={"halts": count, "first": sum(one.halts.firsts for one in facts)},
+        text=(
+            "The home was halted in {epochs} of its epochs. {halts} records of engines tell of that: {first} of a "
+            "first halt, the others of a repeat."
+        ),
+        numbers={
+            "epochs": len({epoch for one in facts for epoch in one.halts.epochs}),
+            "halts": count,
+            "first": sum(one.halts.firsts for one in facts),
+        },
         standing=_standing(count),
-        rules=("rts6-12", "rts6-14", "rts6-17"),
+        rules=("rts6-12 (1)", "rts6-14 (2)(f)", "rts6-17"),
         cites=tuple((halt.engine, halt.seq) for halt in made)[:_MOST_CITES],
     )
     timed = [one.halts.slowest for one in facts if one.halts.slowest is not None]
     slowest = max(timed, key=lambda halt: halt.took_us or 0, default=None)
     yield Claim(
         name="effect",
-        text="For {timed} of these the time from the call to the end of emission is on record; the longest is {us} us.",
+        text="Records of first halts with a time from call to end of emission: {timed}; the longest is {us} us.",
         numbers={"timed": sum(one.halts.timed for one in facts), "us": (slowest and slowest.took_us) or 0},
         standing=_standing(len(timed)),
-        rules=("rts6-12", "rts6-16"),
+        rules=("rts6-12 (1)", "rts6-16"),
         cites=() if slowest is None else ((slowest.engine, slowest.seq),),
     )
     late = sum(one.late for one in facts)
     yield Claim(
         name="late",
         text=(
-            "{late} sends began after a halt had taken effect in their run. {flying} were under way at that moment; "
-            "the end of {ended} of them is on record."
+            "Sends that began after a halt had taken effect in their run: {late}. Sends that were under way at such a "
+            "moment: {flying}, of which {ended} are on record as ended."
         ),
         numbers={
             "late": late,
@@ -129,15 +136,15 @@ def _halts(facts: Sequence[Facts]) -> Iterator[Claim]:
             "ended": sum(one.halts.flown for one in facts),
         },
         standing=AGAINST if late else _standing(count),
-        rules=("rts6-12", "sec-15c3-5"),
+        rules=("rts6-12 (1)", "sec-15c3-5"),
         cites=tuple((halt.engine, halt.seq) for halt in made if halt.first)[:_MOST_CITES],
     )
     cancels = sum(one.halts.cancels for one in facts)
     yield Claim(
         name="cancels",
         text=(
-            "While HALTED, engines sent {cancels} cancels, of which {failed} raised. Of {working} orders that worked at "
-            "a halt, {over} are on record as over before the mode was left."
+            "Cancels that were sent while HALTED: {cancels}, of which {failed} raised. Orders that worked at a halt: "
+            "{working}, of which {over} are on record as over before the mode was left."
         ),
         numbers={
             "cancels": cancels,
@@ -146,7 +153,7 @@ def _halts(facts: Sequence[Facts]) -> Iterator[Claim]:
             "over": sum(one.halts.over for one in facts),
         },
         standing=_standing(cancels),
-        rules=("rts6-12", "rts6-14"),
+        rules=("rts6-12 (1)", "rts6-14 (2)(g)"),
         cites=tuple(cite for one in facts for cite in one.halts.cancel_cites)[:_MOST_CITES],
     )
 
@@ -157,10 +164,17 @@ def _resets(facts: Sequence[Facts]) -> Iterator[Claim]:
     made = [(reset.engine, reset.seq) for one in facts for reset in one.halts.resets]
     yield Claim(
         name="resets",
-        text="A halt was left {resets} times by a reset; {unnamed} of these name no operator or no reason.",
-        numbers={"resets": count, "unnamed": unnamed},
+        text=(
+            "A halt was left by a reset in {epochs} epochs of the home, on record {resets} times. Of these records "
+            "{unnamed} name no operator or no reason."
+        ),
+        numbers={
+            "epochs": len({epoch for one in facts for epoch in one.halts.reset_epochs}),
+            "resets": count,
+            "unnamed": unnamed,
+        },
         standing=AGAINST if unnamed else _standing(count),
-        rules=("rts6-12", "rts6-15", "rts6-18"),
+        rules=("rts6-15 (3)", "rts6-18"),
         cites=tuple(made)[:_MOST_CITES],
     )
 
@@ -170,8 +184,8 @@ def _orders(facts: Sequence[Facts]) -> Iterator[Claim]:
     yield Claim(
         name="permits",
         text=(
-            "{permits} orders passed every pre-trade control and were written down before they were sent. {sent} sends "
-            "returned, of {unknown} the outcome was unknown, and {void} permits were taken back unsent."
+            "Orders that passed every pre-trade control, and were written down before they could leave: {permits}. "
+            "Sends that returned: {sent}; with an unknown outcome: {unknown}; permits that were taken back unsent: {void}."
         ),
         numbers={
             "permits": permits,
@@ -186,7 +200,7 @@ def _orders(facts: Sequence[Facts]) -> Iterator[Claim]:
     refused = [(one.engine, tally) for one in facts for tally in one.refused.values()]
     yield Claim(
         name="refusals",
-        text="{refusals} orders were refused before they could leave, each for a reason that is on record.",
+        text="Orders that were refused before they could leave, each with its reason: {refusals}.",
         numbers={"refusals": sum(tally.count for _, tally in refused)},
         standing=_standing(len(refused)),
         rules=("rts6-15", "sec-15c3-5"),
@@ -201,8 +215,8 @@ def _controls(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
         many, total = control.set_in(given.limits)
         yield Claim(
             name=f"control-{control.name}",
-            text=f"{control.says}: set for {{set}} of {{total}} {control.of} in the limits that runs read; "
-            f"it refused {{refused}} orders.",
+            text=f"{control.says}: set for {{set}} of {{total}} {control.of} in the limits that runs read. Orders that "
+            "it refused: {refused}.",
             numbers={"set": many, "total": total, "refused": count},
             standing=SHOWN if count else NONE,
             rules=control.rules,
@@ -218,12 +232,12 @@ def _approvals(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
     yield Claim(
         name="approved",
         text=(
-            "{runs} runs began. Of the {listed} that are listed, {approved} read limits that somebody had approved on "
-            "record by then; of {without} nobody is on record as having approved the limits."
+            "Runs that began: {runs}. Of {listed} that are listed, {approved} read limits that somebody had approved "
+            "on record by then, and {without} read limits for which nobody is on record."
         ),
         numbers={"runs": runs, "listed": listed, "approved": len(approved), "without": len(without)},
         standing=AGAINST if without or given.history.problems else _standing(runs),
-        rules=("rts6-15", "rts6-18", "sec-15c3-5"),
+        rules=("rts6-15 (4)", "rts6-18", "sec-15c3-5 (c)(1)(i)"),
         cites=tuple((engine, row["seq"]) for engine, row in (without or approved))[:_MOST_CITES],
     )
 
@@ -234,7 +248,7 @@ def _monitoring(facts: Sequence[Facts]) -> Iterator[Claim]:
     made = [(one.engine, halt.seq) for one in facts for halt in one.halts.halts if halt.code not in _BY_PEOPLE]
     yield Claim(
         name="automatic",
-        text="{automatic} halts were pulled by a control of the kernel or its watchdog, not by a person.",
+        text="Records of halts that a control of the kernel or its watchdog pulled, not a person: {automatic}.",
         numbers={"automatic": machine},
         standing=_standing(machine),
         rules=("rts6-16", "rts6-17", "sec-15c3-5"),
@@ -243,7 +257,7 @@ def _monitoring(facts: Sequence[Facts]) -> Iterator[Claim]:
     blocked = [(one.engine, tally) for one in facts for tally in one.blocked.values()]
     yield Claim(
         name="blocked",
-        text="{blocked} ticks were kept from the strategy because market data, clock, heartbeat or mode were not fit.",
+        text="Ticks that were kept from the strategy as data, clock, heartbeat or mode were not fit: {blocked}.",
         numbers={"blocked": sum(tally.count for _, tally in blocked)},
         standing=_standing(len(blocked)),
         rules=("rts6-16",),
@@ -256,7 +270,7 @@ def _after(facts: Sequence[Facts]) -> Iterator[Claim]:
     odd = sum(one.unknown_fills for one in facts)
     yield Claim(
         name="fills",
-        text="{fills} executions were taken into the ledger as they came; {unknown} were of orders nobody knew.",
+        text="Executions that were taken into the ledger as they came: {fills}; of orders that nobody knew: {unknown}.",
         numbers={"fills": fills, "unknown": odd},
         standing=_standing(fills),
         rules=("rts6-17", "sec-15c3-5"),
@@ -265,7 +279,7 @@ def _after(facts: Sequence[Facts]) -> Iterator[Claim]:
     breached = [(one.engine, tally) for one in facts for tally in one.breached.values()]
     yield Claim(
         name="breaches",
-        text="{breaches} records tell of a loss limit that was reached, confirmed or left again.",
+        text="Records of a loss limit that was reached, confirmed or left again: {breaches}.",
         numbers={"breaches": sum(tally.count for _, tally in breached)},
         standing=_standing(len(breached)),
         rules=("rts6-17", "rts6-15"),
@@ -274,7 +288,7 @@ def _after(facts: Sequence[Facts]) -> Iterator[Claim]:
     anomalies = [(one.engine, tally) for one in facts for tally in one.odd.values()]
     yield Claim(
         name="anomalies",
-        text="{anomalies} anomalies were written down: what should not happen, and did.",
+        text="Anomalies that were written down (what should not happen, and did): {anomalies}.",
         numbers={"anomalies": sum(tally.count for _, tally in anomalies)},
         standing=_standing(len(anomalies)),
         rules=("rts6-16", "rts6-17"),
@@ -286,10 +300,10 @@ def _continuity(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
     stops = _count(facts, "stop")
     yield Claim(
         name="stops",
-        text="{stops} times trading was stopped in order: gate closed, sends ended, then stopped.",
+        text="Stops in order (gate closed, sends ended, then stopped): {stops}.",
         numbers={"stops": stops},
         standing=_standing(stops),
-        rules=("rts6-14",),
+        rules=("rts6-14 (2)(f)",),
         cites=_of_kinds(facts, "drain", "stop"),
     )
     crashes = sum(one.crashes for one in facts)
@@ -297,8 +311,8 @@ def _continuity(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
     yield Claim(
         name="recoveries",
         text=(
-            "{crashes} runs ended without a word. {recoveries} recoveries set bytes aside, and carried {salvaged} "
-            "records over that they found there."
+            "Runs that ended without a word: {crashes}. Recoveries that set bytes aside: {recoveries}; records that "
+            "they found there and carried over: {salvaged}."
         ),
         numbers={
             "crashes": crashes,
@@ -312,10 +326,10 @@ def _continuity(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
     passed = sum(drill["verdict"] == "PASSED" for drill in given.drills)
     yield Claim(
         name="drills",
-        text="{drills} reports of kill drills are in the bundle; by what they say, {passed} passed.",
+        text="Reports of kill drills in the bundle: {drills}; passed, by what they say: {passed}.",
         numbers={"drills": len(given.drills), "passed": passed},
         standing=_standing(len(given.drills)),
-        rules=("rts6-12", "rts6-14"),
+        rules=("rts6-12 (1)", "rts6-14 (2)(e)"),
     )
 
 
@@ -342,7 +356,7 @@ def _records(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
     signed = _count(facts, "checkpoint")
     yield Claim(
         name="signed",
-        text="By the journals' words {checkpoints} checkpoints were signed, and witnesses accepted {anchors}.",
+        text="Checkpoints that were signed, by the journals' words: {checkpoints}; accepted by witnesses: {anchors}.",
         numbers={"checkpoints": signed, "anchors": _count(facts, "anchor")},
         standing=_standing(signed),
         rules=("sec-17a-4",),
@@ -354,10 +368,10 @@ def _records(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
     people |= {approval.operator for approval in given.history.approvals}
     yield Claim(
         name="people",
-        text="{people} names of operators stand in the runs, halts, resets and approvals that are listed.",
+        text="Names of operators in the runs, halts, resets and approvals that are listed: {people}.",
         numbers={"people": len(people)},
         standing=_standing(len(people)),
-        rules=("rts6-18", "rts6-12"),
+        rules=("rts6-18", "rts6-12 (3)"),
         cites=_of_kinds(facts, "run"),
     )
 
@@ -368,8 +382,8 @@ def _clocks(facts: Sequence[Facts]) -> Iterator[Claim]:
         name="clock",
         text=(
             "Time stamps are in microseconds. From one record of a run to the next, UTC and the monotonic clock came "
-            "apart by {drift} us at most; the stamp lay before the one of the record before it {backward} times; "
-            "{steps} steps of the clock were noticed and written down."
+            "apart by {drift} us at most. Stamps that lie before the one of the record before them: {backward}. Steps "
+            "of the clock that were noticed and written down: {steps}."
         ),
         numbers={
             "drift": max((one.drift_us for one in facts), default=0),

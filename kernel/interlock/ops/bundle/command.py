@@ -19,7 +19,7 @@ from interlock.ops.bundle.progress import shown
 from interlock.ops.bundle.tree import open_tree
 from interlock.ops.console import fail, say, show
 from interlock.ops.exits import Exit
-from interlock.ops.options import JsonOption
+from interlock.ops.options import JsonOption  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
     from interlock.ops.bundle.check import Checked

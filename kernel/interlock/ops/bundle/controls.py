@@ -1,4 +1,4 @@
-"""The pre-trade controls by the names that rules give them, the codes that they refuse with, and where they are set."""
+"""The pre-trade controls by the names that rules give them, what they refuse with, and where they are set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTROLS", "Control"]
 
-_BOTH: Final = ("rts6-15", "sec-15c3-5")
+_SIZE: Final = "sec-15c3-5 (c)(1)(ii)"
+_CREDIT: Final = "sec-15c3-5 (c)(1)(i)"
 
 
 @attrs.frozen(kw_only=True)
@@ -32,9 +33,9 @@ class Control:
     name: str
     says: str
     codes: tuple[str, ...]
+    rules: tuple[str, ...]
     keys: tuple[str, ...] = ()
     of: str = "instruments"
-    rules: tuple[str, ...] = _BOTH
 
     def set_in(self, limits: Sequence[Limits]) -> tuple[int, int]:
         """For how many of how many it is set, over all limits that are given."""
@@ -48,40 +49,74 @@ class Control:
 
 
 CONTROLS: Final = (
-    Control(name="collar", says="Price collar (PRICE_COLLAR)", codes=("PRICE_COLLAR",), keys=("collar_bps",)),
-    Control(name="value", says="Largest order value (MAX_NOTIONAL)", codes=("MAX_NOTIONAL",), keys=("max_notional",)),
-    Control(name="volume", says="Largest order volume (MAX_QUANTITY)", codes=("MAX_QUANTITY",), keys=("max_quantity",)),
-    Control(name="messages", says="Limit on messages (MESSAGE_RATE)", codes=("MESSAGE_RATE",), of="versions"),
+    Control(
+        name="collar",
+        says="Price collar (PRICE_COLLAR)",
+        codes=("PRICE_COLLAR",),
+        rules=("rts6-15 (1)(a)", _SIZE),
+        keys=("collar_bps",),
+    ),
+    Control(
+        name="value",
+        says="Largest order value (MAX_NOTIONAL)",
+        codes=("MAX_NOTIONAL",),
+        rules=("rts6-15 (1)(b)", _SIZE),
+        keys=("max_notional",),
+    ),
+    Control(
+        name="volume",
+        says="Largest order volume (MAX_QUANTITY)",
+        codes=("MAX_QUANTITY",),
+        rules=("rts6-15 (1)(c)", _SIZE),
+        keys=("max_quantity",),
+    ),
+    Control(
+        name="messages",
+        says="Limit on messages (MESSAGE_RATE)",
+        codes=("MESSAGE_RATE",),
+        rules=("rts6-15 (1)(d)", _SIZE),
+        of="versions",
+    ),
     Control(
         name="throttle",
         says="Throttle on repeated orders, which halts when they go on (ORDER_LOOP)",
         codes=("ORDER_LOOP",),
+        rules=("rts6-15 (3)", _SIZE),
         of="versions",
     ),
     Control(
         name="position",
         says="Largest position, with working orders counted at once (MAX_POSITION)",
         codes=("MAX_POSITION",),
+        rules=("rts6-15 (2), (4)", _CREDIT),
         keys=("max_position",),
     ),
     Control(
         name="open",
         says="Most open orders (MAX_OPEN_ORDERS)",
         codes=("MAX_OPEN_ORDERS",),
+        rules=("rts6-15 (2), (4)", _CREDIT),
         keys=("max_open_orders",),
     ),
     Control(
         name="loss",
         says="Session loss and drawdown (SESSION_LOSS, DRAWDOWN)",
         codes=("SESSION_LOSS", "DRAWDOWN"),
+        rules=("rts6-15 (4)", "rts6-17", _CREDIT),
         of="currencies",
-        rules=(*_BOTH, "rts6-17"),
     ),
-    Control(name="duplicate", says="Duplicate order ids (DUPLICATE_ID)", codes=("DUPLICATE_ID",), of="versions"),
+    Control(
+        name="duplicate",
+        says="Duplicate order ids (DUPLICATE_ID)",
+        codes=("DUPLICATE_ID",),
+        rules=("rts6-15", _SIZE),
+        of="versions",
+    ),
     Control(
         name="instrument",
-        says="Instruments without permission or limits (UNKNOWN_INSTRUMENT, NO_LIMITS)",
+        says="Instruments without a table or with a limit missing (UNKNOWN_INSTRUMENT, NO_LIMITS)",
         codes=("UNKNOWN_INSTRUMENT", "NO_LIMITS"),
+        rules=("rts6-15 (5)", "sec-15c3-5"),
         of="versions",
     ),
 )

@@ -1,4 +1,4 @@
-"""What is computed from the evidence of a bundle: tables, claims with proofs, the report, the page that says how to check.
+"""What is computed from the evidence of a bundle: tables, claims with proofs, the report, and how to check it.
 
 It reads the bundle's files and nothing else, no clock, no home, no environment. So the same evidence gives the same
 bytes, here and at the auditor's, and ``interlock bundle --check`` compares them.

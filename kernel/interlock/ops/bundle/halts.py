@@ -108,6 +108,7 @@ class Halts:
         slowest: the halt with the longest time to effect; None if none can be told.
         timed: how many have one.
         firsts: halts in the span that are the first of their epoch.
+        epochs: the epochs that these ended; `reset_epochs` those that resets in the span ended.
         flying: sends that were under way at halts in the span; `flown` of these are on record as ended.
         working: orders that worked at these halts, as far as recorded; `over` of these ended before the mode was left.
         uncounted: halts at which too many orders worked to follow them.
@@ -127,6 +128,8 @@ class Halts:
         self.slowest: Halt | None = None
         self.cancels = self.cancels_failed = self.unnamed = 0
         self.firsts = self.flying = self.flown = self.working = self.over = self.uncounted = 0
+        self.epochs: set[int] = set()
+        self.reset_epochs: set[int] = set()
         self.cancel_cites: list[tuple[str, int]] = []
         self._now: Halt | None = None
         self._counted = False
@@ -241,7 +244,9 @@ class Halts:
 
     def _keep(self, halt: Halt) -> None:
         self.count += 1
-        self.firsts += halt.first
+        if halt.first:
+            self.firsts += 1
+            self.epochs.add(halt.epoch)
         self.codes[halt.code] = self.codes.get(halt.code, 0) + 1
         if halt.first and halt.took_us is not None:
             self.timed += 1
@@ -260,6 +265,7 @@ class Halts:
         self._flying.clear()
         if kind == "reset" and self._span.holds(record["ts"]):
             self.resets_count += 1
+            self.reset_epochs.add(record["prior"])
             self.unnamed += not (record["operator"].strip() and record["reason"].strip())
             if len(self.resets) < self._most:
                 names = ("epoch", "prior", "operator", "reason")

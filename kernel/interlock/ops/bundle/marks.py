@@ -10,12 +10,17 @@ from interlock.ops.sheet import escape, number
 if TYPE_CHECKING:
     from interlock.ops.bundle.claims import Cite
 
-__all__ = ["anchor", "clock_time", "fact", "rest", "refer", "when"]
+__all__ = ["anchor", "clock_time", "fact", "many", "refer", "rest", "when"]
 
 
 def fact(name: str, value: int) -> str:
     """A number that was counted, with what it counts."""
     return f'<data data-fact="{escape(name)}" value="{value}">{number(value)}</data>'
+
+
+def many(count: int, what: str) -> str:
+    """A count with its noun."""
+    return f"{number(count)} {what}{'' if count == 1 else 's'}"
 
 
 def clock_time(text: str) -> str:

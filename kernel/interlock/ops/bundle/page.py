@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["gravest", "page"]
 
+_MEANS: Final = {
+    "VERIFIED": "Every rule of the journal holds, and every record is bound by a root.",
+    "VERIFIED-TO-N": "The rules of the journal hold; its last records are bound by no root yet.",
+    "IN-DOUBT": "The rules of the journal hold; of some orders nobody recorded how they ended.",
+    "TAMPERED": "Rules of the journal are broken.",
+    "NO RECORDS": "There is no record, so nothing is shown.",
+}
 _PARTS: Final = (
     ("what-the-verifier-says", "What the verifier says"),
     ("time-line", "What happened, and when"),
@@ -56,9 +63,8 @@ def page(told: Told) -> str:
     for (anchor, title), body in zip(_PARTS, bodies, strict=True):
         parts += [f'<section><h2 id="{anchor}">{title}</h2>', *body, "</section>"]
     asked = told.given.request["asked"]
-    title = (
-        f"Evidence: home {told.given.request['home'] or 'unknown'}, {asked['from'] or 'all'} to {asked['to'] or 'all'}"
-    )
+    span = f"{asked['from'] or 'all'} to {asked['to'] or 'all'}"
+    title = f"Evidence: home {told.given.request['home'] or 'unknown'}, {span}"
     return document(title, [style("interlock.ops.bundle", "report.css")], ["<main>", *parts, "</main>", _foot(told)])
 
 
@@ -81,16 +87,17 @@ def _head(told: Told) -> Iterator[str]:
     if verdict == "TAMPERED":
         yield (
             '<p class="alarm"><b>A rule of the journal is broken.</b> What follows was computed from records that '
-            "somebody or something changed, as far as they can be read. Do not rely on it before that is cleared up.</p>"
+            "somebody or something changed, as far as they can be read. Do not rely on it before that is clear.</p>"
         )
     for engine, why in told.ended.items():
         yield f'<p class="alarm">Engine {escape(engine)}: {escape(why)}. The numbers here end there.</p>'
     numbers = {claim.name: claim.numbers for claim in told.claims}
+    epochs, late = numbers["halts"]["epochs"], numbers["late"]["late"]
     yield (
         f'<p class="lead">{fact("permits", numbers["permits"]["permits"])} orders were permitted and '
-        f"{fact('refusals', numbers['refusals']['refusals'])} refused. The kill switch took effect in an engine "
-        f"{fact('halts', numbers['halts']['halts'])} times; {fact('late', numbers['late']['late'])} sends began after it "
-        f"had taken effect in their run.</p>"
+        f"{fact('refusals', numbers['refusals']['refusals'])} refused. The home was halted "
+        f"{fact('halted', epochs)} time{'' if epochs == 1 else 's'}; {fact('late', late)} send"
+        f"{'' if late == 1 else 's'} began after that had taken effect. {_MEANS[verdict]}</p>"
     )
     yield from _tiles(told)
 
@@ -99,7 +106,10 @@ def _asked(told: Told) -> str:
     asked = told.given.request["asked"]
     begin = clock_time(asked["from"]) if asked["from"] else "the first record"
     end = clock_time(asked["to"]) if asked["to"] else "the last record"
-    return f"From {begin} to {end}, UTC"
+    first = min((one.first_us for one in told.facts if one.first_us), default=0)
+    last = max((one.last_us for one in told.facts), default=0)
+    spread = f". Its records are of {when(first)} to {when(last)}" if first else ""
+    return f"Asked for: {begin} to {end}, UTC{spread}"
 
 
 def _tiles(told: Told) -> Iterator[str]:
@@ -112,7 +122,7 @@ def _tiles(told: Told) -> Iterator[str]:
             fact("sealed", sum(report.sealed for report in told.given.reports.values())),
             "records bound by a root, in all",
         ),
-        (fact("resets", sum(one.halts.resets_count for one in told.facts)), "resets, each by a named operator"),
+        (fact("reset", len({epoch for one in told.facts for epoch in one.halts.reset_epochs})), "resets of the home"),
         (
             f'<data data-fact="effect" value="{took}">{length(took)}</data>' if took is not None else "none",
             "longest time on record from a call to its effect",
@@ -163,8 +173,8 @@ def _timeline(told: Told) -> Iterator[str]:
         yield "<p>No record lies in this time.</p>"
         return
     yield (
-        f"<p>From the first record to the last. One bar is {length(told.times.width_us)}; the numbers at the left are the "
-        "most that one bar stands for.</p>"
+        f"<p>From the first record to the last. One bar is {length(told.times.width_us)}; the numbers at the left are "
+        "the most that one bar stands for.</p>"
     )
     yield f'<figure><div class="scroll" tabindex="0" role="group" aria-label="Time line">{drawn}</div></figure>'
     yield '<ul class="legend">'

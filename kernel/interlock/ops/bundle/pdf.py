@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock.ops.bundle.tree import BundleError
 from interlock.ops.sheet import style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import ModuleType
 
 __all__ = ["render", "require", "version"]
 
@@ -33,7 +33,7 @@ def require() -> None:
     _weasyprint()
 
 
-def _weasyprint() -> Any:
+def _weasyprint() -> ModuleType:
     try:
         import weasyprint  # noqa: PLC0415 - an extra, and slow to import
     except (ImportError, OSError) as error:  # OSError: the system's Pango is missing
@@ -42,7 +42,7 @@ def _weasyprint() -> Any:
             "Pango; or print report.html from a browser"
         )
         raise BundleError(message) from error
-    return weasyprint
+    return cast("ModuleType", weasyprint)
 
 
 def version() -> str:
@@ -66,13 +66,7 @@ def _dressed(page: str) -> str:
     """The page with the rules for drawings inside of each drawing."""
     sheet = "\n".join((style("interlock.ops", "sheet.css"), style("interlock.ops.bundle", "report.css")))
     light = dict(_VARIABLE.findall(sheet.partition("}")[0]))
-    rules = "".join(f"{where}{{{what}}}" for where, what in _rules(sheet))
+    drawn = [(where.strip(), what) for where, what in _RULE.findall(sheet) if "width:" not in what]
+    rules = "".join(f"{where}{{{what}}}" for where, what in drawn)
     css = _USE.sub(lambda use: light[use[1]], rules)
     return _OPEN.sub(lambda match: f"{match[1]}<style>{css}</style>", page)
-
-
-def _rules(sheet: str) -> Iterator[tuple[str, str]]:
-    plain = sheet.partition("@media (max-width")[0] + sheet.rpartition("svg .permits")[2]
-    for match in _RULE.finditer(sheet if not plain else sheet):
-        if "min-width" not in match[2]:
-            yield match[1].strip(), match[2]

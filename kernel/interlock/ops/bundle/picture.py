@@ -1,4 +1,4 @@
-"""The time line: a lane an engine with its modes, orders above and refusals below, halts and resets through all of them.
+"""The time line: a lane an engine with its modes, orders above and refusals below, halts and resets through all.
 
 Drawn from the slots of `times`, so it is as large for a year as for a minute. Modes differ in height and pattern, too,
 and marks in shape, so that all of it can be read without colours.
@@ -40,17 +40,18 @@ _STEPS_US: Final = (
 _MOST_TICKS: Final = 7
 
 LEGEND: Final = (
-    ('<rect class="permits" x="1" y="2" width="5" height="11"/><rect class="permits" x="7" y="6" width="5" height="7"/>',
-     "orders permitted"),
-    ('<rect class="refusals" x="1" y="1" width="5" height="11"/><rect class="refusals" x="7" y="1" width="5" height="6"/>',
-     "orders refused"),
+    ('<path class="permits" d="M1 2h5v11h-5zM7 6h5v7h-5z"/>', "orders permitted"),
+    ('<path class="refusals" d="M1 1h5v11h-5zM7 1h5v6h-5z"/>', "orders refused"),
     ('<rect class="running" x="1" y="2" width="16" height="10"/>', "RUNNING"),
     ('<rect class="idle" x="1" y="5" width="16" height="4"/>', "IDLE"),
-    ('<rect class="halted" x="1" y="2" width="16" height="10"/><path class="hatch" d="M2 12L10 2M8 12L16 2"/>', "HALTED"),
+    (
+        '<rect class="halted" x="1" y="2" width="16" height="10"/><path class="hatch" d="M2 12L10 2M8 12L16 2"/>',
+        "HALTED",
+    ),
     ('<line class="away" x1="1" x2="17" y1="7" y2="7"/>', "no process attached"),
     ('<path class="halt" d="M9 1l6 11h-12z"/>', "halt"),
     ('<circle class="reset" cx="9" cy="7" r="5"/>', "reset"),
-)  # fmt: skip
+)
 """The marks and what they mean."""
 
 
@@ -160,7 +161,7 @@ def _stretch(look: str, left: float, right: float, top: int) -> Iterator[str]:
     elif mode == "halted" and not gone:
         yield _bar("halted", left, wide, top, _BAND)
         step, x = 8.0, left
-        lines = []
+        lines: list[str] = []
         while x < right and len(lines) < _WIDTH // 8:
             lines.append(
                 f"M{x:.1f} {top + _BAND}l{min(step, right - x):.1f} {-_BAND * min(step, right - x) / step:.1f}"
@@ -188,7 +189,7 @@ def _marks(told: Told, bounds: tuple[int, int], bottom: int) -> Iterator[str]:
             else:
                 yield f'<circle class="reset" cx="{x:.1f}" cy="{_TOP - 15}" r="5"/>'
             if len(group) > 1:
-                yield f'<text class="{kind}" x="{x + 8:.1f}" y="{_TOP - 11}">×{len(group)}</text>'
+                yield f'<text class="{kind}" x="{x + 8:.1f}" y="{_TOP - 11}">\u00d7{len(group)}</text>'
 
 
 def _groups(places: Sequence[float]) -> Iterator[list[float]]:

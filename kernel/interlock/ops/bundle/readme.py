@@ -41,8 +41,8 @@ def readme(told: Told) -> str:
     lines = [
         "# Evidence bundle",
         "",
-        f"Home {told.given.request['home'] or '(unknown)'}, from {asked['from'] or 'its beginning'} to "
-        f"{asked['to'] or 'its end'}. Times are UTC.",
+        f"Home {told.given.request['home'] or '(unknown)'}.",
+        f"Asked for: from {asked['from'] or 'its beginning'} to {asked['to'] or 'its end'}. Times are UTC.",
         "",
         "## What is in here",
         "",

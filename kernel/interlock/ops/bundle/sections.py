@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from interlock.ops.bundle.marks import clock_time, fact, refer, rest, when
+from interlock.ops.bundle.marks import clock_time, fact, many, refer, rest, when
 from interlock.ops.bundle.picture import length
 from interlock.ops.bundle.told import SHOWN_ROWS
 from interlock.ops.sheet import escape, number
@@ -47,9 +47,9 @@ def halts(told: Told) -> Iterator[str]:
         yield "<p>No halt is on record in this time.</p>"
     else:
         yield (
-            "<p>One row for each engine that recorded the halt. <i>Time to effect</i> is from the call to the moment at "
-            "which emission had stopped in that engine, by the clock of one machine as two processes read it. A repeat "
-            "changes nothing: the first halt of an epoch is the one that counts.</p>"
+            "<p>One row for each engine that recorded the halt. <i>Time to effect</i> is from the call to the moment "
+            "at which emission had stopped in that engine, by the clock of one machine as two processes read it. A "
+            "repeat changes nothing: the first halt of an epoch is the one that counts.</p>"
         )
         yield _table("When", "Record", "Why", "Who", "#Time to effect", "What was under way")
         yield from (_halt(halt) for halt in every[:SHOWN_ROWS])
@@ -70,7 +70,7 @@ def halts(told: Told) -> Iterator[str]:
 
 
 def _halt(halt: Halt) -> str:
-    who = halt.operator if halt.operator else "nobody: by machine"
+    who = halt.operator or "no person"
     took = "made before the run began" if halt.effect_us is None else "not known"
     if halt.took_us is not None:
         took = length(halt.took_us)
@@ -88,14 +88,16 @@ def _halt(halt: Halt) -> str:
 def _under_way(halt: Halt) -> str:
     if not halt.first:
         return ""
-    said = [f"{number(halt.in_flight)} sends under way, the end of {number(halt.ended)} on record"]
+    said = ["no send under way"]
+    if halt.in_flight:
+        said = [f"{many(halt.in_flight, 'send')} under way, {number(halt.ended)} on record as ended"]
     if halt.last_end_us is not None and halt.effect_us is not None:
         said.append(f"the last after {length(halt.last_end_us - halt.effect_us)}")
-    working = (
-        "too many orders worked to follow them" if halt.working is None else f"{number(halt.working)} orders worked"
-    )
-    over = "" if halt.working is None else f", {number(halt.over)} of them on record as over since"
-    said.append(f"{working}{over}; {number(halt.cancels)} cancels, {number(halt.cancels_failed)} of them raised")
+    if halt.working is None:
+        said.append("too many working orders to follow them")
+    else:
+        said.append(f"{many(halt.working, 'working order')}, {number(halt.over)} on record as over since")
+    said.append(f"{many(halt.cancels, 'cancel')}, {number(halt.cancels_failed)} of them raised")
     return "; ".join(said)
 
 
@@ -124,12 +126,14 @@ def reasons(told: Told) -> Iterator[str]:
     yield "<h3>Permits taken back before their send, by reason</h3>"
     yield from _tallies("voided", "Reason", facts, [one.voided for one in facts], "orders")
     yield "<h3>Loss limits and anomalies</h3>"
-    yield from _tallies("breached", "Limit and state", facts, [one.breached for one in facts], "")
-    yield from _tallies("odd", "Anomaly", facts, [one.odd for one in facts], "")
+    yield from _tallies(
+        "breached", "Limit and state", facts, [one.breached for one in facts], "", "No loss limit was reached."
+    )
+    yield from _tallies("odd", "Anomaly", facts, [one.odd for one in facts], "", "No anomaly.")
 
 
 def _tallies(
-    name: str, head: str, facts: Sequence[Facts], tallies: Sequence[dict[str, Tally]], sheet: str
+    name: str, head: str, facts: Sequence[Facts], tallies: Sequence[dict[str, Tally]], sheet: str, none: str = "None."
 ) -> Iterator[str]:
     """A table of counts over all engines; for each name how often, first and last."""
     keys: dict[str, list[tuple[str, Tally]]] = {}
@@ -137,7 +141,7 @@ def _tallies(
         for key, tally in found.items():
             keys.setdefault(key, []).append((one.engine, tally))
     if not keys:
-        yield f'<p class="more">None ({head.lower()}).</p>'
+        yield f'<p class="more">{none}</p>'
         return
     rows = sorted(keys.items(), key=lambda row: (-sum(tally.count for _, tally in row[1]), row[0]))
     yield _table(head, "#Count", "First", "Last")
@@ -179,13 +183,12 @@ def limits(told: Told) -> Iterator[str]:
         if len(history.approvals) > SHOWN_ROWS:
             yield f'<p class="more">{len(history.approvals) - SHOWN_ROWS} earlier ones are in <code>limits/</code>.</p>'
         yield (
-            '<p class="more">Approvals are files of the home, outside of the journal. A run\'s record has the hash of the '
-            "limits that it read; the names in an approval are what somebody typed.</p>"
+            '<p class="more">Approvals are files of the home, outside of the journal. The record of a run has the hash '
+            "of the limits that it read; the names in an approval are what somebody typed.</p>"
         )
     yield "<h3>Runs, and the limits that they read</h3>"
-    rows = sorted(
-        ((one.engine, row) for one in told.facts for row in one.runs.rows), key=lambda row: (row[1]["ts"], row[0])
-    )
+    rows = [(one.engine, row) for one in told.facts for row in one.runs.rows]
+    rows.sort(key=lambda row: (row[1]["ts"], row[0]))
     total = sum(one.runs.count for one in told.facts)
     if not total:
         yield "<p>No run began in this time.</p>"
