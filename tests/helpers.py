@@ -21,7 +21,7 @@ from interlock import Cancel, Fill, Kernel, Order, OrderType, Permit, Quote, Sid
 from interlock.breaker.home import Home, Now
 from interlock.breaker.latch import HALTED, Latch
 from interlock.breaker.segment import chunks, segments
-from interlock.journal.verify import Report, Status, verify
+from interlock.verify import Report, Status, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -20,9 +20,9 @@ import typer
 
 from interlock import HaltCode, Reason
 from interlock.core.modes import NEXT, TABLE, Mode, Trigger
-from interlock.journal.verify.kinds import SHAPES
 from interlock.ops.cli import app
 from interlock.ops.exits import Exit
+from interlock.verify.kinds import SHAPES
 
 ROOT: Final = Path(__file__).parents[1]
 KERNEL: Final = ROOT / "kernel"
@@ -251,13 +251,13 @@ def test_what_is_not_there_is_noticed() -> None:
     """A reference to a test, a function, a property, a mutant or a file that is gone is reported, a right one not."""
     right = [
         "tests/test_docs.py::test_what_is_not_there_is_noticed",
-        "kernel.py#Kernel.submit",
+        "kernel/gates.py#Gates.submit",
         "core/modes.py#TABLE",
         "specs/kernel/Kernel.tla#NoEmitAfterHalt",
         "specs/manifest.json#begin-skips-the-latch",
     ]
     assert wrong(" ".join(right)) == []
-    gone = ["tests/test_docs.py::test_gone", "kernel.py#Kernel.gone", "specs/kernel/Kernel.tla#Gone", "gone.py#x"]
+    gone = ["tests/test_docs.py::test_gone", "kernel/gates.py#Gates.gone", "specs/kernel/Kernel.tla#Gone", "gone.py#x"]
     assert wrong(" ".join(gone)) == gone
 
 

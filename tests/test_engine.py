@@ -27,8 +27,8 @@ from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
 from interlock.core.values import TimeInForce
 from interlock.engine import Engine, Latencies, Report
-from interlock.journal.verify import Status
 from interlock.stopping import Overrun, Phase, State, StopExecutor
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence

@@ -15,13 +15,13 @@ from tests.helpers import abandon, arm, attach, halt_home, journal, of_kind, ord
 from tests.stopping_helpers import LONG_S, PATIENT, Venue, place
 
 from interlock import HaltCode, Kernel, Mode, Order, Quote
-from interlock import engine as engines
 from interlock.adapters.replay import ReplayClock
 from interlock.breaker.home import Home
 from interlock.breaker.latch import HALTED, read_latch
 from interlock.engine import Engine
-from interlock.journal.verify import Status
+from interlock.engine import loop as engines
 from interlock.stopping import Exits, Standing, StopExecutor
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import interlock.attach
 from interlock import Cancel, HaltCode, HomeError, Kernel, Mode, Order, Outcome, Permit, PermitError, Reason, Side
 from interlock.breaker.home import Home
 from interlock.breaker.segment import Segment, segments
 from interlock.core.errors import MisuseError
-from interlock.journal.verify import Status
+from interlock.journal.recovery import Recovery
+from interlock.verify import Status
 
 from .helpers import (
     KERNEL,
@@ -919,6 +921,23 @@ def test_reset_by_another_process_is_adopted_to_idle(home: Path, started: bool) 
         assert kernel.submit(order("a"), venue.send).reason is Reason.NOT_RUNNING
         assert kernel.start()
     assert [kind for kind in kinds(home) if kind in {"halt", "reset"}] == ["halt", "reset"]
+    sound(home)
+
+
+def test_attach_that_is_slow_does_not_halt_a_reset_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attach that saw the halt, and replayed its journal while others reset, does not undo that reset."""
+    halt_home(home)
+
+    def recover(**given: Any) -> Recovery:
+        reset_home(home, 1)
+        return Recovery(**given)
+
+    monkeypatch.setattr(interlock.attach, "Recovery", recover)
+    with attach(home) as kernel:
+        assert kernel.mode is Mode.HALTED
+        kernel.heartbeat()
+        assert (kernel.mode, kernel.epoch) == (Mode.IDLE, 2)
+        assert kernel.start()
     sound(home)
 
 

@@ -36,7 +36,7 @@ from tests.helpers import (
 )
 
 from interlock import HomeError, Kernel, Mode, Order, OrderType, Outcome, Permit, PermitError, Quote, Side
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from tests.traces.traced import TracedHold, TracedKernel, TracedKill
 
 import interlock.attach
 import interlock.breaker.home
-import interlock.kernel
+import interlock.kernel.switch
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
@@ -242,7 +242,7 @@ def install_killer(bug: str) -> None:
     """Put a bug into a process that halts or resets."""
     if bug in _KILLS:
         interlock.breaker.home.Kill = _KILLS[bug]  # type: ignore[misc]
-        interlock.kernel.Kill = _KILLS[bug]  # type: ignore[misc]
+        interlock.kernel.switch.Kill = _KILLS[bug]  # type: ignore[misc]
     if bug == "reset-without-lock":
         interlock.breaker.home.FileLock = ResetWithoutLock  # type: ignore[misc]
         Home._holders = lambda self, lock: ""  # type: ignore[method-assign] # noqa: ARG005

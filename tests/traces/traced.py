@@ -18,7 +18,7 @@ import interlock.breaker.home
 import interlock.breaker.kill
 import interlock.breaker.page
 import interlock.breaker.sentinel
-import interlock.kernel
+import interlock.kernel.switch
 from interlock import Kernel
 from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
@@ -267,7 +267,7 @@ def install(to: Log) -> None:
         room.write_latch = traced_write_latch
     for room in (interlock.breaker.kill, interlock.breaker.home, interlock.attach):
         room.FileLock = TracedLock  # type: ignore[misc]
-    for room in (interlock.breaker.home, interlock.kernel):
+    for room in (interlock.breaker.home, interlock.kernel.switch):
         room.Kill = TracedKill  # type: ignore[misc]
     interlock.attach.Hold = TracedHold  # type: ignore[misc]
     interlock.attach.Core = TracedCore  # type: ignore[misc]

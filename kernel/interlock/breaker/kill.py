@@ -28,7 +28,7 @@ from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock
 from interlock.breaker.page import Page
 from interlock.breaker.roster import Engine, engines, holders
-from interlock.breaker.segment import segments
+from interlock.breaker.segment import COMPRESSED, segments
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from interlock.breaker.home import Home
 
-__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "longest_s"]
+__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "bounded", "longest_s"]
 
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
@@ -46,6 +46,7 @@ _DISK_WAIT_S: Final = 2.0
 _LONGEST_WAIT_S: Final = 86_400.0
 _NAMING_S: Final = 0.5
 _LONGEST_SEARCH: Final = 1 << 24
+_SEARCHED: Final = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -240,9 +241,8 @@ class Kill:
     def wait_quiet(self, deadline: float) -> bool:
         """Wait until all are out, and look again. True is the ack."""
         try:
-            lock = FileLock(
-                self.home.lock
-            )  # one for each halt: on one description two threads do not exclude each other
+            # One for each halt: on one description two threads do not exclude each other.
+            lock = FileLock(self.home.lock)
         except OSError as error:
             self._trouble_with_lock(error)
             return False
@@ -415,7 +415,7 @@ class Kill:
             timeout_s: how long to wait for quiet; for the disk at least two seconds, if it hangs.
             escalate: SIGKILL what did not drain by then.
         """
-        timeout_s = min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0  # a NaN is no wait either
+        timeout_s = bounded(timeout_s)
         deadline = time.monotonic() + timeout_s
         disk_deadline = max(deadline, time.monotonic() + _DISK_WAIT_S)
         self.set_byte()
@@ -474,6 +474,11 @@ class Kill:
             return error.code is not HaltCode.HOME_UNREADABLE
 
 
+def bounded(timeout_s: float) -> float:
+    """A time to wait, in seconds, that every clock can take: below 0 and NaN are no wait, forever is a day."""
+    return min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0
+
+
 def _said(waiting: Waiting) -> str:
     name = f"engine {waiting.engine}, pid {waiting.pid}" if waiting.engine else f"pid {waiting.pid}"
     sends = [
@@ -522,15 +527,22 @@ def _with_orders(journal: Path, waiting: tuple[Waiting, ...]) -> tuple[Waiting, 
 
 def _permits(directory: Path, wanted: set[int]) -> Iterator[tuple[int, dict[str, object]]]:
     """The records of these permits, from the end of a journal that somebody may be writing; else they are left out."""
-    with contextlib.suppress(OSError, IndexError):
-        path = segments(directory)[-1]
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(0, os.fstat(descriptor).st_size - _LONGEST_SEARCH))
-            data = file.read(_LONGEST_SEARCH)
-        for permit in wanted:
-            at = data.rfind(b'{"v":1,"seq":%d,"kind":"permit"' % permit)
-            end = data.find(b"\n", at)
-            if at >= 0 <= end:
-                with contextlib.suppress(JSONDecodeError):
-                    yield permit, loads(data[at:end])
+    with contextlib.suppress(OSError):
+        for path in segments(directory)[: -_SEARCHED - 1 : -1]:  # a segment may have been begun since the send was
+            data = _end_of(path)
+            for permit in wanted:
+                at = data.rfind(b'{"v":1,"seq":%d,"kind":"permit"' % permit)
+                end = data.find(b"\n", at)
+                if at >= 0 <= end:
+                    with contextlib.suppress(JSONDecodeError):
+                        yield permit, loads(data[at:end])
+
+
+def _end_of(path: Path) -> bytes:
+    """The last bytes of a segment; none of one that was compressed, which is too old to matter."""
+    if path.name.endswith(COMPRESSED):
+        return b""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, os.fstat(descriptor).st_size - _LONGEST_SEARCH))
+        return file.read(_LONGEST_SEARCH)

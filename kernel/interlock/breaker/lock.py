@@ -31,12 +31,13 @@ class FileLock:
 
     __slots__ = ("__weakref__", "_descriptor", "_path", "_pid")
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, *, writable: bool = False, directory: bool = False) -> None:
         """Open the lock file. It is made with the home and never later: a lock on a fresh file tells nothing.
 
         Args:
             path: the file.
             writable: open it for writing, too; a lock does not need that, so a read-only disk keeps nobody from one.
+            directory: it is one, and no file.
 
         Raises:
             OSError: it isn't there, or can't be opened.
@@ -46,9 +47,9 @@ class FileLock:
         self._descriptor = os.open(
             path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         )
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+        if stat.S_IFMT(os.fstat(self._descriptor).st_mode) != (stat.S_IFDIR if directory else stat.S_IFREG):
             os.close(self._descriptor)
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+            raise OSError(errno.EINVAL, "not a directory" if directory else "not a regular file", str(path))
         _OPEN.add(self)
 
     def shared(self, timeout_s: float = 0.0) -> bool:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn
 
 from interlock.breaker.segment import chunks, segments
-from interlock.journal.verify import Report, Status, verify
 from interlock.ops.console import err, say, show
+from interlock.verify import Report, Status, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | keys | demo | drill``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from interlock.breaker import watchdog
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
-from interlock.breaker.segment import lines, segments
+from interlock.breaker.segment import first_of, lines, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -38,6 +38,7 @@ from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
 from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
+from interlock.ops.keys import keys
 from interlock.ops.options import HomeOption, JsonOption, OperatorOption, now, plain, user
 from interlock.version import __version__
 
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 app.add_typer(limit_commands.app)
 app.command()(bundles.bundle)
+app.add_typer(keys)
 
 _FIRST = "engine"
 _JOURNAL_S = 10.0
@@ -301,9 +303,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         recovery = Recovery(visit=told.visit)
         try:
             for path in segments(home.stream(name)):
-                if recovery.begin(int(path.stem)):
-                    for line in lines(path):
-                        recovery.feed(line.rstrip(b"\x00"))
+                if recovery.begin(first_of(path)):
+                    recovery.scan(line.rstrip(b"\x00") for line in lines(path))
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
