@@ -13,16 +13,16 @@ import orjson
 
 from interlock.ops.bundle.build import MANIFEST, digest
 from interlock.ops.bundle.derive import DERIVED, PASSES, derive
-from interlock.ops.bundle.given import request_of
+from interlock.ops.bundle.given import REQUEST, request_of
 from interlock.ops.bundle.tree import BundleError, Folder
-from interlock.ops.bundle.verdicts import tools
+from interlock.ops.bundle.verdicts import tools, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interlock.journal.verify import Report
     from interlock.ops.bundle.progress import Step
     from interlock.ops.bundle.tree import Tree
+    from interlock.verify import Report
 
 __all__ = ["Checked", "check"]
 
@@ -57,44 +57,69 @@ class Checked:
         return not (self.changed or self.missing or self.added or self.differs)
 
 
-def check(tree: Tree, step: Step) -> Checked:
+def check(tree: Tree, root_key: str | None, step: Step) -> Checked:
     """Check a bundle.
+
+    Args:
+        tree: the bundle.
+        root_key: the root's verifier key, from elsewhere; None to use the one that the bundle names, if it does.
+        step: told what is being done.
 
     Raises:
         BundleError: it is none.
-        OSError: a file of the records can't be read.
     """
     data = _read(tree)
     manifest = _manifest(data)
+    request = request_of(tree)
     there = [name for name in tree.names() if name != MANIFEST]
     files: dict[str, Any] = manifest["files"]
-    missing = sorted(files.keys() - set(there))
-    added = sorted(set(there) - files.keys())
     changed = _changed(tree, [name for name in there if name in files], files, step)
-    notes = []
-    if request_of(tree) != {key: value for key, value in manifest.items() if key != "files"} | {
-        "tools": {key: value for key, value in manifest["tools"].items() if key != "weasyprint"}
-    }:
+    if _asked(manifest) != _asked(request):
         changed.append(MANIFEST)
+    notes = []
+    own = request["root_key"]
+    if root_key is None and own is not None:
+        notes.append("the root key is the one that the bundle names: compare it with one that came by another way")
+    if root_key is not None and own not in {None, root_key}:
+        notes.append("the bundle names another root key than the one that was given")
     with tempfile.TemporaryDirectory() as place:
         anew = Folder(Path(place))
-        told = derive(tree, anew, step("computing", PASSES * sum(map(tree.size, _segments(there)))))
-        mine = tools()
-        other = [key for key in _JUDGED if manifest["tools"].get(key) != mine[key]]
-        if other:
-            notes.append(f"the report was not compared: it was made by another version ({', '.join(other)})")
-            differs = []
+        differs, reports = [], {}
+        try:
+            told = derive(tree, anew, step("computing", PASSES * sum(_size(tree, name) for name in _segments(there))))
+        except OSError as error:
+            notes.append(f"the records can't be read: {error}")
+            changed += [REQUEST] if not changed else []
         else:
-            differs = [name for name in sorted(DERIVED) if name in there and digest(anew, name) != _digest(tree, name)]
+            differs = _differing(tree, anew, there, manifest, notes)
+            reports = dict(told.given.reports)
+            if root_key not in {None, own}:
+                reports = {engine: verdict(tree, engine, root_key, lambda _: None) for engine in reports}
     return Checked(
         manifest_sha256=sha256(data).hexdigest(),
         changed=tuple(sorted(changed)),
-        missing=tuple(missing),
-        added=tuple(added),
+        missing=tuple(sorted(files.keys() - set(there))),
+        added=tuple(sorted(set(there) - files.keys())),
         differs=tuple(differs),
         notes=tuple(notes),
-        reports=told.given.reports,
+        reports=reports,
     )
+
+
+def _asked(given: dict[str, Any]) -> dict[str, Any]:
+    """What request and manifest both say."""
+    plain = {key: value for key, value in given.items() if key != "files"}
+    return {**plain, "tools": {key: value for key, value in given["tools"].items() if key != "weasyprint"}}
+
+
+def _differing(tree: Tree, anew: Folder, there: list[str], manifest: dict[str, Any], notes: list[str]) -> list[str]:
+    """What is computed otherwise from this evidence; told only if the same version computes."""
+    mine = tools()
+    other = [key for key in _JUDGED if manifest["tools"].get(key) != mine[key]]
+    if other:
+        notes.append(f"the report was not compared: it was made by another version ({', '.join(other)})")
+        return []
+    return [name for name in sorted(DERIVED) if name in there and digest(anew, name) != _digest(tree, name)]
 
 
 def _read(tree: Tree) -> bytes:

@@ -185,7 +185,7 @@ def _orders(facts: Sequence[Facts]) -> Iterator[Claim]:
         name="permits",
         text=(
             "Orders that passed every pre-trade control, and were written down before they could leave: {permits}. "
-            "Sends that returned: {sent}; with an unknown outcome: {unknown}; permits that were taken back unsent: {void}."
+            "Sends that returned: {sent}; with an unknown outcome: {unknown}; permits taken back unsent: {void}."
         ),
         numbers={
             "permits": permits,
@@ -354,10 +354,21 @@ def _records(facts: Sequence[Facts], given: Given) -> Iterator[Claim]:
         cites=_of_kinds(facts, "seal"),
     )
     signed = _count(facts, "checkpoint")
+    notes = [report.checkpoints for report in reports]
     yield Claim(
         name="signed",
-        text="Checkpoints that were signed, by the journals' words: {checkpoints}; accepted by witnesses: {anchors}.",
-        numbers={"checkpoints": signed, "anchors": _count(facts, "anchor")},
+        text=(
+            "Checkpoints that were signed, by the journals' words: {checkpoints}; accepted by witnesses: {anchors}. "
+            "Notes in the bundle: {given}, of which {believed} trace to the root key that was named; they sign "
+            "{signed} records."
+        ),
+        numbers={
+            "checkpoints": signed,
+            "anchors": _count(facts, "anchor"),
+            "given": sum(one.given or 0 for one in notes),
+            "believed": sum(one.believed for one in notes),
+            "signed": sum(report.signed or 0 for report in reports),
+        },
         standing=_standing(signed),
         rules=("sec-17a-4",),
         cites=_of_kinds(facts, "checkpoint", "anchor"),

@@ -39,6 +39,8 @@ _KEYS: Final = re.compile(r"[0-9]{4,}\.note")
 _VERSION: Final = re.compile(r"[0-9]{4,}\.json|[0-9a-f]{64}\.toml")
 _STOP: Final = re.compile(r"[\w.-]{1,100}\.json(?:\.damaged-[0-9]+)?", re.ASCII)
 _FILED: Final = re.compile(r"[\w][\w.+-]{0,120}", re.ASCII)
+_ORIGIN: Final = re.compile(rb"interlock/[^/\n]+/([^/\n]+)\n")
+_LONGEST_ORIGIN: Final = 400
 _FIRST_LINE: Final = 1 << 24
 
 
@@ -120,19 +122,18 @@ def collect(plan: Plan, folder: Folder, progress: Callable[[int], None]) -> None
     told = {name: _journal(work, name, plan.span) for name in home.streams()}
     if not any(one["segments"] for one in told.values()):
         work.miss("journal", "the home has no records of that time")
-    _signatures(work)
+    _signatures(work, plan)
     _limits(work)
     for name in home.streams():
         work.copy_all(home.path / "stops" / name, _STOP, f"stops/{name}")
     work.copy(home.latch, "latch.json")
-    _named(work, plan.anchors, "anchors")
-    if not plan.anchors:
-        work.miss("anchors", "none was given: no witness outside of the home speaks for these journals")
+    _anchors(work, plan)
     _drills(work, plan)
     _verifier(work)
     request: dict[str, Any] = {
         "format": FORMAT,
         "home": home.identity(),
+        "root_key": plan.root_key,
         "asked": plan.span.to_json(),
         "engines": told,
         "missing": work.missing,
@@ -200,8 +201,10 @@ def _torn(work: _Collector, engine: str) -> None:
                 work.miss(f"journal/{engine}/{name}", f"record {entry.seq} tells of it; it is gone, or was changed")
 
 
-def _signatures(work: _Collector) -> None:
+def _signatures(work: _Collector, plan: Plan) -> None:
     keys = work.copy_all(work.home.path / "keys", _KEYS, "keys")
+    if plan.root_key is None:
+        work.miss("root key", "it was not named; an auditor needs it anyhow from elsewhere than from a bundle")
     notes = [name for name in work.folder.names() if name.startswith("checkpoints/")]
     if not keys:
         work.miss("keys", "the home has no list of keys: no signature can be checked")
@@ -215,17 +218,28 @@ def _limits(work: _Collector) -> None:
     work.copy(work.home.limits, "limits.toml")
 
 
-def _named(work: _Collector, paths: tuple[Path, ...], room: str) -> None:
-    """Copy files that were named, or all that are in a directory that was."""
-    for path in paths:
+def _anchors(work: _Collector, plan: Plan) -> None:
+    """What witnesses kept: tokens in the home, and what was named. A checkpoint says itself whose it is."""
+    for engine in work.home.streams():
+        work.copy_all(work.home.path / "anchors" / engine, _FILED, f"anchors/{engine}")
+    for path in plan.anchors:
         if not path.exists():
             message = f"{path}: not there"
             raise BundleError(message)
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and _FILED.fullmatch(file.name):
-                _filed(work, file, room)
-            else:
-                work.miss(f"{room}/{file.name!r}", "is no file with a plain name")
+                _anchor(work, file)
+    if not any(name.startswith("anchors/") for name in work.folder.names()):
+        work.miss("anchors", "there is none: no witness outside of the home speaks for these journals")
+
+
+def _anchor(work: _Collector, file: Path) -> None:
+    origin = _ORIGIN.match(file.read_bytes()[:_LONGEST_ORIGIN])
+    engine = origin[1].decode() if origin else file.parent.name
+    if engine in work.home.streams():
+        _filed(work, file, f"anchors/{engine}")
+    else:
+        work.miss(f"anchors/{file.name}", "it is of no engine of this home")
 
 
 def _filed(work: _Collector, file: Path, room: str) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import attrs
 import typer
 
 from interlock.core.errors import InterlockError
-from interlock.journal.verify import Status
 from interlock.ops.bundle.build import build
 from interlock.ops.bundle.check import check
 from interlock.ops.bundle.page import gravest
 from interlock.ops.bundle.plan import Plan, Span, moment
 from interlock.ops.bundle.progress import shown
-from interlock.ops.bundle.tree import open_tree
+from interlock.ops.bundle.tree import BundleError, open_tree
 from interlock.ops.console import fail, say, show
 from interlock.ops.exits import Exit
 from interlock.ops.options import JsonOption  # noqa: TC001 - likewise
+from interlock.verify import Status
+from interlock.verify.notes import read_key
 
 if TYPE_CHECKING:
     from interlock.ops.bundle.check import Checked
@@ -42,6 +43,9 @@ def bundle(  # noqa: PLR0913, PLR0917 - one for each thing that can be asked for
     anchors: Annotated[
         list[Path] | None, typer.Option("--anchors", help="What an outside witness kept; may be repeated.")
     ] = None,
+    root_key: Annotated[
+        str | None, typer.Option("--root-key", help="The root's verifier key, NAME+ID+KEY, or a file with it.")
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="The report as PDF, too.")] = False,  # noqa: FBT002
     checking: Annotated[  # noqa: FBT002
         bool, typer.Option("--check", help="Check the bundle that is at OUT, in place of making one.")
@@ -51,8 +55,9 @@ def bundle(  # noqa: PLR0913, PLR0917 - one for each thing that can be asked for
     """Put the evidence of a span of time into one bundle that an auditor can check alone; or check one."""
     began = time.monotonic()
     try:
+        root = None if root_key is None else _key(root_key)
         if checking:
-            raise typer.Exit(_check(out, json=json))
+            raise typer.Exit(_check(out, root, json=json))
         if home is None:
             fail(Exit.USAGE, "give --home, or --check for a bundle that is there", json=json)
         whole = Span()
@@ -62,7 +67,15 @@ def bundle(  # noqa: PLR0913, PLR0917 - one for each thing that can be asked for
         )
         if span.end_us <= span.begin_us:
             fail(Exit.USAGE, "--to is not after --from", json=json)
-        plan = Plan(home=home, out=out, span=span, drills=tuple(drills or ()), anchors=tuple(anchors or ()), pdf=pdf)
+        plan = Plan(
+            home=home,
+            out=out,
+            span=span,
+            drills=tuple(drills or ()),
+            anchors=tuple(anchors or ()),
+            root_key=root,
+            pdf=pdf,
+        )
         raise typer.Exit(_build(plan, began, json=json))
     except (InterlockError, OSError) as error:
         fail(Exit.USAGE, f"no bundle: {error}", json=json)
@@ -95,9 +108,25 @@ def _build(plan: Plan, began: float, *, json: bool) -> int:
     return int(Exit.FINE)
 
 
-def _check(out: Path, *, json: bool) -> int:
+def _key(given: str) -> str:
+    """A verifier key that is given itself, or as the file that holds it.
+
+    Raises:
+        BundleError: it is none.
+    """
+    path = Path(given)
+    try:
+        text = path.read_text(encoding="utf-8").strip() if path.is_file() else given.strip()
+        read_key(text)
+    except (OSError, ValueError) as error:
+        message = f"{given!r} is no verifier key of a root: {error}"
+        raise BundleError(message) from error
+    return text
+
+
+def _check(out: Path, root_key: str | None, *, json: bool) -> int:
     with shown(quiet=json) as step:
-        found = check(open_tree(out), step)
+        found = check(open_tree(out), root_key, step)
     worst = max(found.reports.values(), key=lambda one: list(Status).index(one.status), default=None)
     code = Exit.TAMPERED if not found.whole else Exit.IN_DOUBT if worst is None else Exit(worst.exit_code)
     if json:

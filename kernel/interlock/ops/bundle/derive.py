@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import orjson
 
-from interlock.journal.verify.lines import LINE_MAX
 from interlock.ops.bundle.claims import claims
 from interlock.ops.bundle.facts import Facts
 from interlock.ops.bundle.given import given, request_of
@@ -25,6 +24,7 @@ from interlock.ops.bundle.times import Times
 from interlock.ops.bundle.told import SHOWN_ROWS, Cited, Told
 from interlock.ops.bundle.tree import lines
 from interlock.ops.bundle.verdicts import verdict
+from interlock.verify.lines import LINE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,7 +60,7 @@ def derive(tree: Tree, out: Folder, progress: Callable[[int], None]) -> Told:
     request = request_of(tree)
     span = Span.of_json(request["asked"])
     names = engines_of(tree)
-    reports = {engine: verdict(tree, engine, progress) for engine in names}
+    reports = {engine: verdict(tree, engine, request["root_key"], progress) for engine in names}
     times = Times(span)
     facts, ended = [], {}
     with Sheets(out, span) as sheets:

@@ -84,6 +84,7 @@ class Facts:
         refused, blocked, voided, odd, breached: refusals of gate 2, of gate 1, permits taken back, anomalies and
             breaches in the span, by code or state.
         instruments: permits in the span by instrument.
+        codes: segments in the span by the version of the kernel that began them, and the hash of its source.
         runs, recoveries: what is said of each in the span.
         halts: all halts and resets.
         first_us, last_us: time of the first and the last record in the span, 0 if there is none.
@@ -107,6 +108,7 @@ class Facts:
         self.odd: dict[str, Tally] = {}
         self.breached: dict[str, Tally] = {}
         self.instruments: dict[str, Tally] = {}
+        self.codes: dict[str, Tally] = {}
         self.runs = Listed()
         self.recoveries = Listed()
         self.halts = Halts(engine, span, MOST)
@@ -172,6 +174,9 @@ class Facts:
         keys = ("run", "version", "boot", "pid", "operator", "durability", "limits")
         self.runs.add({"seq": seq, "ts": record["ts"], **{key: record[key] for key in keys}})
 
+    def _on_segment(self, seq: int, record: dict[str, Any]) -> None:
+        _tally(self.codes, f"{record['version']} {record['code']}").add(seq, record["ts"])
+
     def _on_recover(self, seq: int, record: dict[str, Any]) -> None:
         keys = ("sealed", "torn_file", "torn_bytes", "torn_sha256", "salvaged")
         self.recoveries.add({"seq": seq, "ts": record["ts"], **{key: record[key] for key in keys}})
@@ -205,6 +210,7 @@ _MODES: Final = {"start": RUNNING, "stop": IDLE, "halt": HALTED, "reset": IDLE}
 
 _ACTS: Final[dict[str, Callable[[Facts, int, dict[str, Any]], None]]] = {
     "run": Facts._on_run,  # noqa: SLF001 - the class's own table
+    "segment": Facts._on_segment,  # noqa: SLF001
     "recover": Facts._on_recover,  # noqa: SLF001
     "refuse": Facts._on_refuse,  # noqa: SLF001
     "flood": Facts._on_flood,  # noqa: SLF001

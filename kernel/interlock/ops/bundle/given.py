@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from interlock.breaker.versions import Approval
     from interlock.core.limits import Limits
-    from interlock.journal.verify import Report
     from interlock.ops.bundle.facts import Facts
     from interlock.ops.bundle.tree import Tree
+    from interlock.verify import Report
 
 __all__ = ["REQUEST", "Given", "Note", "given", "request_of"]
 
@@ -84,7 +84,7 @@ def request_of(tree: Tree) -> dict[str, Any]:
         message = f"no bundle: its {REQUEST} can't be read"
         raise BundleError(message) from error
     shape = {"home": str, "asked": dict, "engines": dict, "missing": list, "tools": dict}
-    right = isinstance(found, dict) and found.get("format") == FORMAT
+    right = isinstance(found, dict) and found.get("format") == FORMAT and "root_key" in found
     if not (right and all(isinstance(found.get(key), kind) for key, kind in shape.items())):
         message = f"no bundle of the format {FORMAT!r}"
         raise BundleError(message)

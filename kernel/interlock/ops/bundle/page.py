@@ -19,8 +19,8 @@ from interlock.ops.sheet import document, escape, style
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from interlock.journal.verify import Report
     from interlock.ops.bundle.told import Told
+    from interlock.verify import Report
 
 __all__ = ["gravest", "page"]
 
@@ -122,7 +122,10 @@ def _tiles(told: Told) -> Iterator[str]:
             fact("sealed", sum(report.sealed for report in told.given.reports.values())),
             "records bound by a root, in all",
         ),
-        (fact("reset", len({epoch for one in told.facts for epoch in one.halts.reset_epochs})), "resets of the home"),
+        (
+            fact("reset", len({epoch for one in told.facts for epoch in one.halts.reset_epochs})),
+            "times that the home was reset",
+        ),
         (
             f'<data data-fact="effect" value="{took}">{length(took)}</data>' if took is not None else "none",
             "longest time on record from a call to its effect",
@@ -142,18 +145,23 @@ def _contents() -> Iterator[str]:
 
 
 def _verifier(told: Told) -> Iterator[str]:
+    key = told.given.request["root_key"]
+    named = f"It was given the root key <code>{escape(key)}</code>, which whoever made the bundle named." if key else ""
     yield (
-        "<p>The verifier shares no code with the engine that wrote the records. It is given the segments of this bundle"
-        " from their first record on, and nothing from outside.</p>"
+        "<p>The verifier shares no code with the engine that wrote the records. It reads the segments of this bundle "
+        f"from their first record on, with the checkpoints, lists of keys and anchors beside them. {named}</p>"
     )
     yield '<table class="stack"><thead><tr><th>Engine</th><th>Answer</th><th class="num">Records</th>'
-    yield '<th class="num">Bound by a root</th><th class="num">Torn bytes</th><th>Root</th></tr></thead><tbody>'
+    yield '<th class="num">Bound by a root</th><th class="num">Signed</th><th class="num">Torn bytes</th>'
+    yield "<th>Root</th></tr></thead><tbody>"
     for engine, report in told.given.reports.items():
         kind = "bad" if report.findings_total else "good" if report.exit_code == 0 else ""
+        signed = "none" if report.signed is None else fact(f"signed.{engine}", report.signed)
         yield (
             f'<tr><td>{escape(engine)}</td><td data-is="Answer"><b class="{kind}">{escape(report.verdict)}</b></td>'
             f'<td class="num" data-is="Records">{fact(f"records.{engine}", report.records)}</td>'
             f'<td class="num" data-is="Bound by a root">{fact(f"sealed.{engine}", report.sealed)}</td>'
+            f'<td class="num" data-is="Signed">{signed}</td>'
             f'<td class="num" data-is="Torn bytes">{fact(f"torn.{engine}", report.torn_bytes)}</td>'
             f'<td data-is="Root"><code>{escape(report.root or "none")}</code></td></tr>'
         )

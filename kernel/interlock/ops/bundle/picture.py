@@ -30,6 +30,7 @@ _LANE: Final = _UP + _BAND + _DOWN + 18
 _MARKS: Final = 40
 _NEAR: Final = 17
 _LANES: Final = 12
+_EDGE: Final = 44
 _NAME: Final = 16
 _S: Final = 1_000_000
 _STEPS_US: Final = (
@@ -87,7 +88,8 @@ def _axis(bounds: tuple[int, int], bottom: int) -> Iterator[str]:
         x = _x(at, bounds)
         moment = datetime.fromtimestamp(at // _S, UTC)
         yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}"/>'
-        yield f'<text class="axis" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{_label(moment, at, step)}</text>'
+        side = "end" if x > _WIDTH - _EDGE else "middle"
+        yield f'<text class="axis" x="{x:.1f}" y="{bottom + 14}" text-anchor="{side}">{_label(moment, at, step)}</text>'
         if f"{moment:%Y-%m-%d}" != day and step < 86400 * _S:
             day = f"{moment:%Y-%m-%d}"
             yield f'<text class="axis" x="{x:.1f}" y="{bottom + 27}" text-anchor="middle">{day} UTC</text>'

@@ -72,6 +72,7 @@ class Plan:
         span: which time it is about.
         drills: directories with reports of kill drills.
         anchors: files from outside the home.
+        root_key: the verifier key of the root that signs the lists of keys; None if it is not known.
         pdf: whether the report is wanted as PDF, too.
     """
 
@@ -80,6 +81,7 @@ class Plan:
     span: Span
     drills: tuple[Path, ...] = ()
     anchors: tuple[Path, ...] = ()
+    root_key: str | None = None
     pdf: bool = False
 
 

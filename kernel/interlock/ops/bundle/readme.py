@@ -30,7 +30,8 @@ _CONTENTS: Final = (
 def commands(told: Told) -> Iterator[tuple[str, str]]:
     """What to run in the bundle's directory, each with what it is for."""
     yield "sha256sum manifest.json", "compare with the hash that you were given by another way than this bundle"
-    yield "interlock bundle --check .", "every file, the verifier's answer, and all that was computed, once more"
+    check = "every file, the verifier's answer, and all that was computed, once more; give the root key that you have"
+    yield "interlock bundle --check . --root-key NAME+ID+KEY", f"{check}, or leave it out if there is none"
     for engine in sorted(told.given.reports):
         yield f"interlock verify --journal journal/{engine}", f"the records of {engine} alone"
 

@@ -216,8 +216,9 @@ def _run(told: Told, engine: str, row: dict[str, Any]) -> str:
 
 
 def versions(told: Told) -> list[str]:
-    """The versions of the kernel that ran."""
-    return sorted({row["version"] for one in told.facts for row in one.runs.rows})
+    """The versions of the kernel that ran, and the hashes of their source as segments name them."""
+    ran = {row["version"] for one in told.facts for row in one.runs.rows}
+    return sorted(ran | {code for one in told.facts for code in one.codes})
 
 
 # -- Crashes, recoveries, drills -----------------------------------------------------------------------

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from interlock.journal.verify.lines import LINE_MAX, parse
 from interlock.ops.bundle.tree import lines
+from interlock.verify.lines import LINE_MAX, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import platform
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from interlock.journal.verify import Report, verify
+from interlock.breaker.source import code_hash
 from interlock.ops.bundle.story import segments_of
 from interlock.ops.bundle.tree import plain
-from interlock.ops.drill.report import code_sha256
+from interlock.verify import Inputs, Report, verify
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -23,11 +24,18 @@ __all__ = ["VERIFIER", "tools", "verdict", "verifier"]
 VERIFIER: Final = "verify.pyz"
 
 
-def verdict(tree: Tree, engine: str, progress: Callable[[int], None]) -> Report:
+def verdict(tree: Tree, engine: str, root_key: str | None, progress: Callable[[int], None]) -> Report:
     """What the verifier says of one engine's files.
+
+    Args:
+        tree: the bundle.
+        engine: whose.
+        root_key: the root's verifier key; without one no signature is believed.
+        progress: called with bytes read since it was last called.
 
     Raises:
         OSError: a file can't be read.
+        ValueError: the root key is none.
     """
     done = 0
 
@@ -36,7 +44,18 @@ def verdict(tree: Tree, engine: str, progress: Callable[[int], None]) -> Report:
         progress(upto - done)
         done = upto
 
-    return verify(((name, plain(tree, name)) for name in segments_of(tree, engine)), step)
+    notes = _files(tree, f"checkpoints/{engine}/")
+    inputs = Inputs(
+        root_key=root_key,
+        lists=_files(tree, "keys/"),
+        notes=notes or None,
+        anchors=_files(tree, f"anchors/{engine}/"),
+    )
+    return verify(((name, plain(tree, name)) for name in segments_of(tree, engine)), step, inputs=inputs)
+
+
+def _files(tree: Tree, room: str) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, tree.read(name)) for name in tree.names() if name.startswith(room))
 
 
 def verifier() -> bytes | None:
@@ -46,9 +65,12 @@ def verifier() -> bytes | None:
 
 def tools() -> dict[str, str]:
     """What made the bundle."""
+    made = verifier()
+    alone = {} if made is None else {"verifier_sha256": sha256(made).hexdigest()}
     return {
         "interlock": __version__,
-        "code_sha256": code_sha256(),
+        "code_sha256": code_hash(),
         "python": platform.python_version(),
         "orjson": orjson.__version__,
+        **alone,
     }
