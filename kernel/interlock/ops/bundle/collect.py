@@ -19,9 +19,10 @@ from interlock.breaker.home import Home
 from interlock.breaker.roster import engines
 from interlock.ops.bundle.given import REQUEST, drill_of
 from interlock.ops.bundle.plan import FORMAT
-from interlock.ops.bundle.story import Story, torn_of
+from interlock.ops.bundle.story import segments_of, torn_of
 from interlock.ops.bundle.tree import BundleError, Folder, lines
 from interlock.ops.bundle.verdicts import VERIFIER, tools, verifier
+from interlock.verify.lines import LINE_MAX, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ _STOP: Final = re.compile(r"[\w.-]{1,100}\.json(?:\.damaged-[0-9]+)?", re.ASCII)
 _FILED: Final = re.compile(r"[\w][\w.+-]{0,120}", re.ASCII)
 _ORIGIN: Final = re.compile(rb"interlock/[^/\n]+/([^/\n]+)\n")
 _LONGEST_ORIGIN: Final = 400
-_FIRST_LINE: Final = 1 << 24
+_RECOVER: Final = b'"kind":"recover"'
 
 
 @attrs.define
@@ -182,7 +183,7 @@ def _touching(work: _Collector, every: list[Path], span: Span) -> list[Path]:
 
 def _begin(path: Path) -> int | None:
     """The time of a segment's first record."""
-    for line in lines(Folder(path.parent), path.name, _FIRST_LINE):
+    for line in lines(Folder(path.parent), path.name, LINE_MAX):
         try:
             found = orjson.loads(line)["ts"]
         except (orjson.JSONDecodeError, TypeError, KeyError):
@@ -194,11 +195,13 @@ def _begin(path: Path) -> int | None:
 def _torn(work: _Collector, engine: str) -> None:
     """See that what recoveries set aside is there, and is what they say."""
     there = {name: sha256(work.folder.read(name)).hexdigest() for name in torn_of(work.folder, engine)}
-    for entry in Story(work.folder, engine):
-        if entry.record["kind"] == "recover":
-            name, digest = entry.record["torn_file"], entry.record["torn_sha256"]
-            if entry.record["torn_bytes"] and there.get(f"journal/{engine}/{name}") != digest:
-                work.miss(f"journal/{engine}/{name}", f"record {entry.seq} tells of it; it is gone, or was changed")
+    for name in segments_of(work.folder, engine):
+        for line in lines(work.folder, name, LINE_MAX):
+            record = parse(line) if _RECOVER in line else ""
+            if not isinstance(record, str) and record["kind"] == "recover" and record["torn_bytes"]:
+                torn = f"journal/{engine}/{record['torn_file']}"
+                if there.get(torn) != record["torn_sha256"]:
+                    work.miss(torn, f"record {record['seq']} tells of it; it is gone, or was changed")
 
 
 def _signatures(work: _Collector, plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -19,6 +20,7 @@ FORMAT: Final = "interlock bundle 1"
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
+_A_SECOND: Final = 1_000_000
 _LAST_US: Final = 1 << 53
 
 
@@ -112,8 +114,14 @@ def moment(text: str, *, end: bool = False) -> int:
 
 def utc(us: int) -> str:
     """Microseconds since 1970 in RFC 3339; a plain number where no calendar reaches."""
+    second = _second(us // _A_SECOND)
+    return f"{us} us" if second is None else f"{second}.{us % _A_SECOND:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str | None:
+    """A whole second, without its zone; neighbouring records share it."""
     try:
-        found = _EPOCH + us * _US
+        return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
     except OverflowError:
-        return f"{us} us"
-    return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond:06d}Z"
+        return None

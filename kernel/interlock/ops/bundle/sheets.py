@@ -69,7 +69,7 @@ _WHY: Final = {
     "reset": "reason",
     "end": "code",
 }
-_FORMULA: Final = re.compile(r"[=+\-@\t\r]")
+_FORMULA: Final = "=+-@\t\r"
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -77,10 +77,10 @@ def cell(value: object) -> str:
     """A value as a cell may hold it."""
     if value is None:
         return ""
-    if isinstance(value, bool):
+    if value is True or value is False:
         return "true" if value else "false"
     text = str(value)
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    return f"'{text}" if text[:1] in _FORMULA and text and not _NUMBER.fullmatch(text) else text
 
 
 class Sheets:
@@ -134,9 +134,9 @@ class Sheets:
                 self._row("modes", entry, _mode(kind, entry.record, facts))
 
     def _row(self, sheet: str, entry: Entry, members: dict[str, object]) -> None:
-        head = {"engine": self._engine, "seq": entry.seq, "utc": utc(entry.record["ts"]), "salvaged": entry.salvaged}
-        whole = head | members
-        self._writers[sheet].writerow([cell(whole.get(column)) for column in SHEETS[sheet]])
+        head = (self._engine, str(entry.seq), utc(entry.record["ts"]), cell(entry.salvaged))
+        get = members.get
+        self._writers[sheet].writerow([*head, *[cell(get(column)) for column in SHEETS[sheet][len(_HEAD) :]]])
 
     def _remember(self, kind: str, entry: Entry) -> None:
         """Which order a permit or a cancel was for, for as long as it has no end."""
