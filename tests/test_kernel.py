@@ -108,8 +108,8 @@ class GatedSegment(Segment):
 
 def gated(kernel: Kernel) -> GatedSegment:
     """Put a gated segment on the same file under the kernel's journal."""
-    segment = GatedSegment(kernel._sentinel.segment.path)
     kernel._sentinel.segment.close()
+    segment = GatedSegment(kernel._sentinel.segment.path)
     kernel._sentinel.segment = segment
     kernel._journal._sink = segment
     return segment

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
     from pathlib import Path
-_all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
+__all__ = ["Attachment", "Salvage", "Told", "contradiction", "newest_of", "open_home", "rolled_back"]
 
 
 _BUSY_S: Final = 0.25
@@ -190,7 +190,7 @@ def open_home(
             restorer.play(record)
 
         notes = Notes(home.path, engine)
-        newest, unread = _newest(notes)
+        newest, unread = newest_of(notes)
         recovery = Recovery(visit=visit, mark=newest.says.size if newest else -1)
         known = home.streams()
         stream, opened, writer = _claim(home, engine)
@@ -230,7 +230,7 @@ def open_home(
             errors_in_a_row=limits.errors_in_a_row,
             remember=limits.gate2.remember_ids if limits.gate2 else 0,
             core=core,
-            journal=Journal(segment, recovery.tree, recovery.day, segment_bytes=segment_bytes),
+            journal=Journal(segment, recovery.tree, recovery.day, size=segment.size, segment_bytes=segment_bytes),
             fault=fault,
             told=told,
             last_ts=recovery.last_ts,
@@ -345,7 +345,7 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
     return None
 
 
-def _newest(notes: Notes) -> tuple[Point | None, str | None]:
+def newest_of(notes: Notes) -> tuple[Point | None, str | None]:
     """The newest checkpoint, or why it can't be read: then nobody knows how long the journal was."""
     try:
         return notes.newest(), None

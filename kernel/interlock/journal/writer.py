@@ -52,13 +52,7 @@ class NoRoomError(OSError):
 
 
 class Sink(Protocol):
-    """Where the bytes go: a file, or what a test puts there. Raises OSError when it can't.
-
-    Attributes:
-        size: bytes in the open segment.
-    """
-
-    size: int
+    """Where the bytes go: a file, or what a test puts there. Raises OSError when it can't."""
 
     def write(self, data: bytes) -> str | None:
         """Take all of it, in such a way that it outlives this process.
@@ -92,6 +86,7 @@ class Journal:
         sink: takes the lines.
         tree: over the lines that are already there.
         day: the day (UTC, since 1970) on which the open segment was begun; None: it is still empty.
+        size: bytes in the open segment.
         segment_bytes: the size at which a new one is begun.
 
     Attributes:
@@ -110,6 +105,7 @@ class Journal:
         "_leaves",
         "_limit",
         "_sink",
+        "_size",
         "_tree",
         "broken",
         "full",
@@ -119,10 +115,13 @@ class Journal:
         "size_bytes",
     )
 
-    def __init__(self, sink: Sink, tree: Tree, day: int | None = None, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, sink: Sink, tree: Tree, day: int | None = None, *, size: int = 0, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self._sink = sink
         self._tree = tree
         self._day = day
+        self._size = size  # before this writer's first byte; so the open segment has that and `size_bytes`
         self._limit = segment_bytes
         self.opening: Callable[[], dict[str, object]] | None = None
         self.full: str | None = None
@@ -226,7 +225,7 @@ class Journal:
     def seal(self, ts: int, mono: int) -> None:
         """End the batch, if there is one, with a seal made at ``ts`` (us) and ``mono`` (ns)."""
         self._end_batch(ts, mono)
-        if self.opening is not None and not self.holding and self._sink.size >= 2 * self._limit:
+        if self.opening is not None and not self.holding and self._size + self.size_bytes >= 2 * self._limit:
             self.turn(ts, mono)  # nobody beats
 
     def _end_batch(self, ts: int, mono: int) -> None:
@@ -263,7 +262,7 @@ class Journal:
 
     def due(self, ts: int) -> bool:
         """Whether at this time (us) a new segment is to be begun."""
-        return self._sink.size >= self._limit or ts // _DAY_US != self._day
+        return self._size + self.size_bytes >= self._limit or ts // _DAY_US != self._day
 
     def begin(self, ts: int, mono: int) -> None:
         """Write the ``segment`` record of an empty segment; no seal follows."""
@@ -296,6 +295,7 @@ class Journal:
             raise
         self._tree = tree
         self.seq += 2
+        self._size = -self.size_bytes
         self.size_bytes += len(opening)
         self._day = ts // _DAY_US
 

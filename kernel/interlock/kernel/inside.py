@@ -265,7 +265,7 @@ class Inside:
         journal = self._journal
         why = journal.broken if self._finishing else None
         if why is not None:
-            journal.broken = None
+            journal.broken, journal.holding = None, True  # nor does it go on in another segment
         try:
             yield
         finally:
@@ -292,6 +292,8 @@ class Inside:
         number = self._recorder.write("cancel", id=order_id, instrument=instrument)
         if number is None and not self._closed:
             self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
+            if self._core.mode is not Mode.HALTED and not self._pending:
+                self._pending.append(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken or "", "journal"))
         return number
 
     def _say_late(self) -> None:

@@ -7,6 +7,7 @@ While too few witnesses have answered it does neither, and asks them again at ea
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from functools import partial
 from hashlib import sha256
@@ -192,6 +193,8 @@ def look_back(wish: Wish, at: Attachment, now_us: int) -> Signing:
     """
     home = at.sentinel.home
     _copy_lists(wish.ring, home.path / "keys")
+    with contextlib.suppress(OSError):  # they harm nobody
+        at.notes.tidy()
     stream = home.stream(at.sentinel.berth.name)
     past = Past(
         size=at.journal.seq,

@@ -1,4 +1,4 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | keys | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | prove | keys | demo | drill``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import attrs
 import typer
 
-from interlock.attach import Told, contradiction
+from interlock.attach import Told, contradiction, newest_of, rolled_back
 from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
+from interlock.breaker.compress import compress as pack
+from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
 from interlock.breaker.home import Home, HomeError, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
@@ -26,12 +28,12 @@ from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.journal.recovery import Recovery
+from interlock.journal.statements import origin_of
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
 from interlock.ops import limits as limit_commands
 from interlock.ops import runner
 from interlock.ops import watch as watches
-from interlock.ops.audit import audit
 from interlock.ops.bundle import command as bundles
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.drill import Kind
@@ -40,6 +42,10 @@ from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
 from interlock.ops.keys import keys
 from interlock.ops.options import HomeOption, JsonOption, OperatorOption, now, plain, user
+from interlock.ops.prove import prove
+from interlock.ops.signed import signed
+from interlock.ops.verify import verify
+from interlock.store.checkpoints import Notes
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -277,6 +283,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
             if engine.attached
         ],
         "journal_records": told.records,
+        **signed(target, now().ts_us),
     }
     if json:
         show(found)
@@ -300,7 +307,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         against = str(error)
     for name in home.streams():
         told = Told()
-        recovery = Recovery(visit=told.visit)
+        newest, unlike = newest_of(Notes(home.path, name))
+        recovery = Recovery(visit=told.visit, mark=newest.says.size if newest else -1)
         try:
             for path in segments(home.stream(name)):
                 if recovery.begin(first_of(path)):
@@ -308,7 +316,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
-        against = against or (None if found is None else f"{name}: {found[1]}")
+        said = found[1] if found else unlike or rolled_back(newest, recovery, origin_of(home.identity(), name))
+        against = against or (None if said is None else f"{name}: {said}")
         everything.records += told.records
         everything.highest = max(everything.highest, told.highest)
     if not everything.records:
@@ -339,25 +348,31 @@ def reset(
         say(f"{home}: armed again, epoch {made.epoch}. Start the engine when you are ready.")
 
 
+app.command()(verify)
+app.command()(prove)
+
+
 @app.command()
-def verify(
-    home: Annotated[Path | None, typer.Option("--home", "-H", help="The home whose journal to check.")] = None,
-    journal: Annotated[
-        Path | None, typer.Option("--journal", help="A journal's directory, in place of a home.")
-    ] = None,
+def compress(
+    home: HomeOption,
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
-    """Check all journals: structure, sequence, seals, and that nothing was sent that should not have been."""
-    if (home is None) is (journal is None):
-        fail(Exit.USAGE, "give either --home or --journal", json=json)
-    directory = journal if journal is not None else Home(home or "").journal
-    if not directory.is_dir():
-        fail(Exit.USAGE, f"{directory}: no journal here", json=json)
-    streams = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir()}
+    """Compress the closed segments of all journals. What is compressed is read back before the plain file goes."""
+    target = Home(home)
+    done = {"segments": 0, "bytes": 0, "compressed": 0}
     try:
-        raise typer.Exit(audit({"": directory} if segments(directory) or not streams else streams, json=json))
-    except OSError as error:
-        fail(Exit.USAGE, f"{directory}: {error}", json=json)
+        target.require()
+        for name in target.streams():
+            for path in compressible(target.stream(name)):
+                done["bytes"] += path.stat().st_size
+                done["compressed"] += pack(path).stat().st_size
+                done["segments"] += 1
+    except (HomeError, OSError) as error:
+        fail(Exit.USAGE, str(error), json=json)
+    if json:
+        show(done)
+    else:
+        say(f"{done['segments']} segments: {done['bytes']} bytes, compressed {done['compressed']}")
 
 
 @app.command()
@@ -389,6 +404,8 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     session: Annotated[
         str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=plain)
     ] = None,
+    signing: Annotated[Path | None, typer.Option("--keys", help="Sign checkpoints with the keys here.")] = None,
+    witnesses: Annotated[Path | None, typer.Option("--witnesses", help="TOML file: who keeps checkpoints.")] = None,
     engine: EngineOption = _FIRST,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
@@ -408,6 +425,8 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         seed=seed,
         cancel_on_stop=cancel_on_stop,
         session=session,
+        keys=signing,
+        witnesses=witnesses,
         engine=engine,
         operator=operator or user(),
         json=json,

@@ -1,4 +1,4 @@
-"""``interlock keys root | issue | revoke | list | prune``: who may sign this journal's checkpoints."""
+"""``interlock keys root | issue | revoke | list | prune | witness``: who may sign this journal's checkpoints."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from interlock.core.errors import InterlockError
 from interlock.ops.console import fail, say, show
 from interlock.ops.exits import Exit
+from interlock.ops.witnesses import make
 from interlock.store.keys import Ring, issue, make_root, prune, revoke
 from interlock.store.private import NeedsPassphraseError
 
@@ -177,6 +178,23 @@ def prune_command(keys: KeysOption, json: JsonOption = False) -> None:  # noqa: 
         show({"keys": str(keys), "destroyed": [key.label for key in gone]})
     else:
         say(f"{keys}: destroyed {', '.join(key.label for key in gone) or 'none'}")
+
+
+@keys.command("witness")
+def witness_command(
+    path: Annotated[Path, typer.Option("--path", help="A directory on another volume; or with --key, a file.")],
+    key: Annotated[Path | None, typer.Option("--key", help="Where to put the file's own key.")] = None,
+    json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Make a directory or a file a witness: once, with its volume mounted."""
+    try:
+        verifier = make(path, key)
+    except InterlockError as error:
+        fail(Exit.USAGE, str(error), json=json)
+    if json:
+        show({"witness": str(path), "verifier": verifier})
+    else:
+        say(f"{path}: is a witness now{'' if verifier is None else f', of key {verifier}'}")
 
 
 def _when(ts_us: int) -> str:

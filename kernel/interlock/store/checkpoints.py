@@ -132,6 +132,16 @@ class Notes:
         with self._cosigning:  # two witnesses may answer at the same time
             write_durably(self._path(size), self.read(size).note.signed_by(signature).encode())
 
+    def tidy(self) -> None:
+        """Remove what a crash left of notes that had not got their names yet. Only whoever writes them may.
+
+        Raises:
+            OSError: it can't be.
+        """
+        for directory in (self.directory, self.tokens):
+            for left in directory.glob(".*.new") if directory.is_dir() else ():
+                left.unlink(missing_ok=True)
+
     def stamp(self, size: int, witness: str, token: bytes) -> None:
         """Keep a token.
 

@@ -129,6 +129,7 @@ class Notary:
         self._thread: threading.Thread | None = None
         self._made_s = time.monotonic()
         self._tried = 0
+        self._copied = ring.lists.newest
         self.failures = 0
         self.last: Checkpoint | None = None
 
@@ -210,8 +211,11 @@ class Notary:
         sealed = self._desk.seal()
         if sealed is None or not sealed.news or not self._desk.sync():
             return
-        if self._ring.refresh():
-            self._ring.lists.write(self._notes.home / "keys")
+        self._ring.refresh()
+        lists = self._ring.lists
+        if lists.newest != self._copied:  # before anything is signed with a key that only it has
+            lists.write(self._notes.home / "keys")
+            self._copied = lists.newest
         last_us = self.last.stamp().ts_us if self.last else 0
         ts_us = max(sealed.ts_us, last_us)  # a clock that was set back does not make two checkpoints change places
         key = self._ring.valid(ts_us)

@@ -151,38 +151,57 @@ class Shape:
     """What one kind of record must look like.
 
     Attributes:
-        matches: given a line, true if it is surely a right record of the kind (but for what two
-            values together must be); None if the kind has no pattern.
         keys: its keys, in order.
         types: for each key the types that its value may have.
         checks: for each key that needs one, the check that its value must pass.
         ints: takes all integers of a record whose types are right.
     """
 
-    matches: Callable[[bytes], object] | None
     keys: list[str]
     types: list[tuple[type, ...]]
     checks: tuple[tuple[str, Check], ...]
     ints: Callable[[Record], tuple[int, ...]]
 
 
-def _shape(kind: str, words: str) -> Shape:
-    names = [(key, name or "text") for key, _, name in (w.partition(":") for w in words.split())]
+def _fields(kind: str) -> dict[str, str]:
+    """Return the name of the type of each key of a kind, but for `v` and `kind`."""
+    pairs = (word.partition(":") for word in f"{_HEAD} {_KINDS[kind]}".split())
+    return {key: name or "text" for key, _, name in pairs}
+
+
+def _shape(kind: str) -> Shape:
+    names = _fields(kind)
     fields = {"v": Type("1", (int,), lambda value: value == 1)}
-    fields |= {key: TYPES[name] for key, name in names} | {"kind": _words(kind)}
-    texts = [(key, field.text) for key, field in fields.items()]
-    matches = None
-    if all(text is not None for _, text in texts):
-        line = ",".join(f'"{key}":{text}' for key, text in texts)
-        matches = re.compile(rf"\{{{line}\}}".encode()).fullmatch
+    fields |= {key: TYPES[name] for key, name in names.items()} | {"kind": _words(kind)}
     return Shape(
-        matches=matches,
         keys=[*fields],
         types=[field.types for field in fields.values()],
         checks=tuple((key, field.check) for key, field in fields.items() if field.check),
-        ints=itemgetter(*(key for key, name in names if name == "int")),
+        ints=itemgetter(*(key for key, name in names.items() if name == "int")),
     )
 
 
-SHAPES: dict[str, Shape] = {k: _shape(k, f"{_HEAD} {words}") for k, words in _KINDS.items()}
+SHAPES: dict[str, Shape] = {kind: _shape(kind) for kind in _KINDS}
 """The shape of every known kind."""
+
+
+def _tail(kind: str, **special: str) -> str | None:
+    """Return the pattern of a line of a kind from its kind on, if there is one; with some values as given."""
+    texts = [(key, special.get(key, TYPES[name].text)) for key, name in _fields(kind).items() if key != "seq"]
+    known = [f'"{key}":{text}' for key, text in texts if text is not None and key != "kind"]
+    return f'{kind}",{",".join(known)}' if len(known) == len(texts) - 1 else None
+
+
+_TAILS = [
+    _tail("permit", type='"limit"', price=TYPES["decimal"].text or ""),
+    _tail("permit", type='"market"', price="null"),
+    *(_tail(kind) for kind in ("sent", "accept", "fill")),  # the usual ones first
+    *(_tail(kind) for kind in _KINDS if kind not in {"permit", "sent", "accept", "fill"}),
+]
+_LINE = rf'\{{"v":1,"seq":{_INT},"kind":"(?:{"|".join(filter(None, _TAILS))})\}}'
+
+LINE = re.compile(_LINE.encode()).fullmatch
+"""Given a line: matches if it is surely right by itself."""
+
+LINES = re.compile(rf"(?:{_LINE}\n)*+".encode()).fullmatch
+"""Given lines, each with its line feed: matches if all of them surely are."""

@@ -33,6 +33,8 @@ CLOCK = "Clock"
 STEP_NS = 1_000_000_000
 """By so much a clock may be set from one record to the next without a word."""
 
+Rule = Callable[[Record, int], None]
+
 _DETACHED = frozenset({"run", "seal", "salvage", "segment", "checkpoint", "anchor"})
 _BEFORE_CLOCK_BACK = frozenset(
     {"seal", "recover", "salvage", "arm", "halt", "reset", "segment", "checkpoint", "anchor"},
@@ -49,6 +51,7 @@ class Monitor(Permits):
         root: in hex, over all lines before the latest `run` (or the `segment` before that), as far as it is known.
         origin: what the first segment says whose journal this is.
         sealed: how many records there are up to and with the last seal.
+        segment_epoch: the highest that the record of a segment told.
     """
 
     def __init__(self) -> None:
@@ -61,11 +64,11 @@ class Monitor(Permits):
         self._depth = 0
         self._attached: tuple[int, int, str, Run] | None = None
         self._opened: Record | None = None
-        self._segment_epoch = 0
+        self.segment_epoch = 0
         self._cut = False
         self._wary = True
         # What is not listed here no rule speaks of, but for the clock.
-        self._rules: dict[str, Callable[[Record, int], None]] = {
+        self._rules: dict[str, Rule] = {
             "segment": self._on_segment,
             "run": self._on_run,
             "arm": self._on_arm,
@@ -99,29 +102,44 @@ class Monitor(Permits):
         """Whether the latest record is that of a segment."""
         return self._opened is not None
 
-    def feed(self, record: Record, number: int) -> None:
-        """Replay one record.
+    @property
+    def settled(self) -> bool:
+        """Whether it is in no recovery, and nothing is left to be told."""
+        return not (self._recoveries or self._opened or self.run.back)
+
+    def resume(self) -> None:
+        """Go on behind a seal, in whatever state it was brought to."""
+        self._attached, self._cut, self._wary = None, False, True
+
+    def replay(self, records: list[Record], number: int) -> int:
+        """Replay records until one breaks a rule; return how many were replayed, that one included.
 
         Args:
-            record: a record whose structure is right.
-            number: the `seq` of the line that it stands in, salvaged or not.
+            records: records whose structure is right.
+            number: the `seq` of the line that the first of them stands in, salvaged or not.
         """
-        kind = record["kind"]
-        if self._wary:
-            self._before(record, kind)
-        # The other kinds set the clock, or stand on that of another run.
-        if kind not in _OWN_CLOCK:
-            run = self.run
-            now = run.base + record["mono"]
-            drift = record["ts"] * 1000 - now - run.offset
-            if now >= run.last and -STEP_NS <= drift <= STEP_NS:
-                run.last = now
-                run.offset += drift
-            else:
-                self._tick(run, record)
-        rule = self._rules.get(kind)
-        if rule is not None:
-            rule(record, number)
+        broken, rules, own = self.broken, self._rules, _OWN_CLOCK
+        place = number
+        for record in records:
+            kind = record["kind"]
+            if self._wary:
+                self._before(record, kind)
+            # The other kinds set the clock, or stand on that of another run.
+            if kind not in own:
+                run = self.run
+                now = run.base + record["mono"]
+                drift = record["ts"] * 1000 - now - run.offset
+                if now >= run.last and -STEP_NS <= drift <= STEP_NS:
+                    run.last = now
+                    run.offset += drift
+                else:
+                    self._tick(run, record)
+            if kind in rules:
+                rules[kind](record, place)
+            place += 1
+            if broken:
+                break
+        return place - number
 
     def _tick(self, run: Run, record: Record) -> None:
         """Move a run's clock to a record."""
@@ -163,9 +181,9 @@ class Monitor(Permits):
             self._broken(SEGMENTS, f"the segment's origin is {origin!r:.200}, not {self.origin!r:.200}")
         if self._depth:
             return  # its place is its salvage's, and its tree was that of the segment that stands here anew
-        if epoch < self._segment_epoch:
-            self._broken(SEGMENTS, f"the segment's epoch is {epoch}, after {self._segment_epoch}")
-        self._segment_epoch = max(epoch, self._segment_epoch)
+        if epoch < self.segment_epoch:
+            self._broken(SEGMENTS, f"the segment's epoch is {epoch}, after {self.segment_epoch}")
+        self.segment_epoch = max(epoch, self.segment_epoch)
         self._opened = record
         self._wary = True
 
@@ -259,7 +277,7 @@ class Monitor(Permits):
         if inner["kind"] in ("permit", "salvage"):
             back.numbers[inner["seq"]] = number
         self._depth = depth + 1
-        self.feed(inner, number)
+        self.replay([inner], number)
         self._depth = depth
         if not back.left:
             self._close(depth)

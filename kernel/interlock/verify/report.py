@@ -8,7 +8,7 @@ Every list is bounded, so that a broken journal of any length gives a report one
 each bounded list stands the total.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 import attrs
@@ -19,7 +19,7 @@ ACTIONS_MAX = 100
 
 CANNOT_KNOW = (
     "a decision that never reached the journal",
-    "a journal rolled back whole to an earlier checkpoint, or without a root key to any earlier seal, without an anchor",
+    "a journal rolled back whole to an earlier checkpoint, or without a root key to any seal, without an anchor",
     "what a holder of a segment key wrote while it was valid, or without a root key whoever could write to the home",
     "the ts and mono of the last seal itself, which only the next seal or a checkpoint binds",
 )
@@ -203,3 +203,29 @@ class Report:
         plain["status"] = self.status.value
         plain["counts"] = dict(self.counts)
         return plain
+
+    def to_text(self, engine: str = "") -> Iterator[str]:
+        """Yield the lines that people read; the first is the verdict."""
+        yield self.verdict
+        if engine:
+            yield f"engine {engine}"
+        yield (
+            f"{self.records} records, {self.sealed} sealed"
+            + ("" if self.signed is None else f", {self.signed} signed")
+            + f", {self.tail_records} unsealed, {self.torn_bytes} torn bytes"
+        )
+        if self.root:
+            yield f"root {self.root}"
+        for sentence in self.inputs:
+            yield f"given: {sentence}"
+        for anchor in self.anchors:
+            words = ", ".join(("believed" if anchor.believed else "not believed", *anchor.witnesses))
+            yield f"anchor: {anchor.name}: {anchor.form} of {anchor.size} records: {words}"
+        for sentence in self.notes:
+            yield f"note: {sentence}"
+        for finding in self.findings:
+            yield f"{finding.file}:{finding.line}: seq {finding.seq}: {finding.rule}: {finding.message}"
+        for doubt in self.in_doubt:
+            yield f"in doubt: permit {doubt.permit}, order {doubt.order}"
+        for sentence in self.cannot_know:
+            yield f"cannot know: {sentence}"

@@ -10,6 +10,7 @@ are kept whole, since a digest could be wrong, and a verifier that once in a whi
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from decimal import Decimal
 from math import inf
 
@@ -89,23 +90,36 @@ class Recovery:
 
 
 class Numbers:
-    """A set of record numbers, one bit each."""
+    """A set of record numbers, one bit each.
 
-    def __init__(self) -> None:
-        """Make an empty set."""
-        self._bits = bytearray()
+    Attributes:
+        base: the first eighth of a number that a byte stands for.
+        bits: for each eighth from there on, which of its eight numbers are in.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        """Make an empty set of numbers from one on."""
+        self.base = start >> 3
+        self.bits = bytearray()
 
     def add(self, number: int) -> None:
         """Put a number in."""
-        place = number >> 3
-        if place >= len(self._bits):
-            self._bits.extend(bytes(place - len(self._bits) + 1024))
-        self._bits[place] |= 1 << (number & 7)
+        place = (number >> 3) - self.base
+        if place >= len(self.bits):
+            self.bits.extend(bytes(place - len(self.bits) + 1024))
+        self.bits[place] |= 1 << (number & 7)
 
     def __contains__(self, number: int) -> bool:
         """Whether a number is in."""
-        place = number >> 3
-        return 0 <= place < len(self._bits) and bool(self._bits[place] >> (number & 7) & 1)
+        place = (number >> 3) - self.base
+        return 0 <= place < len(self.bits) and bool(self.bits[place] >> (number & 7) & 1)
+
+    def join(self, later: "Numbers") -> None:
+        """Put in all that another set has, of numbers from a later one on."""
+        place = later.base - self.base
+        self.bits.extend(bytes(max(0, place + len(later.bits) - len(self.bits))))
+        shared = int.from_bytes(self.bits[place : place + len(later.bits)], "big") | int.from_bytes(later.bits, "big")
+        self.bits[place : place + len(later.bits)] = shared.to_bytes(len(later.bits), "big")
 
 
 class Orders:
@@ -125,7 +139,8 @@ class Orders:
         self._forgotten = 0  # the ids of permits before this one are
         self._start = 0
         self._young: dict[str, int] = {}
-        self._old: list[tuple[int, dict[str, int]]] = []  # each with the count of permits when it was closed
+        # Each with the count of permits when it was closed, and what to add to the numbers in it.
+        self._old: list[tuple[int, int, dict[str, int]]] = []
 
     def remember(self, number: int) -> None:
         """Begin a run that remembers so many ids. What was forgotten before stays so."""
@@ -140,20 +155,60 @@ class Orders:
         young = self._young
         before = young.get(order)
         if before is None:
-            for _, ids in self._old:
-                before = ids.pop(order, before)
+            for _, base, ids in self._old:
+                if order in ids:
+                    before = ids.pop(order) + base
         young[order] = number
         if number - self._start >= max(self.reach, _GENERATION_MIN):
             self._age()
-        return before is not None and number - before <= remember and before >= self._forgotten
+        return before is not None and self._known(before, number, remember)
+
+    def _known(self, before: int, number: int, remember: int) -> bool:
+        return number - before <= remember and before >= self._forgotten
 
     def _age(self) -> None:
+        if self._young:
+            self._old.append((self.granted, 0, self._young))
         oldest = self.granted - self.reach
-        self._old = [(end, ids) for end, ids in [*self._old, (self.granted, self._young)] if end > oldest]
+        self._old = [age for age in self._old if age[0] > oldest]
         self._young, self._start = {}, self.granted
 
     def void(self, order: str) -> None:
         """Forget an order whose permit was withdrawn."""
         self._young.pop(order, None)
-        for _, ids in self._old:
+        for _, _, ids in self._old:
             ids.pop(order, None)
+
+    def new(self, ids: dict[str, int], remember: int) -> bool:
+        """Whether none of these orders is known to a run that remembers so many.
+
+        Args:
+            ids: order id to place: how many permits come before it, from here on.
+            remember: how many ids.
+        """
+        return not any(
+            self._known(older[order] + base, self.granted + ids[order], remember)
+            for base, older in self._ages()
+            for order in older.keys() & ids.keys()
+        )
+
+    def join(self, ids: dict[str, int], voided: Iterable[str], count: int) -> None:
+        """Take the orders of so many permits together.
+
+        Args:
+            ids: as for `new`.
+            voided: those of which no permit is left.
+            count: how many permits there were.
+        """
+        for _, older in self._ages():
+            for order in older.keys() & ids.keys():
+                del older[order]
+        for order in voided:
+            self.void(order)
+        self._age()
+        self._old.append((self.granted + count, self.granted, ids))
+        self.granted += count
+        self._start = self.granted
+
+    def _ages(self) -> list[tuple[int, dict[str, int]]]:
+        return [*((base, ids) for _, base, ids in self._old), (0, self._young)]

@@ -12,11 +12,13 @@ The walk holds one block of the input, the leaves since the last seal (but not m
 block has), and what the monitor keeps.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 
 from .evidence import CHECKPOINTS, Evidence, Mark
 from .kinds import SHAPES, Record
-from .lines import LINE_MAX, parse
+from .lines import LINE_MAX, parse, parse_all
 from .monitor import SEALS, SEGMENTS, SEQUENCE, Monitor
 from .report import FINDINGS_MAX, Finding
 from .tree import Tree
@@ -25,8 +27,10 @@ STRUCTURE = "Structure"
 
 _BLOCK = 2**20
 _LEAVES_MAX = 4096
+_BATCH = 256
 _NAME_DIGITS = 20
 _SUFFIXES = (".jsonl", ".jsonl.zst")
+_SEQ, _KIND = itemgetter("seq"), itemgetter("kind")
 _WATCHED = frozenset({"seal", "run", "segment", "checkpoint"})
 
 Segments = Iterable[tuple[str, Iterable[bytes]]]
@@ -45,6 +49,10 @@ def tell_of(counts: Mapping[str, int]) -> tuple[int, int, int]:
     return counts["checkpoint"], counts["anchor"], counts["seal"]
 
 
+class Damaged(Exception):  # noqa: N818 - it is a finding
+    """The bytes of a segment are not what its name says. Raised by the chunks of a segment, it breaks `Structure`."""
+
+
 class Walk:
     """One verification under way.
 
@@ -61,6 +69,9 @@ class Walk:
         root: the root in that seal, in hex; None without a seal.
         whole: false once reading has ended before the end.
         marks: what was noted of the sizes that the evidence wants.
+        progress: called with the number of bytes read so far, about once a block.
+        seals_hold: false after a seal that did not.
+        evidence: what was handed in beside the journal.
     """
 
     def __init__(self, evidence: Evidence | None = None, progress: Callable[[int], None] | None = None) -> None:
@@ -70,8 +81,8 @@ class Walk:
             evidence: what was handed in beside the journal.
             progress: called with the number of bytes read so far, about once a block.
         """
-        self._progress = progress
-        self._evidence = evidence
+        self.progress = progress
+        self.evidence = evidence
         self.monitor = Monitor()
         self.tree = Tree()
         self.records = 0
@@ -90,7 +101,7 @@ class Walk:
         self._leaves: list[bytes] = []
         self._file = ""
         self._first = 0
-        self._seals_hold = True
+        self.seals_hold = True
 
     def read(self, segments: Segments) -> None:
         """Read segments until the end or until nothing more can be believed.
@@ -124,6 +135,14 @@ class Walk:
 
     def segment(self, chunks: Iterable[bytes]) -> bool:
         """Read one segment; return whether to go on to the next."""
+        try:
+            self.whole = self._lines(chunks)
+        except Damaged as damage:
+            self.broken(STRUCTURE, str(damage))
+            self.whole = False
+        return self.whole
+
+    def _lines(self, chunks: Iterable[bytes]) -> bool:
         pieces: list[bytes] = []
         waiting = torn = 0
         for block in blocks(chunks):
@@ -134,10 +153,8 @@ class Walk:
                 # Only the first may have begun in an earlier block, and a block is shorter.
                 if waiting > LINE_MAX or len(lines[0]) > LINE_MAX:
                     self.broken(STRUCTURE, f"the line is longer than {LINE_MAX} bytes")
-                    self.whole = False
                     return False
                 if not self._block(lines):
-                    self.whole = False
                     return False
                 pieces, waiting, torn = [], 0, 0
             if written := rest.rstrip(b"\x00"):  # zeros at the end are room set aside, no bytes of the journal
@@ -145,14 +162,14 @@ class Walk:
             waiting += len(rest)
             if waiting <= LINE_MAX:
                 pieces.append(rest)
-            if self._progress is not None:
-                self._progress(self.bytes)
+            if self.progress is not None:
+                self.progress(self.bytes)
         self.torn = torn
         return True
 
     def finish(self) -> None:
         """Note what is wanted of the last lines."""
-        self._grow()
+        self.grow()
         for size in self._wanted:
             if size not in self.marks and size in self._roots:
                 self.marks[size] = Mark(root=self._roots[size], ts=None)
@@ -161,33 +178,51 @@ class Walk:
         """Take whole lines; return whether to go on."""
         if self.records == self._first and lines:
             self._opens(lines[0])
-        feed, broken = self.monitor.feed, self.monitor.broken
-        counts, leaves = self.counts, self._leaves
-        number = self.records
-        for line in lines:
-            record = parse(line)
-            if isinstance(record, str):
-                self.broken(STRUCTURE, record)
+        for start in range(0, len(lines), _BATCH):
+            batch = lines[start : start + _BATCH]
+            records, fault = parse_all(batch)
+            numbers = [*map(_SEQ, records)]
+            right = range(self.records, self.records + len(numbers))
+            rule = STRUCTURE
+            if numbers != [*right]:
+                place = next(place for place, (one, two) in enumerate(zip(numbers, right, strict=True)) if one != two)
+                del records[place:]
+                rule, fault = SEQUENCE, f"seq is {numbers[place]}, not {right[place]}"
+            self._take(batch, records)
+            if fault is not None:
+                self.broken(rule, fault)
                 return False
-            if record["seq"] != number:
-                self.broken(SEQUENCE, f"seq is {record['seq']}, not {number}")
-                return False
-            kind = record["kind"]
-            if kind in _WATCHED:
-                self._watch(kind, record, line)
-            else:
-                leaves.append(line)
-            feed(record, number)
-            if broken:
-                for rule, message in broken:
-                    self.broken(rule, message)
-                broken.clear()
-            counts[kind] += 1
-            number += 1
-            self.records = number
-        if len(leaves) > _LEAVES_MAX:
-            self._grow()
+        if len(self._leaves) > _LEAVES_MAX:
+            self.grow()
         return True
+
+    def _take(self, lines: list[bytes], records: list[Record]) -> None:
+        """Take records that are right by themselves, and their lines."""
+        kinds = [*map(_KIND, records)]
+        begun = 0
+        for place in [place for place, kind in enumerate(kinds) if kind in _WATCHED]:
+            self._replay(lines, records, begun, place)
+            self._watch(kinds[place], records[place], lines[place])
+            self._replay([], records, place, place + 1)
+            self.counts[kinds[place]] += 1
+            begun = place + 1
+        self._replay(lines, records, begun, len(records))
+        for kind, count in Counter(kinds).items():
+            if kind not in _WATCHED:
+                self.counts[kind] += count
+
+    def _replay(self, lines: list[bytes], records: list[Record], start: int, stop: int) -> None:
+        """Hand some of the records to the monitor, and their lines, if there are any, to the tree."""
+        self._leaves += lines[start:stop]
+        monitor = self.monitor
+        base = self.records - start
+        while start < stop:
+            start += monitor.replay(records[start:stop], base + start)
+            self.records = base + start - 1
+            for rule, message in monitor.broken:
+                self.broken(rule, message)
+            monitor.broken.clear()
+            self.records += 1
 
     def _opens(self, line: bytes) -> None:
         """Check that a segment begins with its record, and that the one before it was closed."""
@@ -199,10 +234,10 @@ class Walk:
         if self.monitor.sealed != self.records:
             self.broken(SEGMENTS, "the segment before this one does not end with a seal")
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
         """Put the lines so far into the tree, stopping at each wanted size."""
         leaves, tree, due = self._leaves, self.tree, self._due
-        if self._seals_hold:  # after a seal that doesn't hold the tree serves nothing
+        if self.seals_hold:  # after a seal that doesn't hold the tree serves nothing
             while due and due[-1] <= tree.size + len(leaves):
                 size = due.pop()
                 place = size - tree.size
@@ -215,22 +250,27 @@ class Walk:
     def _watch(self, kind: str, record: Record, line: bytes) -> None:
         """Take a record that speaks of the tree."""
         number = self.records
-        self._grow()
+        self.grow()
         if kind == "seal":
             self._seal(record, number)
         elif kind == "run":
             if not self.monitor.opening:
-                self.monitor.root = self.tree.root().hex() if self._seals_hold else None
+                self.monitor.root = self.tree.root().hex() if self.seals_hold else None
         elif kind == "segment":
             self._segment_record(record, number)
-        elif self._evidence is not None and (fault := self._evidence.told(record)):
-            self.broken(CHECKPOINTS, fault)
+        else:
+            self.checkpoint(record)
         self._leaves.append(line)
         if kind == "seal" and number + 1 in self._wanted:
             self._mark(record, number + 1)
 
+    def checkpoint(self, record: Record) -> None:
+        """Hold a `checkpoint` record against its note."""
+        if self.evidence is not None and (fault := self.evidence.told(record)):
+            self.broken(CHECKPOINTS, fault)
+
     def _mark(self, seal: Record, size: int) -> None:
-        self._grow()
+        self.grow()
         checkpoints, anchors, seals = tell_of(self.counts)
         self.marks[size] = Mark(root=self._roots.get(size), ts=seal["ts"], about=(checkpoints, anchors, seals + 1))
 
@@ -238,7 +278,7 @@ class Walk:
         """Check what the record of a segment says about the tree before it."""
         if number != self._first:
             self.broken(SEGMENTS, "a segment record within a segment")
-        if not self._seals_hold:
+        if not self.seals_hold:
             self.monitor.root = None
             return
         root = self.tree.root().hex()
@@ -249,13 +289,13 @@ class Walk:
 
     def _seal(self, record: Record, number: int) -> None:
         """Check a seal against the lines before it."""
-        if not self._seals_hold:
+        if not self.seals_hold:
             return
         if record["size"] != number:
-            self._seals_hold = False
+            self.seals_hold = False
             self.broken(SEALS, f"the seal's size is {record['size']}, not {number}")
         elif record["root"] != self.tree.root().hex():
-            self._seals_hold = False
+            self.seals_hold = False
             after = f"after record {self.sealed - 1}" if self.sealed else "before it"
             self.broken(SEALS, f"the root is wrong: something {after} was changed")
         else:

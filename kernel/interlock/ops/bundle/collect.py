@@ -130,7 +130,7 @@ def collect(plan: Plan, folder: Folder, progress: Callable[[int], None]) -> None
     work.copy(home.latch, "latch.json")
     _anchors(work, plan)
     _drills(work, plan)
-    _verifier(work)
+    work.folder.write(VERIFIER, verifier())
     request: dict[str, Any] = {
         "format": FORMAT,
         "home": home.identity(),
@@ -146,7 +146,8 @@ def collect(plan: Plan, folder: Folder, progress: Callable[[int], None]) -> None
 def _journal(work: _Collector, engine: str, span: Span) -> dict[str, Any]:
     """Copy what touches the span of one engine's journal, and what it leads to."""
     stream = work.home.stream(engine)
-    every = [path for path in _listed(stream) if _SEGMENT.fullmatch(path.name)]
+    every = [*{path.name[:20]: path for path in reversed([*_listed(stream)]) if _SEGMENT.fullmatch(path.name)}.values()]
+    every.reverse()
     chosen = _touching(work, every, span)
     for path in chosen:
         work.copy(path, f"journal/{engine}/{path.name}", room=True)
@@ -271,11 +272,3 @@ def _drills(work: _Collector, plan: Plan) -> None:
                     _filed(work, page, "drills")
     if not any(name.startswith("drills/") for name in work.folder.names()):
         work.miss("drills", "no report of a drill was given, and none is filed in the home")
-
-
-def _verifier(work: _Collector) -> None:
-    made = verifier()
-    if made is None:
-        work.miss(VERIFIER, "this version has no verifier that runs alone")
-    else:
-        work.folder.write(VERIFIER, made)

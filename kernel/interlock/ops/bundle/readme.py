@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from interlock.ops.bundle.verdicts import VERIFIER
+from interlock.ops.bundle.verdicts import NEEDS, VERIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ _CONTENTS: Final = (
     ("drills/", "reports of kill drills"),
     ("csv/", "orders, refusals, halts and modes as tables"),
     ("claims.json", "each claim of the report with its numbers, records and audit paths"),
-    (VERIFIER, "the verifier: one file, which needs Python 3.11 and nothing of the engine"),
+    (VERIFIER, "the verifier: one file for Python 3.11 or newer, with nothing of the engine in it"),
 )
 
 
@@ -32,8 +32,9 @@ def commands(told: Told) -> Iterator[tuple[str, str]]:
     yield "sha256sum manifest.json", "compare with the hash that you were given by another way than this bundle"
     check = "every file, the verifier's answer, and all that was computed, once more; give the root key that you have"
     yield "interlock bundle --check . --root-key NAME+ID+KEY", f"{check}, or leave it out if there is none"
-    for engine in sorted(told.given.reports):
-        yield f"interlock verify --journal journal/{engine}", f"the records of {engine} alone"
+    anchors = " --anchor anchors" if told.anchored else ""
+    yield f"pip install {' '.join(NEEDS)}", "what the verifier by itself needs, and nothing of ours"
+    yield f"python3 {VERIFIER} .{anchors} --root-key NAME+ID+KEY", "the records by themselves, by the verifier alone"
 
 
 def readme(told: Told) -> str:

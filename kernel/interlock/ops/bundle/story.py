@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from interlock.ops.bundle.tree import lines
 from interlock.verify.lines import LINE_MAX, parse
+from interlock.verify.walk import Damaged, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Story", "engines_of", "segments_of", "torn_of"]
 
 _ROOM: Final = "journal/"
-_ENDINGS: Final = (".jsonl", ".jsonl.zst")
 _OFTEN_BYTES: Final = 1 << 20
 _NAMING: Final = frozenset({"sent", "unknown", "void"})
 
@@ -50,16 +50,17 @@ def engines_of(tree: Tree) -> list[str]:
 def segments_of(tree: Tree, engine: str) -> list[str]:
     """The segments of an engine, in their order."""
     prefix = f"{_ROOM}{engine}/"
-    return [name for name in tree.names() if name.startswith(prefix) and _is_segment(name.removeprefix(prefix))]
+    found: dict[int, str] = {}
+    for name in tree.names():  # of one that is there plain and compressed, the plain one, which comes first
+        number = first_of(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        if number is not None:
+            found.setdefault(number, name)
+    return [found[number] for number in sorted(found)]
 
 
 def torn_of(tree: Tree, engine: str) -> list[str]:
     """What recoveries set aside."""
     return [name for name in tree.names() if name.startswith(f"{_ROOM}{engine}/") and ".torn-" in name]
-
-
-def _is_segment(base: str) -> bool:
-    return base.endswith(_ENDINGS) and base.partition(".")[0].isdecimal()
 
 
 class Story:
@@ -110,7 +111,7 @@ class Story:
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             names: Sequence[str] = segments_of(self._tree, self._engine)
-            expected = int(names[0].rpartition("/")[2].partition(".")[0]) if names else 0
+            expected = (first_of(names[0].rpartition("/")[2]) if names else None) or 0
             read = 0
             for name in names:
                 for line in lines(self._tree, name, LINE_MAX):
@@ -125,7 +126,7 @@ class Story:
                     expected += 1
                     self.records += 1
                     yield record["seq"], record
-        except OSError as error:
+        except (OSError, Damaged) as error:
             self.ended = str(error)
 
 

@@ -67,6 +67,7 @@ class Told:
         claims: what that shows.
         cited: the records that are named, each with its proof.
         ended: for an engine whose records could not all be read, why.
+        anchored: whether there are anchors in the bundle.
     """
 
     facts: Sequence[Facts]
@@ -75,3 +76,4 @@ class Told:
     claims: Sequence[Claim]
     cited: Mapping[Cite, Cited]
     ended: Mapping[str, str]
+    anchored: bool

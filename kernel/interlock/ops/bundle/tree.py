@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import zstandard
 
 from interlock.core.errors import InterlockError
+from interlock.verify.walk import Damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _UNIX: Final = 3
 _MODE: Final = stat.S_IFREG | 0o600
 _COMPRESSED: Final = ".zst"
+_PACKED_BYTES: Final = 1 << 12  # what so few may stand for, however they were made, fits into memory
 
 
 class BundleError(InterlockError):
@@ -192,19 +194,27 @@ def plain(tree: Tree, name: str) -> Iterator[bytes]:
     """The bytes of a segment, which may be compressed.
 
     Raises:
-        OSError: it can't be read, or is no Zstandard frame.
+        OSError: it can't be read.
+        Damaged: it is compressed, and broken.
     """
     if not name.endswith(_COMPRESSED):
         yield from tree.chunks(name)
         return
-    try:
-        inflate = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
-        for chunk in tree.chunks(name):
-            for start in range(0, len(chunk), _CHUNK_BYTES // 8):
-                yield inflate.decompress(chunk[start : start + _CHUNK_BYTES // 8])
-    except zstandard.ZstdError as error:
-        message = f"{name}: {error}"
-        raise OSError(message) from error
+    frame: zstandard.ZstdDecompressionObj | None = None
+    for chunk in tree.chunks(name):
+        for start in range(0, len(chunk), _PACKED_BYTES):
+            data = chunk[start : start + _PACKED_BYTES]
+            while data:
+                frame = frame or zstandard.ZstdDecompressor().decompressobj()
+                try:
+                    yield frame.decompress(data)
+                except zstandard.ZstdError as error:
+                    message = f"not whole Zstandard frames: {error}"
+                    raise Damaged(message) from error
+                data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None:
+        message = "the last Zstandard frame is cut off"
+        raise Damaged(message)
 
 
 def lines(tree: Tree, name: str, longest: int) -> Iterator[bytes]:

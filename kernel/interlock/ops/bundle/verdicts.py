@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import platform
+import zipfile
+from functools import cache
 from hashlib import sha256
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -19,9 +23,16 @@ if TYPE_CHECKING:
 
     from interlock.ops.bundle.tree import Tree
 
-__all__ = ["VERIFIER", "tools", "verdict", "verifier"]
+__all__ = ["NEEDS", "VERIFIER", "tools", "verdict", "verifier"]
 
 VERIFIER: Final = "verify.pyz"
+NEEDS: Final = ("attrs", "cryptography", "orjson", "zstandard")
+"""What the verifier by itself needs from a package index."""
+
+_MAIN: Final = b"import sys\nfrom interlock.verify.__main__ import main\nsys.exit(main())\n"
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+_UNIX: Final = 3
+_MODE: Final = 0o100600
 
 
 def verdict(tree: Tree, engine: str, root_key: str | None, progress: Callable[[int], None]) -> Report:
@@ -58,19 +69,29 @@ def _files(tree: Tree, room: str) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, tree.read(name)) for name in tree.names() if name.startswith(room))
 
 
-def verifier() -> bytes | None:
-    """The verifier as one file that runs alone; None if this version can't make one."""
-    return None
+@cache
+def verifier() -> bytes:
+    """The verifier as one file that Python runs: a ZIP of its package and nothing else, the same bytes each time."""
+    packed = io.BytesIO()
+    files = {"__main__.py": _MAIN, "interlock/__init__.py": b""}
+    for file in resources.files("interlock.verify").iterdir():
+        if file.name.endswith(".py"):
+            files[f"interlock/verify/{file.name}"] = file.read_bytes()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted(files.items()):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.create_system = _UNIX
+            info.external_attr = _MODE << 16
+            archive.writestr(info, data)
+    return b"#!/usr/bin/env python3\n" + packed.getvalue()
 
 
 def tools() -> dict[str, str]:
     """What made the bundle."""
-    made = verifier()
-    alone = {} if made is None else {"verifier_sha256": sha256(made).hexdigest()}
     return {
         "interlock": __version__,
         "code_sha256": code_hash(),
         "python": platform.python_version(),
         "orjson": orjson.__version__,
-        **alone,
+        "verifier_sha256": sha256(verifier()).hexdigest(),
     }
