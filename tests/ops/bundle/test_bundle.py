@@ -17,7 +17,9 @@ from tests.ops.bundle.session import CALM, NASTY, session
 from tests.ops.bundle.test_proofs import root
 from tests.ops.cli_helpers import cli, quick
 
+from interlock.ops.bundle.plan import utc
 from interlock.ops.bundle.proofs import root_of_path
+from interlock.ops.bundle.sheets import cell as written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,7 +209,7 @@ def test_span_counts_only_what_is_in_it(home: Path, tmp_path: Path) -> None:
     """With a span only records in it count, by their own time, and the bundle says how many it has beside them."""
     stamps = sorted(json.loads(line)["ts"] for lines in oracle.lines_of(home).values() for line in lines)
     begin, end = stamps[len(stamps) // 3], stamps[2 * len(stamps) // 3]
-    given = ("--from", rfc3339(begin), "--to", rfc3339(end))
+    given = ("--from", utc(begin), "--to", utc(end))
     assert quick("bundle", tmp_path / "part", "--home", home, *given).code == 0
     found = {
         f"{claim['name']}.{name}": value
@@ -224,13 +226,6 @@ def test_span_counts_only_what_is_in_it(home: Path, tmp_path: Path) -> None:
     assert page.facts["outside"] == {len([one for one in flat if not begin <= one["ts"] < end])}
     head, *rows = table(tmp_path / "part" / "csv" / "orders.csv")
     assert len([row for row in rows if row[head.index("event")] == "permit"]) == wanted["permits.permits"]
-
-
-def rfc3339(us: int) -> str:
-    """A moment as the command line takes it."""
-    from interlock.ops.bundle.plan import utc  # noqa: PLC0415
-
-    return utc(us)
 
 
 def test_empty_span_shows_nothing(home: Path, tmp_path: Path) -> None:
@@ -342,8 +337,6 @@ def test_formulas_are_text(made: Path) -> None:
         for row in table(path):
             for cell in row:
                 assert not cell.startswith(("=", "+", "@", "\t", "\r")), (path.name, cell)
-    from interlock.ops.bundle.sheets import cell as written  # noqa: PLC0415
-
     assert written("=1+1") == "'=1+1"
     assert written("-2+3") == "'-2+3"
     assert written("-0.5") == "-0.5"
