@@ -22,6 +22,7 @@ from interlock.ops.bundle.plan import FORMAT, Span
 from interlock.ops.bundle.story import Entry
 from interlock.ops.bundle.times import Times
 from interlock.ops.bundle.tree import BundleError, Folder
+from interlock.ops.sheet import style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +84,17 @@ def test_pdf_is_made_of_the_page(report: Path, tmp_path: Path) -> None:
     assert quick("bundle", tmp_path / "bundle", "--home", home.path, "--pdf").code == 0
     assert (tmp_path / "bundle" / "report.pdf").read_bytes().startswith(b"%PDF-")
     assert quick("bundle", "--check", tmp_path / "bundle").code in {0, 5}
+
+
+def test_pdf_draws_with_our_colours() -> None:
+    """Each drawing on paper has every rule for drawings in it, with the colours of the light page in place of names."""
+    dressed = pdf._dressed("<p>x</p><svg viewBox='0 0 9 9'></svg>")
+    rules = re.findall(r"svg ([.\w]+) \{", style("interlock.ops.bundle", "report.css"))
+    assert len(rules) > 8
+    for rule in rules:
+        assert f"{rule}{{" in dressed, rule
+    assert "var(" not in dressed
+    assert "#a3241f" in dressed
 
 
 def test_pdf_fetches_nothing(tmp_path: Path) -> None:

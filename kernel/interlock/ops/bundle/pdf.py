@@ -62,7 +62,6 @@ def _dressed(page: str) -> str:
     """The page with the rules for drawings inside of each drawing."""
     sheet = "\n".join((style("interlock.ops", "sheet.css"), style("interlock.ops.bundle", "report.css")))
     light = dict(_VARIABLE.findall(sheet.partition("}")[0]))
-    drawn = [(where.strip(), what) for where, what in _RULE.findall(sheet) if "width:" not in what]
-    rules = "".join(f"{where}{{{what}}}" for where, what in drawn)
+    rules = "".join(f"{where.strip()}{{{what}}}" for where, what in _RULE.findall(sheet))
     css = _USE.sub(lambda use: light[use[1]], rules)
     return _OPEN.sub(lambda match: f"{match[1]}<style>{css}</style>", page)
