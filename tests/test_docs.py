@@ -144,6 +144,7 @@ def test_every_command_and_option_stands_in_operating() -> None:
         "keys",
         "demo",
         "drill",
+        "compress",
     }
     options = {option for command in commands.values() for given in command.params for option in given.opts}
     wanted = {f"interlock {name}" for name in commands} | {option for option in options if option.startswith("--")}

@@ -10,11 +10,12 @@ import pytest
 from tests.adapters.test_witness import ORIGIN, Book
 from tests.helpers import arm
 
+from interlock.breaker.compress import compress
 from interlock.journal.notes import Signature
 from interlock.journal.proofs import consistency
 from interlock.journal.statements import Checkpoint
 from interlock.store.checkpoints import CheckpointError, Notes, Point
-from interlock.store.proofs import ProofError, prove, tree_at
+from interlock.store.proofs import ProofError, Prover, tree_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,16 +102,48 @@ def test_the_tree_at_every_size_and_every_proof(stream: Path) -> None:
     trees = [tree_at(stream, size) for size in range(len(lines) + 1)]
     for size, tree in enumerate(trees):
         assert (tree.size, tree.root()) == (size, Book(lines).tree(size).root())
+    prove = Prover(stream)
     for old in range(1, len(lines)):
-        for new in range(old, len(lines) + 1, 5):
-            assert prove(stream, old, new) == consistency(Book(lines).tree(old), lines[old:], new)
-    assert prove(stream, 0, 5) == []
+        for new in range(old + 1, len(lines) + 1, 5):
+            proof = consistency(Book(lines).tree(old), lines[old:], new)
+            assert prove(old, new) == Prover(stream)(old, new) == proof
+    assert prove(0, 5) == prove(5, 5) == []
+
+
+def test_who_asks_again_reads_only_what_is_new(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a size that was proved to before, nothing is read that stands before it, and no file but the last."""
+    from interlock.store import proofs  # noqa: PLC0415 - to be patched where it is used
+
+    lines = bodies(stream)
+    prove = Prover(stream)
+    prove(2, len(lines) - 3)
+    touched = []
+    real = proofs.opened
+
+    def opened(path: Path) -> object:
+        touched.append(path)
+        return real(path)
+
+    monkeypatch.setattr(proofs, "opened", opened)
+    assert prove(len(lines) - 3, len(lines)) == consistency(Book(lines).tree(len(lines) - 3), lines[-3:], len(lines))
+    assert {*touched} <= {*sorted(stream.iterdir())[-2:]}
+
+
+def test_a_segment_that_is_compressed_meanwhile_is_read_all_the_same(stream: Path) -> None:
+    """What is remembered of a file that has another name now is found in that, and the proof is right."""
+    lines = bodies(stream)
+    prove = Prover(stream)
+    at = int(sorted(stream.iterdir())[2].stem) - 1  # in the middle of what will be compressed
+    prove(1, at)
+    for path in sorted(stream.iterdir())[:-1]:
+        compress(path)
+    assert prove(at, len(lines)) == consistency(Book(lines).tree(at), lines[at:], len(lines))
 
 
 def test_what_is_not_there_has_no_proof(stream: Path) -> None:
     """A size beyond the journal, a segment that is gone and one whose beginning is not one are errors."""
     count = len(bodies(stream))
-    for call in (lambda: tree_at(stream, count + 1), lambda: prove(stream, 3, count + 1)):
+    for call in (lambda: tree_at(stream, count + 1), lambda: Prover(stream)(3, count + 1)):
         with pytest.raises(ProofError):
             call()
     *_, before, last = sorted(stream.iterdir())
@@ -122,8 +155,10 @@ def test_what_is_not_there_has_no_proof(stream: Path) -> None:
         tree_at(stream, size + 1)
     last.write_bytes(data)
     before.unlink()
-    with pytest.raises(ProofError, match=r"does not follow|lines"):
-        prove(stream, int(before.stem), size + 1)
+    with pytest.raises(ProofError, match="lines"):
+        Prover(stream)(int(before.stem) - 1, size + 1)
+    with pytest.raises(ProofError, match="no journal"):
+        tree_at(stream.parent, 1)
 
 
 def test_a_root_is_what_base64_says(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +27,7 @@ from interlock.store.keys import Lists, Ring
 from interlock.store.lookback import Lookback, Past
 from interlock.store.notary import EVERY, EVERY_S, Notary, Sealed
 from interlock.store.private import KeysError
-from interlock.store.proofs import prove, tree_at
+from interlock.store.proofs import Prover, tree_at
 
 if TYPE_CHECKING:
     import os
@@ -201,7 +200,7 @@ def look_back(wish: Wish, at: Attachment, now_us: int) -> Signing:
         newest=at.newest,
         probe=at.newest.note if at.newest else _empty(wish.ring, at.origin, at.core.epoch, now_us),
         root=lambda size: tree_at(stream, size).root(),
-        prove=partial(prove, stream),
+        prove=Prover(stream),
     )
     signing = Signing(wish, at, past)
     signing.rolled_back = at.rolled_back

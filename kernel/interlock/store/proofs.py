@@ -3,15 +3,21 @@
 Every segment tells the peaks of the tree before it. So the tree at any size is made from the segment that holds it, and
 nothing before that is read. The files are read while the engine appends to them: what is asked for here was written
 and synced before.
+
+`Prover` is for who asks again and again, each time from where he came to: it remembers the tree and the place in the
+file, and reads what came after them, so that it takes next to nothing from the engine beside it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO, Final
 
+import attrs
 import orjson
 
-from interlock.breaker.segment import first_of, lines, segments
+from interlock.breaker.segment import first_of, opened, segments
 from interlock.core.errors import InterlockError
 from interlock.journal.proofs import consistency
 from interlock.journal.tree import Tree
@@ -20,13 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["ProofError", "prove", "tree_at"]
+__all__ = ["ProofError", "Prover", "tree_at"]
 
-_BATCH = 4096
+_BATCH: Final = 1024
+_CHUNK_BYTES: Final = 1 << 20
+_REMEMBERED: Final = 4
 
 
 class ProofError(InterlockError):
     """The files do not hold what would be needed."""
+
+
+@attrs.frozen
+class _Place:
+    """Behind so many lines: their tree, and the segment and byte where the next one is."""
+
+    tree: Tree
+    path: Path
+    offset: int
 
 
 def tree_at(stream: Path, size: int) -> Tree:
@@ -37,71 +54,111 @@ def tree_at(stream: Path, size: int) -> Tree:
         size: how many lines.
 
     Raises:
-        ProofError: there are not so many, or the segment's beginning can't be read.
+        ProofError: there are not so many, or a segment's beginning can't be read.
+        OSError: a segment can't be.
     """
-    tree, source = _segment(stream, size)
-    while tree.size < size:
-        batch = [line for line, _ in zip(source, range(min(_BATCH, size - tree.size)), strict=False)]
-        if not batch:
-            message = f"{stream}: has {tree.size} lines, not {size}"
-            raise ProofError(message)
-        tree.extend(batch)
-    return tree
+    return _advance(stream, _segment(stream, size), size).tree if size else Tree()
 
 
-def prove(stream: Path, old: int, new: int) -> list[bytes]:
-    """The consistency proof from one size to another.
+class Prover:
+    """Gives the consistency proofs of one journal, to any number of threads.
 
-    Raises:
-        ProofError: there are not so many lines.
+    Args:
+        stream: the journal's directory.
     """
-    if not 0 < old < new:
-        return []
-    tree = tree_at(stream, old)
-    try:
-        return consistency(tree, _lines(stream, old), new)
-    except ValueError as error:
-        message = f"{stream}: {error}"
-        raise ProofError(message) from error
+
+    def __init__(self, stream: Path) -> None:
+        self._stream = stream
+        self._known: dict[int, _Place] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, old: int, new: int) -> list[bytes]:
+        """The proof from one size to another.
+
+        Raises:
+            ProofError: there are not so many lines.
+            OSError: a segment can't be read.
+        """
+        if not 0 < old < new:
+            return []
+        with self._lock:
+            return self._prove(old, new)
+
+    def _prove(self, old: int, new: int) -> list[bytes]:
+        place = self._known.get(old) or _advance(self._stream, _segment(self._stream, old), old)
+        lines = (line for line, _, _ in _lines(self._stream, place))
+        try:
+            proof = consistency(place.tree, lines, new)
+        except ValueError as error:
+            message = f"{self._stream}: {error}"
+            raise ProofError(message) from error
+        self._known[old] = place
+        self._known[new] = _advance(self._stream, place, new)
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return proof
 
 
-def _segment(stream: Path, size: int) -> tuple[Tree, Iterator[bytes]]:
-    """The tree before the segment in which line ``size`` is, or would be next, and the lines from there on."""
+def _segment(stream: Path, size: int) -> _Place:
+    """The beginning of the segment in which line ``size`` is, or would be next."""
     paths = [path for path in segments(stream) if first_of(path) <= size]
     if not paths:
-        return Tree(), iter(())
-    first = first_of(paths[-1])
-    source = _lines(stream, first)
-    if not first:
-        return Tree(), source
-    opening = next(source, b"")
+        message = f"{stream}: there is no journal"
+        raise ProofError(message)
+    path = paths[-1]
+    first = first_of(path)
+    with opened(path) as file:
+        opening = file.readline()
     try:
         said = orjson.loads(opening)
         tree = Tree.of(said["size"], [bytes.fromhex(peak) for peak in said["peaks"]])
     except (orjson.JSONDecodeError, LookupError, TypeError, ValueError) as error:
-        message = f"{paths[-1]}: does not begin as a segment does"
+        message = f"{path}: does not begin as a segment does"
         raise ProofError(message) from error
     if tree.size != first:
-        message = f"{paths[-1]}: begins with line {tree.size}"
+        message = f"{path}: begins with line {tree.size}"
         raise ProofError(message)
-    return tree, _lines(stream, first)
+    return _Place(tree, path, 0)
 
 
-def _lines(stream: Path, first: int) -> Iterator[bytes]:
-    """The lines from this number on, without their newlines; at most those that are whole."""
-    number: int | None = None
-    paths = segments(stream)
-    for place, path in enumerate(paths):
-        if place + 1 < len(paths) and first_of(paths[place + 1]) <= first:
-            continue
-        if number is None:
-            number = first_of(path)
-        elif number != first_of(path):
-            message = f"{path}: does not follow line {number}"
-            raise ProofError(message)
-        for line in lines(path):
-            if not line.endswith(b"\n"):
-                return
-            if number >= first:
-                yield line[:-1]
-            number += 1
+def _advance(stream: Path, place: _Place, size: int) -> _Place:
+    """Go on to behind so many lines."""
+    tree, path, offset = place.tree.copy(), place.path, place.offset
+    source = _lines(stream, place)
+    while batch := [*islice(source, min(_BATCH, size - tree.size))]:
+        tree.extend([line for line, _, _ in batch])
+        _, path, offset = batch[-1]
+    if tree.size != size:
+        message = f"{stream}: has {tree.size} lines, not {size}"
+        raise ProofError(message)
+    return _Place(tree, path, offset)
+
+
+def _skip(file: BinaryIO, offset: int) -> None:
+    """Go to a byte; in a segment that was compressed, perhaps since its place was noted, by reading so far."""
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset:
+        chunk = file.read(min(offset, _CHUNK_BYTES))
+        if not chunk:
+            return
+        offset -= len(chunk)
+
+
+def _lines(stream: Path, place: _Place) -> Iterator[tuple[bytes, Path, int]]:
+    """The lines from a place on, without their newlines, each with the segment and the byte behind it."""
+    number, path, offset = place.tree.size, place.path, place.offset
+    while True:
+        with opened(path) as file:
+            _skip(file, offset)
+            for line in file:
+                if not line.endswith(b"\n"):  # room behind the last record
+                    break
+                offset += len(line)
+                number += 1
+                yield line[:-1], path, offset
+        later = [one for one in segments(stream) if first_of(one) == number and first_of(one) > first_of(path)]
+        if not later:
+            return
+        path, offset = later[0], 0

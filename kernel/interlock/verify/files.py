@@ -88,10 +88,10 @@ def notes(directory: Path) -> tuple[File, ...]:
 
 
 def given(paths: list[Path]) -> tuple[File, ...]:
-    """Read files, and all files in directories.
+    """Read files, and all files in directories that have got their names: one that begins with a dot was not finished.
 
     Raises:
         OSError: one can't be read.
     """
-    found = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    found = [file for path in paths for file in (sorted(path.rglob("[!.]*")) if path.is_dir() else [path])]
     return tuple((str(path), small(path)) for path in found if not path.is_dir())

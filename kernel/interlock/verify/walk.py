@@ -202,7 +202,7 @@ class Walk:
         begun = 0
         for place in [place for place, kind in enumerate(kinds) if kind in _WATCHED]:
             self._replay(lines, records, begun, place)
-            self._watch(kinds[place], records[place], lines[place])
+            self._watch(kinds, records[place], lines[place], place)
             self._replay([], records, place, place + 1)
             self.counts[kinds[place]] += 1
             begun = place + 1
@@ -247,8 +247,9 @@ class Walk:
             tree.extend(leaves)
         leaves.clear()
 
-    def _watch(self, kind: str, record: Record, line: bytes) -> None:
-        """Take a record that speaks of the tree."""
+    def _watch(self, kinds: list[str], record: Record, line: bytes, place: int) -> None:
+        """Take a record that speaks of the tree, at a place among others of these kinds."""
+        kind = kinds[place]
         number = self.records
         self.grow()
         if kind == "seal":
@@ -262,17 +263,18 @@ class Walk:
             self.checkpoint(record)
         self._leaves.append(line)
         if kind == "seal" and number + 1 in self._wanted:
-            self._mark(record, number + 1)
+            self._mark(record, number + 1, kinds[:place].count("anchor"))  # which are counted when all are through
 
     def checkpoint(self, record: Record) -> None:
         """Hold a `checkpoint` record against its note."""
         if self.evidence is not None and (fault := self.evidence.told(record)):
             self.broken(CHECKPOINTS, fault)
 
-    def _mark(self, seal: Record, size: int) -> None:
+    def _mark(self, seal: Record, size: int, uncounted: int) -> None:
         self.grow()
         checkpoints, anchors, seals = tell_of(self.counts)
-        self.marks[size] = Mark(root=self._roots.get(size), ts=seal["ts"], about=(checkpoints, anchors, seals + 1))
+        about = (checkpoints, anchors + uncounted, seals + 1)
+        self.marks[size] = Mark(root=self._roots.get(size), ts=seal["ts"], about=about)
 
     def _segment_record(self, record: Record, number: int) -> None:
         """Check what the record of a segment says about the tree before it."""

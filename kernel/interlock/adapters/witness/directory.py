@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectoryWitness"]
 
-_MARK: Final = "interlock-witness"
+_MARK: Final = ".interlock-witness"
 _ENDING: Final = ".note"
 _WAIT_S: Final = 2.0
 
