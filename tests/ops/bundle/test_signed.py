@@ -19,7 +19,7 @@ from tests.ops.cli_helpers import environment, quick
 from tests.store.helpers import ring
 
 from interlock.ops.bundle.plan import utc
-from interlock.ops.bundle.verdicts import verifier
+from interlock.verify.pack import pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,9 +171,9 @@ def test_what_comes_after_the_span_is_left_out(desk: Path, tmp_path: Path) -> No
 def test_verifier_in_the_bundle_runs_alone(desk: Path, signed: Path) -> None:
     """The file in the bundle gives the same answer by itself, with no code of ours on the path."""
     alone = signed / "verify.pyz"
-    assert alone.read_bytes() == verifier()
+    assert alone.read_bytes() == pack()
     with zipfile.ZipFile(alone) as archive:
-        assert {name.rpartition("/")[0] for name in archive.namelist()} == {"", "interlock", "interlock/verify"}
+        assert {name.rpartition("/")[0] for name in archive.namelist()} == {"", "interlock_verify"}
     command = [sys.executable, "-I", alone, signed, "--json", "--anchor", signed / "anchors"]
     done = subprocess.run(
         [*command, "--root-key", root_key(desk)], capture_output=True, text=True, timeout=120, check=False, cwd="/"

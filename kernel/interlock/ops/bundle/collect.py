@@ -21,8 +21,9 @@ from interlock.ops.bundle.given import REQUEST, drill_of
 from interlock.ops.bundle.plan import FORMAT
 from interlock.ops.bundle.story import segments_of, torn_of
 from interlock.ops.bundle.tree import BundleError, Folder, lines
-from interlock.ops.bundle.verdicts import VERIFIER, tools, verifier
+from interlock.ops.bundle.verdicts import VERIFIER, tools
 from interlock.verify.lines import LINE_MAX, parse
+from interlock.verify.pack import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +131,7 @@ def collect(plan: Plan, folder: Folder, progress: Callable[[int], None]) -> None
     work.copy(home.latch, "latch.json")
     _anchors(work, plan)
     _drills(work, plan)
-    work.folder.write(VERIFIER, verifier())
+    work.folder.write(VERIFIER, pack())
     request: dict[str, Any] = {
         "format": FORMAT,
         "home": home.identity(),

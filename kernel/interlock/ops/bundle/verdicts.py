@@ -1,13 +1,9 @@
-"""The verifier, as a bundle needs it: its answer about the files of a bundle, and itself as a file to put in."""
+"""The verifier, as a bundle needs it: its answer about the files of a bundle, and what it needs by itself."""
 
 from __future__ import annotations
 
-import io
 import platform
-import zipfile
-from functools import cache
 from hashlib import sha256
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -16,6 +12,7 @@ from interlock.breaker.source import code_hash
 from interlock.ops.bundle.story import segments_of
 from interlock.ops.bundle.tree import plain
 from interlock.verify import Inputs, Report, verify
+from interlock.verify.pack import NAME, pack
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -23,16 +20,11 @@ if TYPE_CHECKING:
 
     from interlock.ops.bundle.tree import Tree
 
-__all__ = ["NEEDS", "VERIFIER", "tools", "verdict", "verifier"]
+__all__ = ["NEEDS", "VERIFIER", "tools", "verdict"]
 
-VERIFIER: Final = "verify.pyz"
+VERIFIER: Final = NAME
 NEEDS: Final = ("attrs", "cryptography", "orjson", "zstandard")
 """What the verifier by itself needs from a package index."""
-
-_MAIN: Final = b"import sys\nfrom interlock.verify.__main__ import main\nsys.exit(main())\n"
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-_UNIX: Final = 3
-_MODE: Final = 0o100600
 
 
 def verdict(tree: Tree, engine: str, root_key: str | None, progress: Callable[[int], None]) -> Report:
@@ -69,23 +61,6 @@ def _files(tree: Tree, room: str) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, tree.read(name)) for name in tree.names() if name.startswith(room))
 
 
-@cache
-def verifier() -> bytes:
-    """The verifier as one file that Python runs: a ZIP of its package and nothing else, the same bytes each time."""
-    packed = io.BytesIO()
-    files = {"__main__.py": _MAIN, "interlock/__init__.py": b""}
-    for file in resources.files("interlock.verify").iterdir():
-        if file.name.endswith(".py"):
-            files[f"interlock/verify/{file.name}"] = file.read_bytes()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(files.items()):
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = _UNIX
-            info.external_attr = _MODE << 16
-            archive.writestr(info, data)
-    return b"#!/usr/bin/env python3\n" + packed.getvalue()
-
-
 def tools() -> dict[str, str]:
     """What made the bundle."""
     return {
@@ -93,5 +68,5 @@ def tools() -> dict[str, str]:
         "code_sha256": code_hash(),
         "python": platform.python_version(),
         "orjson": orjson.__version__,
-        "verifier_sha256": sha256(verifier()).hexdigest(),
+        "verifier_sha256": sha256(pack()).hexdigest(),
     }
