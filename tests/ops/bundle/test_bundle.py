@@ -20,6 +20,8 @@ from tests.ops.cli_helpers import cli, quick
 from interlock.ops.bundle.plan import utc
 from interlock.ops.bundle.proofs import root_of_path
 from interlock.ops.bundle.sheets import cell as written
+from interlock.ops.bundle.story import Story
+from interlock.ops.bundle.tree import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +143,9 @@ def test_bundle_leaves_the_home_as_it_is(home: Path, tmp_path: Path) -> None:
 def test_nothing_is_overwritten(home: Path, tmp_path: Path) -> None:
     """Where something is already, in a home, or without a home, there is no bundle, and nothing is left behind."""
     (tmp_path / "there").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    assert quick("bundle", tmp_path / "empty", "--home", home).code == 2
+    (tmp_path / "empty").rmdir()
     assert quick("bundle", tmp_path / "there", "--home", home).code == 2
     assert (tmp_path / "there").read_text() == "mine"
     assert quick("bundle", home / "bundle", "--home", home).code == 2
@@ -186,6 +191,16 @@ def test_every_number_is_in_the_records(made: Path) -> None:
     told_otherwise = {"late.flying", "late.ended", "sealed.sealed", "sealed.findings", "clock.drift", "clock.backward"}
     left = {name for name in found if not name.endswith((".set", ".total")) and not name.startswith("signed.")}
     assert left - wanted.keys() <= told_otherwise
+
+
+def test_story_is_told_in_its_order(made: Path) -> None:
+    """What was salvaged after a crash is told before the run that salvaged it, under the number where it stands."""
+    for engine, lines in oracle.lines_of(made).items():
+        story = Story(Folder(made), engine)
+        told = [(entry.seq, entry.record["kind"], entry.record["ts"]) for entry in story]
+        assert told == [(seq, record["kind"], record["ts"]) for seq, record in oracle.told(lines)]
+        assert (story.ended, story.records) == ("", len(lines))
+    assert any(entry.salvaged for entry in Story(Folder(made), "second"))
 
 
 def test_page_shows_these_numbers(made: Path) -> None:
