@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.adapters.test_witness import ORIGIN, Book
-from tests.helpers import arm
+from tests.helpers import arm, attach
 
+from interlock import HomeError
 from interlock.breaker.compress import compress
+from interlock.breaker.grounds import check
 from interlock.journal.notes import Signature
 from interlock.journal.proofs import consistency
 from interlock.journal.statements import Checkpoint
@@ -166,3 +168,20 @@ def test_a_root_is_what_base64_says(tmp_path: Path) -> None:
     notes = Notes(tmp_path, "engine")
     notes.write(point(0))
     assert b64decode(notes.read(0).note.text.split("\n")[2]) == sha256(b"").digest()
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "checkpoints/engine", "checkpoints/engine/note", "keys/0001.note"])
+def test_what_others_may_write_keeps_engines_out(tmp_path: Path, what: str) -> None:
+    """A home in which somebody else may write checkpoints or lists of keys is no ground for an engine."""
+    home = tmp_path / "home"
+    arm(home)
+    (home / "keys").mkdir(mode=0o700)
+    (home / "keys" / "0001.note").touch(mode=0o600)
+    notes = Notes(home, "engine")
+    notes.write(point(3))
+    path = notes.directory / f"{3:020d}.note" if what.endswith("/note") else home / what
+    path.chmod(0o666)
+    with pytest.raises(HomeError, match="chmod go-w"):
+        check(home, engine="engine")
+    with pytest.raises(HomeError, match="chmod go-w"):
+        attach(home)

@@ -244,6 +244,34 @@ def test_what_is_signed_was_synced_before(where: Path, monkeypatch: pytest.Monke
     verified(where)
 
 
+@pytest.mark.parametrize("durability", ["disk", "process"])
+def test_a_disk_that_fails_under_the_notary_halts_and_is_not_signed(
+    where: Path, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    """A failed sync breaks the journal, also where no order waits for one: a halt, no retry, no checkpoint."""
+    from interlock.breaker import segment  # noqa: PLC0415 - to be patched where it is used
+
+    kernel = signing(where, durability=durability)
+    if durability == "disk":
+        assert kernel.start()
+        until(lambda: whys(where / "home") == ["start"], "no checkpoint of the start")
+    before = whys(where / "home")
+    monkeypatch.setattr(segment.Segment, "sync", _raise)
+    if durability == "process":
+        assert kernel.start()
+    kernel.anomaly("ODD", "something to sign")
+    kernel._sign("time")
+    until(lambda: kernel.mode is Mode.HALTED, "it went on")
+    assert kernel.cause is not None
+    assert kernel.cause.code is HaltCode.JOURNAL_FAILED
+    kernel.close()
+    monkeypatch.undo()
+    assert whys(where / "home") == before
+    assert [int(name.partition(".")[0]) for name, _ in files(where / "home" / "checkpoints" / "engine")] == [
+        record["size"] for record in of_kind(where / "home", "checkpoint")
+    ]
+
+
 def test_every_record_of_a_checkpoint_has_its_note_before(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A note that can't be written has no record: an anomaly counts it, the halt stands, and the next one is made."""
     from interlock.store import checkpoints  # noqa: PLC0415 - to be patched where it is used
@@ -329,6 +357,33 @@ def test_a_run_whose_end_was_not_signed_is_told_by_the_next(where: Path, monkeyp
 
 def _raise(*_: object) -> None:
     raise OSError(5, "Input/output error")
+
+
+def test_nobody_else_attaches_while_the_end_is_signed(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the last checkpoint is made its engine's place is taken, whatever else is asked of the closed kernel."""
+    from interlock.store import checkpoints  # noqa: PLC0415 - to be patched where it is used
+
+    hung, let_go = threading.Event(), threading.Event()
+    write = checkpoints.write_durably
+
+    def note(path: Path, data: bytes) -> None:
+        hung.set()
+        let_go.wait(PATIENCE_S)
+        write(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_durably", note)
+    kernel = signing(where)
+    closing = threading.Thread(target=kernel.close)
+    closing.start()
+    assert hung.wait(PATIENCE_S)
+    kernel.halt("once more", timeout_s=0.05)
+    with pytest.raises(HomeError, match="attached already"):
+        attach(where / "home")
+    let_go.set()
+    closing.join(PATIENCE_S)
+    assert whys(where / "home") == ["shutdown"]
+    with attach(where / "home") as after:
+        assert after.mode is Mode.HALTED
 
 
 def test_a_crash_at_any_moment_leaves_notes_that_hold(where: Path) -> None:
@@ -488,24 +543,18 @@ def test_a_journal_that_is_rolled_back_comes_up_halted_and_does_not_start(where:
 
 
 def test_a_journal_that_was_written_anew_comes_up_halted(where: Path) -> None:
-    """As long as its checkpoint and with all seals right, but with another root: HALTED."""
+    """Longer than its checkpoint and with all seals right, but with another root at that size: HALTED."""
+    shutil.copytree(where / "home", where / "fork")
     with signing(where) as kernel:
         kernel.start()
-    shutil.copytree(where / "home", where / "true")
-    shutil.rmtree(where / "home" / "journal" / "engine")
-    shutil.rmtree(where / "home" / "checkpoints")
-    for path in (where / "home" / "engines").iterdir():
-        path.unlink()
-    (where / "home" / "page").write_bytes((where / "true" / "page").read_bytes())
-    clock = FakeClock(utc_us=UTC_US + 1)
-    with signing(where, clock, keys=None) as kernel:
+    with attach(where / "fork", FakeClock(utc_us=UTC_US + 1)) as kernel:
         for number in range(20):
             kernel.anomaly("ODD", str(number))
-    shutil.copytree(where / "true" / "checkpoints", where / "home" / "checkpoints")
-    reset_needed = Home(where / "home").latch_state()[0]
-    assert reset_needed is not None
+    put_back(where, where / "fork", "journal")
     with signing(where) as kernel:
-        assert kernel.mode is Mode.HALTED
+        assert kernel.cause is not None
+        assert kernel.cause.code is HaltCode.JOURNAL_ROLLED_BACK
+        assert "another root" in kernel.cause.reason
 
 
 def test_a_newest_note_that_cannot_be_read_halts(where: Path) -> None:
@@ -751,3 +800,21 @@ def test_the_ring_of_an_attached_kernel_is_the_directorys(where: Path) -> None:
     (key,) = listed.keys
     origin = f"interlock/{Home(where / 'home').identity()}/engine"
     assert of_kind(where / "home", "checkpoint")[0]["key"] == listed.signer(key, origin).verifier.key.hex()
+
+
+def test_without_a_thread_to_sign_in_nothing_starts(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notary who can't be posted is no attach that fails, and no start; once he can be, it starts and signs."""
+    from interlock.store.notary import Notary  # noqa: PLC0415 - to be patched where it is used
+
+    def start(*_: object) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Notary, "start", start)
+        kernel = signing(where)
+        assert kernel.start().reason is Reason.HALTED
+    with kernel:
+        assert kernel.start()
+    assert whys(where / "home")[-1] == "shutdown"
+    verified(where)

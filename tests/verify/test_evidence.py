@@ -88,6 +88,20 @@ def test_what_tells_of_the_last_checkpoint_may_stand_behind_it(kinds: tuple[str,
     assert report.status is (Status.VERIFIED if sealed else Status.VERIFIED_TO_N)
 
 
+def test_what_told_of_an_earlier_checkpoint_is_signed_by_the_next() -> None:
+    """Records that tell of earlier checkpoints, under the last one, count for nothing behind it."""
+    for kinds in (("anchor", "seal"), ("checkpoint", "anchor", "beat", "seal"), ("anchor", "anchor", "seal")):
+        book = running()
+        fields: dict[str, Any] = {"checkpoint": {"key": KEY.id.hex()}, "anchor": {"size": 5}}
+        for kind in kinds:
+            book.put(kind, **fields.get(kind, {}))
+        size = book.last + 1
+        book.put("checkpoint", key=KEY.id.hex()).put("seal")
+        lines = book.lines
+        report = judged(lines, trusted(checkpoint(lines, 5), checkpoint(lines, size)))
+        assert (report.verdict, report.signed, report.findings) == ("VERIFIED", size, ()), kinds
+
+
 # --- what a forger does who may write the home, and has no key ---
 
 

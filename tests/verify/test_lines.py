@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from interlock.verify.lines import DEPTH_MAX, parse, parse_by_value
+from interlock.verify.lines import DEPTH_MAX, parse, parse_all, parse_by_value
 
 from .builder import FIELDS, Json, check, record, root_of, running, whole_life
 
@@ -181,3 +181,27 @@ def test_each_key_of_each_kind_is_checked(kind: str) -> None:
         line = orjson.dumps(whole | {key: [[]]})
         assert isinstance(parse(line), str), key
         assert parse(line) == parse_by_value(line)
+
+
+def test_many_lines_are_read_as_each_of_them() -> None:
+    """Lines that are read together are those that are read one by one, up to the first that is broken."""
+    lines = whole_life().lines
+    assert parse_all(b"".join(lines)) == ([parse(line[:-1]) for line in lines], None)
+    for place, line in enumerate(lines):
+        two = line[:-1] + b"," + line
+        half = line[: len(line) // 2] + b"\n" + line[len(line) // 2 :]
+        for bad in (b"\n", two, half, line.replace(b'"v":1', b'"v":2'), line[:-1] + b" \n"):
+            records, fault = parse_all(b"".join([*lines[:place], bad, *lines[place:]]))
+            assert records == [parse(line[:-1]) for line in lines[:place]]
+            assert fault == parse(bad.split(b"\n")[0])
+
+
+def test_no_cut_of_plain_lines_is_taken_for_lines() -> None:
+    """Usual lines with line feeds moved to other places in them, as many as before, are never read as lines."""
+    beat = orjson.dumps(record("beat", seq=5))
+    whole = b",".join([beat] * 3)
+    for one in range(1, len(whole)):
+        for two in range(one + 1, len(whole), 7):
+            lines = whole[:one] + b"\n" + whole[one:two] + b"\n" + whole[two:] + b"\n"
+            _, fault = parse_all(lines)
+            assert fault is not None

@@ -155,3 +155,19 @@ def test_a_certificate_that_is_none_is_refused() -> None:
     for data in (b"", b"hello", b"-----BEGIN CERTIFICATE-----\n"):
         with pytest.raises(ValueError, match=r"."):
             read_certificate(data)
+
+
+def test_a_time_stamp_of_the_home_needs_no_authority(tmp_path: Path) -> None:
+    """Tokens in the home count if their authority is given; of another they show nothing; of no note they are wrong."""
+    one, two = Authority(tmp_path / "one"), Authority(tmp_path / "two")
+    stamp = ("demo/7.one.tst", one.stamp(text_of(NOTE[1]), bare=True))
+    for certificates, believed in (
+        ((), False),
+        ((two.certificate,), False),
+        ((two.certificate, one.certificate), True),
+    ):
+        report = verify(split(LINES), inputs=attrs.evolve(INPUTS, stamps=(stamp,), authorities=certificates))
+        assert (report.status, [anchor.believed for anchor in report.anchors]) == (Status.VERIFIED, [believed])
+    for wrong in (one.stamp(b"x", bare=True), b"no stamp"):
+        report = verify(split(LINES), inputs=attrs.evolve(INPUTS, stamps=((stamp[0], wrong),)))
+        assert [finding.rule for finding in report.findings] == ["Anchors"]

@@ -132,8 +132,8 @@ class Signing:
             self.lookback.ask(self._past)
             self.rolled_back = next(iter(self.lookback.against), None)
 
-    def begin(self, desk: KernelDesk) -> None:
-        """Begin to sign, if nothing is against it and it has not begun."""
+    def begin(self, desk: KernelDesk) -> bool:
+        """Begin to sign, if nothing is against it and it has not begun. False if there is no thread to be had."""
         if self._notary is None and self.rolled_back is None and self.lookback.enough:
             notary = Notary(
                 ring=self._wish.ring,
@@ -147,8 +147,12 @@ class Signing:
             )
             for why in self._asked:
                 notary.ask(why)
-            notary.start(self._past.newest, self.lookback.behind)
+            try:
+                notary.start(self._past.newest, self.lookback.behind)
+            except RuntimeError:
+                return False
             self._notary = notary
+        return True
 
     def ask(self, why: str) -> None:
         """Have a checkpoint made, as soon as may be. It does not wait."""

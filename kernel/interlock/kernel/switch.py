@@ -76,8 +76,8 @@ class Switch(Looks):
         kept_out = signing.keeps_out(self._clock.utc_us())
         if signing.rolled_back is not None and before is None:
             self.halt(signing.rolled_back, code=HaltCode.JOURNAL_ROLLED_BACK, source="witness")
-        elif kept_out is None:
-            signing.begin(KernelDesk(self))
+        elif kept_out is None and not signing.begin(KernelDesk(self)):
+            return refusal(Reason.HALTED, "notary", "no thread to be had")
         return kept_out
 
     def _enter(self) -> Verdict | None:

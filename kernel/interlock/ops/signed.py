@@ -27,7 +27,9 @@ def signed(home: Home, now_us: int) -> dict[str, list[dict[str, object]]]:
         now_us: microseconds UTC, which ages are counted to.
     """
     return {
-        "checkpoints": [_last(home, engine, now_us) for engine in home.streams() if Notes(home.path, engine).sizes()],
+        "checkpoints": [
+            _last(home, engine, now_us) for engine in home.streams() if Notes(home.path, engine).directory.is_dir()
+        ],
         "keys": _keys(home.path / "keys", now_us),
     }
 

@@ -55,7 +55,7 @@ class Receipt:
 
 
 class Witness(Protocol):
-    """Somebody who keeps checkpoints. Called from one thread at a time, never on the way of an order.
+    """Somebody who keeps checkpoints. Called from any thread, never on the way of an order.
 
     Attributes:
         name: for journal and messages; letters, digits, ``.``, ``_`` and ``-``.

@@ -42,6 +42,7 @@ class Inputs:
         lists: the lists of keys.
         notes: the home's checkpoints; None if they are not given, which is not the same as none.
         anchors: checkpoints and time-stamp tokens from outside the home.
+        stamps: time-stamp tokens of the home; one of an authority that is not given shows nothing, and is no fault.
         witnesses: verifier keys of witnesses.
         authorities: certificates of time-stamp authorities, PEM or DER.
         later: reads the checkpoint of a size now, for one that was made after ``notes`` were read.
@@ -51,6 +52,7 @@ class Inputs:
     lists: tuple[File, ...] = ()
     notes: tuple[File, ...] | None = None
     anchors: tuple[File, ...] = ()
+    stamps: tuple[File, ...] = ()
     witnesses: tuple[str, ...] = ()
     authorities: tuple[bytes, ...] = ()
     later: Callable[[int], bytes | None] | None = None
@@ -63,6 +65,7 @@ class Inputs:
             (len(self.lists), "list of keys"),
             (len(self.notes or ()), "checkpoint of the home"),
             (len(self.anchors), "anchor"),
+            (len(self.stamps), "time stamp of the home"),
             (len(self.witnesses), "key of a witness"),
             (len(self.authorities), "certificate of a time-stamp authority"),
         ):
@@ -117,12 +120,14 @@ class Evidence:
         self._entries: dict[bytes, Entry] = {}
         self._trusted = self._read_lists() and self._root is not None
         self._held: list[_Held] = []
-        self._stamps: list[tuple[str, Stamp]] = []
+        self._stamps: list[tuple[str, Stamp, bool]] = []
         self._given: dict[int, Checkpoint] = {}
         for name, data in inputs.notes or ():
             self._read_note(name, data)
         for name, data in inputs.anchors:
             self._read_anchor(name, data)
+        for name, data in inputs.stamps:
+            self._read_stamp(name, data, "not a checkpoint's", strict=False)
         self._held.sort(key=lambda held: (held.checkpoint.size, held.rule != CHECKPOINTS, held.name))
         self.wanted = sorted({held.checkpoint.size for held in self._held})
 
@@ -180,13 +185,16 @@ class Evidence:
     def _read_anchor(self, name: str, data: bytes) -> None:
         found = read_checkpoint(data)
         if isinstance(found, str):
-            stamp = read_stamp(data)
-            if isinstance(stamp, str):
-                self._broken(name, ANCHORS, f"neither a checkpoint ({found}) nor a time stamp ({stamp})")
-            else:
-                self._stamps.append((name, stamp))
+            self._read_stamp(name, data, f"no checkpoint ({found})", strict=True)
         else:
             self._hold(name, ANCHORS, found)
+
+    def _read_stamp(self, name: str, data: bytes, why: str, *, strict: bool) -> None:
+        stamp = read_stamp(data)
+        if isinstance(stamp, str):
+            self._broken(name, ANCHORS, f"{why}, and no time stamp ({stamp})")
+        else:
+            self._stamps.append((name, stamp, strict))
 
     def _hold(self, name: str, rule: str, checkpoint: Checkpoint) -> None:
         fault = self._signer(checkpoint)
@@ -248,10 +256,10 @@ class Evidence:
             latest = max(latest, checkpoint.ts)
             for fault in faults:
                 self._broken(held.name, held.rule, fault, checkpoint.size)
-        for name, stamp in self._stamps:
+        for name, stamp, strict in self._stamps:
             if self._stamped(stamp) is None:
                 self._broken(name, ANCHORS, "the time stamp is of no checkpoint that was given")
-            elif self._authorities and not any(map(stamp.signed_by, self._authorities)):
+            elif strict and self._authorities and not any(map(stamp.signed_by, self._authorities)):
                 self._broken(name, ANCHORS, "the time stamp is not signed by an authority that was given")
         return self._findings
 
@@ -308,7 +316,7 @@ class Evidence:
                     believed=held.believed,
                     witnesses=held.witnesses,
                 )
-        for name, stamp in self._stamps:
+        for name, stamp, _ in self._stamps:
             of = self._stamped(stamp)
             yield Anchor(
                 name=name,

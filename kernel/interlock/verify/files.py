@@ -12,6 +12,7 @@ from .walk import Damaged, first_of
 _CHUNK = 2**20
 _PACKED_CHUNK = 2**10
 """So few bytes that what they may stand for, however they were made, is some megabytes at most."""
+_SEPARATOR = b"\x1e"
 _SIGNED_MAX = 2**21
 """What is signed is smaller: of a larger file so much is read as shows that it is larger."""
 
@@ -82,9 +83,27 @@ def small(path: Path) -> bytes:
         return file.read(_SIGNED_MAX)
 
 
-def notes(directory: Path) -> tuple[File, ...]:
+def kept(path: Path) -> Iterator[File]:
+    """Read what a witness kept: one thing, or a file of notes, each behind a record separator, which no note can hold.
+
+    A note that was cut off, since the witness lost its power, is passed over: it is the last one and lacks its end, or
+    the next one begins as it does.
+    """
+    data = small(path)
+    if not data.startswith(_SEPARATOR):
+        yield str(path), data
+        return
+    _, *entries = path.read_bytes().split(_SEPARATOR)
+    for number, (entry, later) in enumerate(zip(entries, [*entries[1:], b""], strict=True), 1):
+        begun = entry.rpartition(b"\n")[0]
+        cut = not entry.endswith(b"\n") if not later else begun != later and later.startswith(begun)
+        if not cut:
+            yield f"{path}#{number}", entry
+
+
+def notes(directory: Path, ending: str = ".note") -> tuple[File, ...]:
     """Read the notes in a directory, in the order of their names; none if there is no directory."""
-    return tuple((str(path), small(path)) for path in sorted(directory.glob("*.note")) if path.is_file())
+    return tuple((str(path), small(path)) for path in sorted(directory.glob(f"[!.]*{ending}")) if path.is_file())
 
 
 def given(paths: list[Path]) -> tuple[File, ...]:
@@ -94,4 +113,4 @@ def given(paths: list[Path]) -> tuple[File, ...]:
         OSError: one can't be read.
     """
     found = [file for path in paths for file in (sorted(path.rglob("[!.]*")) if path.is_dir() else [path])]
-    return tuple((str(path), small(path)) for path in found if not path.is_dir())
+    return tuple(file for path in found if not path.is_dir() for file in kept(path))

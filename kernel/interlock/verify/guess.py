@@ -119,7 +119,7 @@ class Guess(Monitor):
             raise Stray
 
     def _outcome(self, record: Record) -> Permit | None:
-        number = self._named(record["permit"])
+        number = self._named(record["permit"]) if self.depth else record["permit"]
         if not 0 <= number < self.start:
             return super()._outcome(record)
         run = self.run

@@ -53,11 +53,13 @@ class Place:
     Attributes:
         journals: by engine the directory of its segments; under the empty name a journal by itself.
         checkpoints: by engine the directory of its notes; None if there is none.
+        stamps: the directory that has a directory of time-stamp tokens for each engine; None if there is none.
         keys: the directory of the lists of keys; None if there is none.
     """
 
     journals: Mapping[str, Path]
     checkpoints: Mapping[str, Path | None]
+    stamps: Path | None
     keys: Path | None
 
 
@@ -76,6 +78,7 @@ def locate(directory: Path, checkpoints: Path | None = None) -> Place:
     return Place(
         journals=journals,
         checkpoints={name: _notes_of(kept, name) for name in journals},
+        stamps=directory / "anchors" if home.is_dir() else None,
         keys=keys if home.is_dir() and keys.is_dir() else None,
     )
 
@@ -123,6 +126,7 @@ def gather(place: Place, given: Given) -> dict[str, Inputs]:
             common,
             notes=notes.get(name),
             anchors=tuple(anchors.get(name, ())),
+            stamps=files.notes(place.stamps / name, ".tst") if place.stamps else (),
             later=_later(place.checkpoints.get(name)),
         )
         for name in [*place.journals, *(name for name in anchors if name not in place.journals)]

@@ -22,20 +22,20 @@ DEPTH_MAX = 64
 """Salvage within salvage is followed this deep: far beyond any crash, far below the stack."""
 
 
-def parse_all(lines: list[bytes]) -> tuple[list[Record], str | None]:
+def parse_all(lines: bytes) -> tuple[list[Record], str | None]:
     """Read lines until one is broken.
 
     Args:
-        lines: their bytes, without the line feeds, of which there is none in them.
+        lines: their bytes, each with its line feed.
 
     Returns:
         The records, as far as they are whole and right by themselves, and what is wrong with the line after them.
     """
     # No pattern lets a line feed through within a record: so if all lines match, each of them is one record.
-    if LINES(b"\n".join((*lines, b""))):
-        return loads(b"[" + b",".join(lines) + b"]"), None
+    if LINES(lines):
+        return loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]"), None
     records: list[Record] = []
-    for line in lines:
+    for line in lines[:-1].split(b"\n"):
         record = parse(line)
         if isinstance(record, str):
             return records, record

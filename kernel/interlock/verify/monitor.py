@@ -61,7 +61,6 @@ class Monitor(Permits):
         self.origin: str | None = None
         self.sealed = 0
         self._recoveries: list[Recovery] = []
-        self._depth = 0
         self._attached: tuple[int, int, str, Run] | None = None
         self._opened: Record | None = None
         self.segment_epoch = 0
@@ -119,27 +118,40 @@ class Monitor(Permits):
             number: the `seq` of the line that the first of them stands in, salvaged or not.
         """
         broken, rules, own = self.broken, self._rules, _OWN_CLOCK
+        run = self.run
+        base, last, offset = run.base, run.last, run.offset  # of the clock, which every record moves
         place = number
         for record in records:
             kind = record["kind"]
-            if self._wary:
-                self._before(record, kind)
-            # The other kinds set the clock, or stand on that of another run.
-            if kind not in own:
+            plain = not self._wary and kind not in own
+            if plain:
+                now = base + record["mono"]
+                ahead = record["ts"] * 1000 - now
+                plain = now >= last and -STEP_NS <= ahead - offset <= STEP_NS
+            if plain:
+                last, offset = now, ahead
+                if kind in rules:
+                    rules[kind](record, place)
+            else:
+                run.last, run.offset = last, offset
+                self._replay_slowly(record, kind, place)
                 run = self.run
-                now = run.base + record["mono"]
-                drift = record["ts"] * 1000 - now - run.offset
-                if now >= run.last and -STEP_NS <= drift <= STEP_NS:
-                    run.last = now
-                    run.offset += drift
-                else:
-                    self._tick(run, record)
-            if kind in rules:
-                rules[kind](record, place)
+                base, last, offset = run.base, run.last, run.offset
             place += 1
             if broken:
                 break
+        run.last, run.offset = last, offset
         return place - number
+
+    def _replay_slowly(self, record: Record, kind: str, number: int) -> None:
+        """Replay one record with all that may have to be looked at."""
+        if self._wary:
+            self._before(record, kind)
+        # The other kinds set the clock, or stand on that of another run.
+        if kind not in _OWN_CLOCK:
+            self._tick(self.run, record)
+        if kind in self._rules:
+            self._rules[kind](record, number)
 
     def _tick(self, run: Run, record: Record) -> None:
         """Move a run's clock to a record."""
@@ -156,10 +168,10 @@ class Monitor(Permits):
 
     def _before(self, record: Record, kind: str) -> None:
         """Check what may follow an end, the beginning, a segment's record, and a recovery that is not complete."""
-        if len(self._recoveries) > self._depth and kind != "salvage":
-            left = self._recoveries[self._depth].left
+        if len(self._recoveries) > self.depth and kind != "salvage":
+            left = self._recoveries[self.depth].left
             self._broken(SEQUENCE, f"{left} salvaged records are missing before this {kind}")
-            self._close(self._depth)
+            self._close(self.depth)
         if self._opened is not None:
             self._after_segment(self._opened, kind)
         elif self.run.ended and kind not in _DETACHED:
@@ -179,7 +191,7 @@ class Monitor(Permits):
             self.origin = origin
         elif origin != self.origin:
             self._broken(SEGMENTS, f"the segment's origin is {origin!r:.200}, not {self.origin!r:.200}")
-        if self._depth:
+        if self.depth:
             return  # its place is its salvage's, and its tree was that of the segment that stands here anew
         if epoch < self.segment_epoch:
             self._broken(SEGMENTS, f"the segment's epoch is {epoch}, after {self.segment_epoch}")
@@ -207,7 +219,7 @@ class Monitor(Permits):
         origin = f"interlock/{record['home']}/{record['engine']}"
         if self.origin not in (None, origin):
             self._broken(SEGMENTS, f"the run is one of {origin!r:.200}, but the segment of {self.origin!r:.200}")
-        self._attached = (number, self._depth, self.mode, self.run)
+        self._attached = (number, self.depth, self.mode, self.run)
         before = self.run.offset + self.run.last
         offset = record["ts"] * 1000
         run = Run(remember=record["remember"], offset=offset)
@@ -236,7 +248,7 @@ class Monitor(Permits):
 
     def _on_seal(self, _record: Record, number: int) -> None:
         # A salvaged seal was not a valid one, or it would have been the last.
-        if not self._depth:
+        if not self.depth:
             self.sealed = number + 1
             self._cut = False
 
@@ -244,10 +256,10 @@ class Monitor(Permits):
         # A recovery within this one was cut back to the same seal, so it names the same root.
         if record["sealed"] != self.sealed or self.root not in (None, record["root"]):
             self._broken(SEALS, "recover does not name what the last seal closes")
-        if not self._depth and number != self.sealed + 1 + self._cut:
+        if not self.depth and number != self.sealed + 1 + self._cut:
             self._broken(SEQUENCE, "between the last seal and recover stands more than its run")
         attached, self._attached = self._attached, None
-        if attached is None or attached[:2] != (number - 1, self._depth):
+        if attached is None or attached[:2] != (number - 1, self.depth):
             self._broken(SEQUENCE, "recover does not follow a run")
             return
         if not record["salvaged"]:
@@ -263,7 +275,7 @@ class Monitor(Permits):
         self._wary = True
 
     def _on_salvage(self, record: Record, number: int) -> None:
-        depth = self._depth
+        depth = self.depth
         if depth >= len(self._recoveries):
             self._broken(SEQUENCE, "a salvaged record that no recover announced")
             return
@@ -276,9 +288,9 @@ class Monitor(Permits):
         back.left -= 1
         if inner["kind"] in ("permit", "salvage"):
             back.numbers[inner["seq"]] = number
-        self._depth = depth + 1
+        self.depth = depth + 1
         self.replay([inner], number)
-        self._depth = depth
+        self.depth = depth
         if not back.left:
             self._close(depth)
 
@@ -289,8 +301,5 @@ class Monitor(Permits):
 
     def _named(self, number: int) -> int:
         # In a salvaged record a number from the seal on means the salvaged permit that had it then.
-        if self._depth:
-            back = self._recoveries[self._depth - 1]
-            if number >= back.sealed:
-                return back.numbers.get(number, -1)
-        return number
+        back = self._recoveries[self.depth - 1]
+        return back.numbers.get(number, -1) if number >= back.sealed else number

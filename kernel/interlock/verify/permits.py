@@ -18,6 +18,7 @@ class Permits(Modes):
         doubts: the permits that nobody knows the end of: order id to number.
         numbers: of all permits.
         orders: the order ids of the latest.
+        depth: how many salvages the record stands in that is being replayed.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Permits(Modes):
         self.doubts: dict[str, int] = {}
         self.numbers = Numbers()
         self.orders = Orders()
+        self.depth = 0
 
     def _on_permit(self, record: Record, number: int) -> None:
         run = self.run
@@ -75,12 +77,14 @@ class Permits(Modes):
             self._own(record, permit)
 
     def _named(self, number: int) -> int:
-        """Return the number that a permit has now."""
+        """Return the number that a permit, which a salvaged record names, has now."""
         return number
 
     def _outcome(self, record: Record) -> Permit | None:
         """Take the permit that an outcome names out of the open ones."""
-        number = self._named(record["permit"])
+        number = record["permit"]
+        if self.depth:
+            number = self._named(number)
         permit = self.open.pop(number, None)
         if permit is None:
             name = f"{record['kind']} names permit {record['permit']}, which"

@@ -24,6 +24,12 @@ def leaf_hash(leaf: bytes) -> bytes:
     return sha256(b"\x00" + leaf).digest()
 
 
+def leaf_hashes(lines: bytes) -> list[bytes]:
+    """Return the hashes of lines, each of which ends with a line feed, which is no part of the leaf."""
+    sha = sha256
+    return [sha(leaf).digest() for leaf in (b"\x00" + lines[:-1].replace(b"\n", b"\n\x00")).split(b"\n")]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of two subtrees."""
     return sha256(b"\x01" + left + right).digest()
@@ -58,8 +64,11 @@ class Tree:
         Args:
             leaves: the exact bytes of each; a leaf's index is the size before it is appended.
         """
+        self.add([leaf_hash(leaf) for leaf in leaves])
+
+    def add(self, nodes: list[bytes]) -> None:
+        """Append leaves, in order, by their hashes."""
         sha, levels = sha256, self._levels
-        nodes = [sha(b"\x00" + leaf).digest() for leaf in leaves]
         self.size += len(nodes)
         level = 0
         while nodes:

@@ -21,17 +21,17 @@ from .kinds import SHAPES, Record
 from .lines import LINE_MAX, parse, parse_all
 from .monitor import SEALS, SEGMENTS, SEQUENCE, Monitor
 from .report import FINDINGS_MAX, Finding
-from .tree import Tree
+from .tree import Tree, leaf_hashes
 
 STRUCTURE = "Structure"
 
 _BLOCK = 2**20
 _LEAVES_MAX = 4096
-_BATCH = 256
+_BATCH_BYTES = 2**16
 _NAME_DIGITS = 20
 _SUFFIXES = (".jsonl", ".jsonl.zst")
 _SEQ, _KIND = itemgetter("seq"), itemgetter("kind")
-_WATCHED = frozenset({"seal", "run", "segment", "checkpoint"})
+_WATCHED = frozenset({"seal", "run", "segment", "checkpoint", "anchor"})
 
 Segments = Iterable[tuple[str, Iterable[bytes]]]
 
@@ -149,9 +149,9 @@ class Walk:
             self.bytes += len(block)
             head, feed, rest = block.rpartition(b"\n")
             if feed:
-                lines = b"".join((*pieces, head)).split(b"\n")
+                lines = b"".join((*pieces, head, feed))
                 # Only the first may have begun in an earlier block, and a block is shorter.
-                if waiting > LINE_MAX or len(lines[0]) > LINE_MAX:
+                if waiting > LINE_MAX or lines.index(b"\n") > LINE_MAX:
                     self.broken(STRUCTURE, f"the line is longer than {LINE_MAX} bytes")
                     return False
                 if not self._block(lines):
@@ -174,55 +174,64 @@ class Walk:
             if size not in self.marks and size in self._roots:
                 self.marks[size] = Mark(root=self._roots[size], ts=None)
 
-    def _block(self, lines: list[bytes]) -> bool:
+    def _block(self, lines: bytes) -> bool:
         """Take whole lines; return whether to go on."""
-        if self.records == self._first and lines:
-            self._opens(lines[0])
-        for start in range(0, len(lines), _BATCH):
-            batch = lines[start : start + _BATCH]
-            records, fault = parse_all(batch)
-            numbers = [*map(_SEQ, records)]
-            right = range(self.records, self.records + len(numbers))
-            rule = STRUCTURE
-            if numbers != [*right]:
-                place = next(place for place, (one, two) in enumerate(zip(numbers, right, strict=True)) if one != two)
-                del records[place:]
-                rule, fault = SEQUENCE, f"seq is {numbers[place]}, not {right[place]}"
-            self._take(batch, records)
-            if fault is not None:
-                self.broken(rule, fault)
+        if self.records == self._first:
+            self._opens(lines[: lines.index(b"\n")])
+        start = 0
+        while start < len(lines):
+            stop = lines.find(b"\n", start + _BATCH_BYTES) + 1 or len(lines)
+            if not self._batch(lines[start:stop]):
                 return False
+            start = stop
         if len(self._leaves) > _LEAVES_MAX:
             self.grow()
         return True
 
-    def _take(self, lines: list[bytes], records: list[Record]) -> None:
-        """Take records that are right by themselves, and their lines."""
+    def _batch(self, lines: bytes) -> bool:
+        """Take some of the lines; return whether to go on."""
+        records, fault = parse_all(lines)
+        numbers = [*map(_SEQ, records)]
+        right = range(self.records, self.records + len(numbers))
+        rule = STRUCTURE
+        if numbers != [*right]:
+            place = next(place for place, (one, two) in enumerate(zip(numbers, right, strict=True)) if one != two)
+            del records[place:]
+            rule, fault = SEQUENCE, f"seq is {numbers[place]}, not {right[place]}"
+        self._take(leaf_hashes(lines) if self.seals_hold else [], records)
+        if fault is not None:
+            self.broken(rule, fault)
+        return fault is None
+
+    def _take(self, leaves: list[bytes], records: list[Record]) -> None:
+        """Take records that are right by themselves, and the hashes of their lines."""
         kinds = [*map(_KIND, records)]
+        counts = Counter(kinds)
         begun = 0
-        for place in [place for place, kind in enumerate(kinds) if kind in _WATCHED]:
-            self._replay(lines, records, begun, place)
-            self._watch(kinds, records[place], lines[place], place)
-            self._replay([], records, place, place + 1)
-            self.counts[kinds[place]] += 1
-            begun = place + 1
-        self._replay(lines, records, begun, len(records))
-        for kind, count in Counter(kinds).items():
+        if not _WATCHED.isdisjoint(counts):
+            for place in [place for place, kind in enumerate(kinds) if kind in _WATCHED]:
+                self._replay(leaves[begun:place], records[begun:place])
+                self._watch(kinds[place], records[place], leaves[place : place + 1])
+                self._replay([], records[place : place + 1])
+                self.counts[kinds[place]] += 1
+                begun = place + 1
+        self._replay(leaves[begun : len(records)], records[begun:])
+        for kind, count in counts.items():
             if kind not in _WATCHED:
                 self.counts[kind] += count
 
-    def _replay(self, lines: list[bytes], records: list[Record], start: int, stop: int) -> None:
-        """Hand some of the records to the monitor, and their lines, if there are any, to the tree."""
-        self._leaves += lines[start:stop]
+    def _replay(self, leaves: list[bytes], records: list[Record]) -> None:
+        """Hand records to the monitor, and their leaves, but where they are there already, to the tree."""
+        self._leaves += leaves
         monitor = self.monitor
-        base = self.records - start
-        while start < stop:
-            start += monitor.replay(records[start:stop], base + start)
-            self.records = base + start - 1
+        while records:
+            done = monitor.replay(records, self.records)
+            self.records += done - 1
             for rule, message in monitor.broken:
                 self.broken(rule, message)
             monitor.broken.clear()
             self.records += 1
+            records = records[done:]
 
     def _opens(self, line: bytes) -> None:
         """Check that a segment begins with its record, and that the one before it was closed."""
@@ -241,15 +250,14 @@ class Walk:
             while due and due[-1] <= tree.size + len(leaves):
                 size = due.pop()
                 place = size - tree.size
-                tree.extend(leaves[:place])
+                tree.add(leaves[:place])
                 del leaves[:place]
                 self._roots[size] = tree.root()
-            tree.extend(leaves)
-        leaves.clear()
+            tree.add(leaves)
+        self._leaves = []
 
-    def _watch(self, kinds: list[str], record: Record, line: bytes, place: int) -> None:
-        """Take a record that speaks of the tree, at a place among others of these kinds."""
-        kind = kinds[place]
+    def _watch(self, kind: str, record: Record, leaf: list[bytes]) -> None:
+        """Take a record that speaks of the tree."""
         number = self.records
         self.grow()
         if kind == "seal":
@@ -259,22 +267,21 @@ class Walk:
                 self.monitor.root = self.tree.root().hex() if self.seals_hold else None
         elif kind == "segment":
             self._segment_record(record, number)
-        else:
+        elif kind == "checkpoint":
             self.checkpoint(record)
-        self._leaves.append(line)
+        self._leaves += leaf
         if kind == "seal" and number + 1 in self._wanted:
-            self._mark(record, number + 1, kinds[:place].count("anchor"))  # which are counted when all are through
+            self._mark(record, number + 1)
 
     def checkpoint(self, record: Record) -> None:
         """Hold a `checkpoint` record against its note."""
         if self.evidence is not None and (fault := self.evidence.told(record)):
             self.broken(CHECKPOINTS, fault)
 
-    def _mark(self, seal: Record, size: int, uncounted: int) -> None:
+    def _mark(self, seal: Record, size: int) -> None:
         self.grow()
         checkpoints, anchors, seals = tell_of(self.counts)
-        about = (checkpoints, anchors + uncounted, seals + 1)
-        self.marks[size] = Mark(root=self._roots.get(size), ts=seal["ts"], about=about)
+        self.marks[size] = Mark(root=self._roots.get(size), ts=seal["ts"], about=(checkpoints, anchors, seals + 1))
 
     def _segment_record(self, record: Record, number: int) -> None:
         """Check what the record of a segment says about the tree before it."""
