@@ -1,6 +1,9 @@
-"""Hypothesis profiles, and the option for long tests."""
+"""Hypothesis profiles, the option for long tests, and a memory disk of their own for all homes of a run."""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -8,6 +11,16 @@ from hypothesis import settings
 settings.register_profile("ci", derandomize=True, database=None, deadline=None)
 settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+_MEMORY = "INTERLOCK_MEMORY"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put what tests leave in memory where it is found again: under the machine's memory disk, not beside others'."""
+    if _MEMORY not in os.environ:  # else it is a worker's, who shares it
+        made = os.environ[_MEMORY] = tempfile.mkdtemp(prefix="interlock-tests-", dir="/dev/shm")
+        Path(made).chmod(0o1777)  # as a memory disk is: some tests run as other users
+        config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,18 +7,19 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.helpers import LIMITS, Now, arm, attach, running
+from tests.helpers import LIMITS, arm, attach, running
 from tests.ops.cli_helpers import quick
 
+from interlock.breaker.files import write_durably
 from interlock.breaker.home import Home, HomeError
-from interlock.breaker.versions import Versions
+from interlock.breaker.versions import Versions, set_limits
 from interlock.core.errors import LimitsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OTHER = LIMITS.replace("max_quantity = 10", "max_quantity = 9")
-WHEN = Now(ts_us=1_723_075_300_000_000, mono_ns=0)
+WHEN_US = 1_723_075_300_000_000
 
 
 def digest(text: str) -> str:
@@ -28,7 +29,7 @@ def digest(text: str) -> str:
 
 def put(home: Path, text: str = OTHER, operator: str = "carol", reason: str = "smaller") -> Any:
     """Approve limits and put them in force."""
-    return Home(home).set_limits(text.encode(), operator=operator, reason=reason, now=WHEN)
+    return set_limits(Home(home), text.encode(), operator=operator, reason=reason, ts_us=WHEN_US)
 
 
 def test_arm_is_the_first_approval(tmp_path: Path) -> None:
@@ -56,8 +57,8 @@ def test_every_version_is_kept(tmp_path: Path) -> None:
     ]
     assert home.limits.read_bytes() == LIMITS.encode()
     assert history.of(digest(LIMITS)) == history.approvals[2]
-    assert history.of(digest(LIMITS), upto_us=WHEN.ts_us - 1) == history.approvals[0]
-    assert history.of(digest(OTHER), upto_us=WHEN.ts_us - 1) is None
+    assert history.of(digest(LIMITS), upto_us=WHEN_US - 1) == history.approvals[0]
+    assert history.of(digest(OTHER), upto_us=WHEN_US - 1) is None
 
 
 def test_running_engine_forbids_it(tmp_path: Path) -> None:
@@ -94,10 +95,12 @@ def test_crash_before_they_are_in_force(tmp_path: Path, monkeypatch: pytest.Monk
     """A crash between approval and file leaves the old limits in force, approved; never unapproved ones."""
     home = arm(tmp_path / "home")
 
-    def crash(_: Path, __: bytes) -> None:
-        raise KeyboardInterrupt
+    def crash(path: Path, data: bytes) -> None:
+        if path == home.limits:
+            raise KeyboardInterrupt
+        write_durably(path, data)
 
-    monkeypatch.setattr("interlock.breaker.home.write_durably", crash)
+    monkeypatch.setattr("interlock.breaker.versions.write_durably", crash)
     with pytest.raises(KeyboardInterrupt):
         put(home.path)
     in_force = sha256(home.limits.read_bytes()).hexdigest()

@@ -27,14 +27,19 @@ import attrs
 import orjson
 
 from interlock.breaker.files import sync_directory, write_durably
-from interlock.core.errors import LimitsError
+from interlock.breaker.roster import engines
+from interlock.core.errors import HomeError, LimitsError
 from interlock.core.limits import Limits
+from interlock.core.modes import Mode
+from interlock.core.reasons import HaltCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Approval", "History", "Versions", "history_of", "parse_limits"]
+    from interlock.breaker.home import Home
+
+__all__ = ["Approval", "History", "Versions", "history_of", "parse_limits", "set_limits"]
 
 _FORMAT: Final = 1
 _DIGITS: Final = 4
@@ -156,6 +161,35 @@ class Versions:
             yield
         finally:
             os.close(descriptor)
+
+
+def set_limits(home: Home, data: bytes, *, operator: str, reason: str, ts_us: int) -> Approval:
+    """Approve limits, and put them in force for the engines that attach from now on.
+
+    Args:
+        home: the home.
+        data: the bytes of the limits file.
+        operator: who approves them.
+        reason: why.
+        ts_us: when, in microseconds UTC.
+
+    Raises:
+        HomeError: there is no home, an engine of it runs, or it can't be written.
+        LimitsError: the limits are not valid, or nobody answers for them.
+    """
+    home.require()
+    running = [one for one in engines(home.engines) if one.attached and (one.held or one.mode is Mode.RUNNING)]
+    if running:
+        who = ", ".join(f"{one.name} (pid {one.pid})" for one in running)
+        message = f"{home.path}: running by the limits that are in force: {who}; stop that first"
+        raise HomeError(HaltCode.EXTERNAL, message)
+    try:
+        approval = home.versions().approve(data, operator=operator, reason=reason, ts_us=ts_us)
+        write_durably(home.limits, data)
+    except OSError as error:
+        message = f"{home.limits}: the limits cannot be set: {error}"
+        raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+    return approval
 
 
 def history_of(files: Mapping[str, bytes]) -> History:

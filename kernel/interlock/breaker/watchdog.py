@@ -43,7 +43,20 @@ if TYPE_CHECKING:
 
     from interlock.breaker.roster import Engine
 
-__all__ = ["Halts", "Limits", "Sight", "Stall", "WatchThread", "Watchdog", "What", "follow", "stalled", "watched"]
+__all__ = [
+    "Halts",
+    "Limits",
+    "Sight",
+    "Stall",
+    "WatchThread",
+    "Watchdog",
+    "What",
+    "follow",
+    "same",
+    "span_ns",
+    "stalled",
+    "watched",
+]
 
 _NS: Final = 1_000_000_000
 _LOOKS: Final = 4  # at least so many within the smallest limit
@@ -58,7 +71,7 @@ class What(enum.StrEnum):
     SEND = "SEND"
 
 
-def _span_ns(seconds: float) -> int:
+def span_ns(seconds: float) -> int:
     """Seconds as whole nanoseconds.
 
     Raises:
@@ -94,19 +107,19 @@ class Limits:
 
     @beat_ns.default
     def _beat(self) -> int:
-        return _span_ns(self.beat_s)
+        return span_ns(self.beat_s)
 
     @busy_ns.default
     def _busy(self) -> int:
-        return _span_ns(self.busy_s)
+        return span_ns(self.busy_s)
 
     @send_ns.default
     def _send(self) -> int:
-        return _span_ns(self.send_s)
+        return span_ns(self.send_s)
 
     def __attrs_post_init__(self) -> None:
         """See that there are looks enough within each of them."""
-        if _span_ns(self.interval_s) * _LOOKS > self.least_ns:
+        if span_ns(self.interval_s) * _LOOKS > self.least_ns:
             message = f"the interval may be {self.least_ns / _NS / _LOOKS:g} s at most, a quarter of the smallest limit"
             raise ValueError(message)
 
@@ -169,16 +182,18 @@ class Stall:
             What.SEND: f"the send of permit {self.mark} goes on",
         }
         said = f"engine {self.engine.name}, pid {self.engine.pid}: {words[self.what]} for {self.for_ns / _NS:.3f} s"
+        if not self.engine.shown:
+            said += "; it has another memory disk than this watchdog, which sees nothing of what it does"
         late = f"; the watchdog itself did not run for {self.late_ns / _NS:.3f} s" if self.late_ns else ""
         return said + late
 
 
 def watched(engine: Engine) -> bool:
-    """Whether it has to get on: it may be sending, or begin to."""
-    return engine.attached and (engine.mode is Mode.RUNNING or engine.held)
+    """Whether it has to get on: it may be sending, or begin to, or nobody can see from here whether it may."""
+    return engine.attached and (engine.mode is Mode.RUNNING or engine.held or not engine.shown)
 
 
-def _same(one: Engine, other: Engine) -> bool:
+def same(one: Engine, other: Engine) -> bool:
     """Whether two entries tell of the same attachment."""
     return (one.name, one.pid, one.started, one.namespace, one.run) == (
         other.name,
@@ -197,7 +212,7 @@ def follow(engine: Engine, before: Sight | None, at_ns: int) -> Sight:
         before: what was known.
         at_ns: when the look ended.
     """
-    if before is None or not _same(engine, before.engine):
+    if before is None or not same(engine, before.engine):
         begun = {one.permit: at_ns for one in engine.sending}
         return Sight(engine=engine, first=engine, beat_ns=at_ns, busy_ns=at_ns, send_ns=begun)
     was = before.engine
@@ -219,7 +234,7 @@ def stalled(engine: Engine, before: Sight | None, now_ns: int, limits: Limits) -
         now_ns: when this look began.
         limits: for how long what may stand still.
     """
-    if not watched(engine) or before is None or not _same(engine, before.engine):
+    if not watched(engine) or before is None or not same(engine, before.engine):
         return None
     was = before.engine
     stood = [
@@ -288,7 +303,7 @@ class Watchdog:
             mark = (stall.what, stall.mark)
             if self._told.get(name) == mark:
                 told[name] = mark
-            elif not self._unsure:
+            elif not self.unsure:
                 told[name] = mark
                 found.append(attrs.evolve(stall, late_ns=self.late_ns))
         self._sights, self._told = sights, told
@@ -326,7 +341,12 @@ class Watchdog:
         return self._watched_ns
 
     @property
-    def _unsure(self) -> bool:
+    def watched_ns(self) -> int:
+        """How much time it has watched so far; by it no limit runs out while everyone is suspended."""
+        return self._watched_ns
+
+    @property
+    def unsure(self) -> bool:
         """Whether there was a gap just now; not if there are so many that to wait longer is to wait for ever."""
         return 0 < self._gaps < _LOOKS
 

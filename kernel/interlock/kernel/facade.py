@@ -219,8 +219,7 @@ class Kernel(Switch, Gates, Venue):
             recorder.turn()
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
-                at.sentinel.berth.begin()
-                at.sentinel.page.begin()
+                at.sentinel.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
         self._begin_signing()

@@ -130,7 +130,7 @@ class Inside:
     # -- Stopping, before anything is written --------------------------------------------------------
 
     def _stop_emission(self) -> None:
-        """Here first, by a write to our own memory: the page is a file, and its disk may be frozen. Then everywhere."""
+        """Here first, by a write to our own memory, whatever the page may be by now. Then everywhere."""
         self._hold.retire()
         self._sentinel.stop()
 
@@ -144,6 +144,7 @@ class Inside:
 
         def work() -> None:
             try:
+                self._sentinel.mirror()
                 with self._lock:
                     self._handle()
             finally:

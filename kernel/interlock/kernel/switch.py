@@ -302,6 +302,7 @@ class Switch(Looks):
             watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
             watch.start()
             self._watch = watch
+        self._sentinel.post()
         if self._lookout is None or not self._lookout.is_alive():
             lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
@@ -328,7 +329,7 @@ class Switch(Looks):
         """Call those that asked to be, if this epoch is halted. It looks at the byte: a page may be dead for a stop."""
         epoch = self._core.epoch  # first: a reset changes the mode before it
         page = self._sentinel.page
-        if self._core.mode is Mode.HALTED or (page is not None and page.map[0] != ARMED):
+        if self._core.mode is Mode.HALTED or (page is not None and page.halted):
             self._bells.ring(epoch, self._call_raised)
         elif self._halted_in:  # also one that was reset between two looks
             self._bells.ring(self._halted_in, self._call_raised)

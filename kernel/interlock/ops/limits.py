@@ -11,6 +11,7 @@ import attrs
 import typer
 
 from interlock.breaker.home import Home
+from interlock.breaker.versions import set_limits as put_in_force
 from interlock.core.errors import InterlockError
 from interlock.ops.console import fail, say, show
 from interlock.ops.exits import Exit
@@ -75,7 +76,7 @@ def set_limits(
 ) -> None:
     """Approve new limits, and put them in force for engines that attach from now on. Not while one runs."""
     try:
-        approval = Home(home).set_limits(file.read_bytes(), operator=operator, reason=reason, now=now())
+        approval = put_in_force(Home(home), file.read_bytes(), operator=operator, reason=reason, ts_us=now().ts_us)
     except OSError as error:
         fail(Exit.USAGE, f"{file}: {error.strerror}", json=json)
     except InterlockError as error:

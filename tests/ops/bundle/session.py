@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 from tests.helpers import LIMITS, arm, attach, cancel, fill, order, python, quote, running
 from tests.ops.cli_helpers import PATIENCE_S, cli
 
-from interlock.breaker.home import Home, Now
+from interlock.breaker.versions import set_limits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from interlock import Kernel
+    from interlock.breaker.home import Home
 
 NASTY: Final = "</td></table><script>alert(1)</script><img src=x onerror=alert(2)>\u202e&amp;\"' =1+1"
 """Text that would do harm in a page or a table that does not escape it."""
@@ -54,7 +55,6 @@ def trade(kernel: Kernel, prefix: str, count: int) -> None:
 def session(path: Path, *, nasty: str = "fat finger") -> Home:
     """A home with two engines and some history; nobody is attached at its end."""
     home = arm(path, CALM)
-    now = Now(ts_us=1_723_075_300_000_000, mono_ns=0)
     with running(path) as first, running(path, engine="second", operator=nasty) as second:
         trade(first, "a", 12)
         trade(second, "b", 5)
@@ -69,9 +69,8 @@ def session(path: Path, *, nasty: str = "fat finger") -> Home:
     with running(path, operator="erin") as first:
         trade(first, "c", 4)
         first.stop()
-    home.set_limits(
-        CALM.replace("max_quantity = 10", "max_quantity = 9").encode(), operator=nasty, reason=nasty, now=now
-    )
+    smaller = CALM.replace("max_quantity = 10", "max_quantity = 9").encode()
+    set_limits(home, smaller, operator=nasty, reason=nasty, ts_us=1_723_075_300_000_000)
     with python(_DIES, path, "second") as dying:
         _, error = dying.communicate(timeout=PATIENCE_S)
     assert dying.returncode == -signal.SIGKILL, error
