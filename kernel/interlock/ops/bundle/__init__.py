@@ -8,8 +8,8 @@ that ``interlock bundle --check`` can compute it again and compare.
 - `plan`, `tree`: what is asked for; a bundle's files, in a directory or an archive.
 - `collect`: from the home, the evidence.
 - `story`, `facts`, `halts`, `times`: what the records tell, in one pass.
-- `proofs`, `claims`, `rules`: what that shows, of which article, with audit paths.
-- `sheets`, `page`, `picture`, `pdf`: how people read it.
+- `proofs`, `controls`, `claims`, `rules`: what that shows, of which article, with audit paths.
+- `sheets`, `page` and its parts, `picture`, `readme`, `pdf`: how people read it.
 - `derive`, `build`, `check`, `command`: these put together.
 """
 

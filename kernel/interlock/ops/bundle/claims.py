@@ -9,54 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
+from interlock.ops.bundle.claim import AGAINST, NONE, SHOWN, Claim
 from interlock.ops.bundle.controls import CONTROLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from interlock.ops.bundle.claim import Cite
     from interlock.ops.bundle.facts import Facts, Tally
     from interlock.ops.bundle.given import Given
 
-__all__ = ["AGAINST", "NONE", "SHOWN", "Cite", "Claim", "claims"]
-
-SHOWN: Final = "shown"
-NONE: Final = "nothing on record"
-AGAINST: Final = "against"
+__all__ = ["claims"]
 
 _MOST_CITES: Final = 4
 _BY_PEOPLE: Final = frozenset({"OPERATOR", "SIGNAL", "EXTERNAL"})
 _CLOCKS: Final = ("CLOCK_STEP", "CLOCK_BACK")
-
-Cite = tuple[str, int]
-"""A record: engine and `seq`."""
-
-
-@attrs.frozen(kw_only=True)
-class Claim:
-    """One sentence.
-
-    Attributes:
-        name: a short name.
-        text: the sentence, with a field in braces for each number.
-        numbers: what to put there.
-        standing: `SHOWN`, `NONE` or `AGAINST`.
-        rules: the names of the rules that it serves, each with a paragraph if there is one.
-        cites: records that it rests on: the first and the last of a kind, not all of them.
-    """
-
-    name: str
-    text: str
-    numbers: Mapping[str, int]
-    standing: str
-    rules: tuple[str, ...]
-    cites: tuple[Cite, ...] = ()
-
-    @property
-    def sentence(self) -> str:
-        """The text with its numbers."""
-        return self.text.format(**self.numbers)
 
 
 def claims(facts: Sequence[Facts], given: Given) -> list[Claim]:

@@ -29,7 +29,7 @@ from interlock.verify.lines import LINE_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from interlock.ops.bundle.claims import Cite, Claim
+    from interlock.ops.bundle.claim import Cite, Claim
     from interlock.ops.bundle.given import Given
     from interlock.ops.bundle.tree import Folder, Tree
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from interlock.ops.bundle.claims import AGAINST, SHOWN
+from interlock.ops.bundle.claim import AGAINST, SHOWN
 from interlock.ops.bundle.marks import anchor, fact, refer
 from interlock.ops.bundle.rules import RULES
 from interlock.ops.sheet import escape, number
@@ -13,7 +13,7 @@ from interlock.ops.sheet import escape, number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from interlock.ops.bundle.claims import Claim
+    from interlock.ops.bundle.claim import Claim
     from interlock.ops.bundle.told import Cited, Told
 
 __all__ = ["records", "rules"]

@@ -8,7 +8,7 @@ from interlock.ops.bundle.plan import utc
 from interlock.ops.sheet import escape, number
 
 if TYPE_CHECKING:
-    from interlock.ops.bundle.claims import Cite
+    from interlock.ops.bundle.claim import Cite
 
 __all__ = ["anchor", "clock_time", "fact", "many", "refer", "rest", "when"]
 

@@ -9,7 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interlock.ops.bundle.claims import Cite, Claim
+    from interlock.ops.bundle.claim import Cite, Claim
     from interlock.ops.bundle.facts import Facts
     from interlock.ops.bundle.given import Given
     from interlock.ops.bundle.proofs import Proof
