@@ -88,6 +88,13 @@ def test_signatures_are_checked(desk: Path, signed: Path) -> None:
     assert root_key(desk) in (signed / "report.html").read_text()
 
 
+def test_orders_left_at_a_halt_are_told(signed: Path) -> None:
+    """Where orders worked at a halt, and nobody took them back, nothing on record speaks for a cancelled order."""
+    (claim,) = [one for one in claims(signed)["claims"] if one["name"] == "cancels"]
+    assert claim["numbers"]["working"] > claim["numbers"]["over"] == 0
+    assert claim["standing"] == "nothing on record"
+
+
 def test_numbers_hold_over_segments(signed: Path) -> None:
     """In a journal of many segments every number is the one that is counted anew, over all of them."""
     assert len(list((signed / "journal" / "engine").glob("*.jsonl"))) > 5

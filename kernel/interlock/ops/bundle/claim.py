@@ -9,10 +9,11 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["AGAINST", "NONE", "SHOWN", "Cite", "Claim"]
+__all__ = ["AGAINST", "NONE", "PART", "SHOWN", "Cite", "Claim"]
 
 SHOWN: Final = "shown"
 NONE: Final = "nothing on record"
+PART: Final = "in part"
 AGAINST: Final = "against"
 
 Cite = tuple[str, int]
@@ -27,7 +28,7 @@ class Claim:
         name: a short name.
         text: the sentence, with a field in braces for each number.
         numbers: what to put there.
-        standing: `SHOWN`, `NONE` or `AGAINST`.
+        standing: `SHOWN`, `NONE`, `PART` or `AGAINST`.
         rules: the names of the rules that it serves, each with a paragraph if there is one.
         cites: records that it rests on: the first and the last of a kind, not all of them.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from interlock.ops.bundle.claim import AGAINST, NONE, SHOWN, Claim
+from interlock.ops.bundle.claim import AGAINST, NONE, PART, SHOWN, Claim
 from interlock.ops.bundle.controls import CONTROLS
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def _halts(facts: Sequence[Facts]) -> Iterator[Claim]:
         cites=tuple((halt.engine, halt.seq) for halt in made if halt.first)[:_MOST_CITES],
     )
     cancels = sum(one.halts.cancels for one in facts)
+    working, over = sum(one.halts.working for one in facts), sum(one.halts.over for one in facts)
+    standing = _standing(cancels + over)
     yield Claim(
         name="cancels",
         text=(
@@ -116,10 +118,10 @@ def _halts(facts: Sequence[Facts]) -> Iterator[Claim]:
         numbers={
             "cancels": cancels,
             "failed": sum(one.halts.cancels_failed for one in facts),
-            "working": sum(one.halts.working for one in facts),
-            "over": sum(one.halts.over for one in facts),
+            "working": working,
+            "over": over,
         },
-        standing=_standing(cancels),
+        standing=PART if standing == SHOWN and over < working else standing,
         rules=("rts6-12 (1)", "rts6-14 (2)(g)"),
         cites=tuple(cite for one in facts for cite in one.halts.cancel_cites)[:_MOST_CITES],
     )

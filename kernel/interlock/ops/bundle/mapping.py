@@ -27,10 +27,10 @@ def rules(told: Told) -> Iterator[str]:
     """Each rule: what it asks, what is on record for it, and what is not shown."""
     yield (
         "<p>Under each rule stand the claims that serve it. <i>On record</i> means that the records of this time show "
-        "it; <i>nothing on record</i>, that no record of it lies in this time, which is no evidence that a control "
-        "would have acted; <i>against</i>, that the records speak against it. Each claim names records, the first "
-        "and the last of a kind as a rule; below they stand in full, each with its proof. Other rules may apply as "
-        "well.</p>"
+        "it; <i>in part</i>, that they show it for some of what it speaks of; <i>nothing on record</i>, that no record "
+        "of it lies in this time, which is no evidence that a control would have acted; <i>against</i>, that the "
+        "records speak against it. Each claim names records, the first and the last of a kind as a rule; below they "
+        "stand in full, each with its proof. Other rules may apply as well.</p>"
     )
     for rule in RULES:
         yield f'<section id="{rule.name}"><h3>{escape(rule.title)}</h3>'
