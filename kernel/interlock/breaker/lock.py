@@ -43,9 +43,9 @@ class FileLock:
             OSError: it isn't there, or can't be opened.
         """
         self._open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK)
-        if stat.S_IFMT(os.fstat(self._descriptor).st_mode) != (stat.S_IFDIR if directory else stat.S_IFREG):
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             self.close()
-            raise OSError(errno.EINVAL, "not a directory" if directory else "not a regular file", str(path))
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
 
     def _open(self, path: Path, flags: int) -> None:
         self._path = path
