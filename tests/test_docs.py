@@ -146,6 +146,8 @@ def test_every_command_and_option_stands_in_operating() -> None:
         "demo",
         "drill",
         "compress",
+        "limits",
+        "bundle",
     }
     options = {option for command in commands.values() for given in command.params for option in given.opts}
     wanted = {f"interlock {name}" for name in commands} | {option for option in options if option.startswith("--")}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
 import signal
 import sys
 import threading
-import time
 import uuid
 from importlib import resources
 from io import TextIOWrapper
@@ -24,26 +21,28 @@ from interlock.breaker import watchdog
 from interlock.breaker.compress import compress as pack
 from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
-from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
+from interlock.breaker.home import Home, HomeError, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
 from interlock.breaker.segment import chunks, first_of, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
-from interlock.journal.records import text
 from interlock.journal.recovery import Recovery
 from interlock.journal.statements import origin_of
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
+from interlock.ops import limits as limit_commands
 from interlock.ops import replay as replays
 from interlock.ops import runner
 from interlock.ops import watch as watches
+from interlock.ops.bundle import command as bundles
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
 from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
 from interlock.ops.keys import keys
+from interlock.ops.options import HomeOption, JsonOption, OperatorOption, now, plain, user
 from interlock.ops.prove import prove
 from interlock.ops.signed import signed
 from interlock.ops.verify import verify
@@ -65,17 +64,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(limit_commands.app)
+app.command()(bundles.bundle)
 app.add_typer(keys)
 
 _FIRST = "engine"
 _JOURNAL_S = 10.0
-HomeOption = Annotated[Path, typer.Option("--home", "-H", help="The home directory.", envvar="INTERLOCK_HOME")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-
-
-def _plain(given: str | None) -> str | None:
-    """A text that any record can hold: an argument may be long, and need not be UTF-8."""
-    return None if given is None else text(given)
 
 
 def _name(given: str) -> str:
@@ -91,18 +85,6 @@ def _names(given: list[str] | None) -> list[str] | None:
 
 
 EngineOption = Annotated[str, typer.Option("--engine", help="The engine's name: its journal's, too.", callback=_name)]
-OperatorOption = Annotated[str, typer.Option("--operator", help="Who does it; stands in the journal.", callback=_plain)]
-
-
-def _now() -> Now:
-    return Now(ts_us=time.time_ns() // 1000, mono_ns=time.monotonic_ns())
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def paper_limits() -> bytes:
@@ -126,7 +108,7 @@ def arm(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     limits: Annotated[Path | None, typer.Option("--limits", help="TOML file with the limits.")] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Use the commented example limits.")] = False,  # noqa: FBT002
     operator: OperatorOption = "",
-    reason: Annotated[str, typer.Option("--reason", help="Why.", callback=_plain)] = "armed",
+    reason: Annotated[str, typer.Option("--reason", help="Why.", callback=plain)] = "armed",
     engine: Annotated[
         list[str] | None,
         typer.Option("--engine", help="An engine to begin a journal for; may be repeated.", callback=_names),
@@ -140,10 +122,10 @@ def arm(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         data = paper_limits() if limits is None else limits.read_bytes()
     except OSError as error:
         fail(Exit.USAGE, f"{limits}: {error.strerror}", json=json)
-    operator = operator or _user()
+    operator = operator or user()
     try:
         parse_limits(data, str(limits or "paper.toml"))
-        Home(home).arm(data, home=str(uuid.uuid4()), operator=operator, reason=reason, now=_now())
+        Home(home).arm(data, home=str(uuid.uuid4()), operator=operator, reason=reason, now=now())
         for name in engine or [_FIRST]:
             Kernel.attach(home, operator=operator, engine=name).close()
     except InterlockError as error:
@@ -158,7 +140,7 @@ def arm(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
 def halt(
     home: HomeOption,
     reason: Annotated[
-        str, typer.Option("--reason", help="Why; stands in latch and journal.", callback=_plain)
+        str, typer.Option("--reason", help="Why; stands in latch and journal.", callback=plain)
     ] = "halted by operator",
     operator: OperatorOption = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
@@ -168,11 +150,11 @@ def halt(
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """The kill switch: stop emission now, in every engine of this home, and say whether all are quiet."""
-    operator = operator or _user()
+    operator = operator or user()
     target = Home(home)
 
     def halted(armed: latches.Latch) -> latches.Latch:
-        now = _now()
+        moment = now()
         return attrs.evolve(
             armed,
             state=latches.HALTED,
@@ -180,9 +162,9 @@ def halt(
             reason=reason,
             source="cli",
             operator=operator,
-            ts_us=now.ts_us,
+            ts_us=moment.ts_us,
             boot=boot_id(),
-            mono_ns=now.mono_ns,
+            mono_ns=moment.mono_ns,
         )
 
     try:
@@ -259,7 +241,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
             escalate=not no_escalate,
             grace_s=grace,
             once=once,
-            operator=operator or _user(),
+            operator=operator or user(),
             json=json,
         )
         raise typer.Exit(int(watches.watch(plan)))
@@ -304,7 +286,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
             if engine.attached
         ],
         "journal_records": told.records,
-        **signed(target, _now().ts_us),
+        **signed(target, now().ts_us),
     }
     if json:
         show(found)
@@ -349,8 +331,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
 @app.command()
 def reset(
     home: HomeOption,
-    operator: Annotated[str, typer.Option("--operator", help="Who answers for it.", callback=_plain)],
-    reason: Annotated[str, typer.Option("--reason", help="Why it is safe now.", callback=_plain)],
+    operator: Annotated[str, typer.Option("--operator", help="Who answers for it.", callback=plain)],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe now.", callback=plain)],
     epoch: Annotated[int, typer.Option("--epoch", help="The current epoch, as `interlock status` shows it.")],
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -359,7 +341,7 @@ def reset(
     try:
         target.require()
         known, _ = _told(target, None)
-        made = target.reset(epoch=epoch, known_epoch=known.highest, operator=operator, reason=reason, now=_now())
+        made = target.reset(epoch=epoch, known_epoch=known.highest, operator=operator, reason=reason, now=now())
     except InterlockError as error:
         fail(Exit.USAGE, str(error), json=json)
     _journal_it(home, operator)
@@ -423,7 +405,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         bool, typer.Option("--cancel-on-stop", help="Cancel working orders in an orderly stop.")
     ] = False,
     session: Annotated[
-        str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=_plain)
+        str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=plain)
     ] = None,
     signing: Annotated[Path | None, typer.Option("--keys", help="Sign checkpoints with the keys here.")] = None,
     witnesses: Annotated[Path | None, typer.Option("--witnesses", help="TOML file: who keeps checkpoints.")] = None,
@@ -453,7 +435,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         witnesses=witnesses,
         record_inputs=record_inputs,
         engine=engine,
-        operator=operator or _user(),
+        operator=operator or user(),
         json=json,
     )
     raise typer.Exit(int(runner.run(plan)))
@@ -473,7 +455,7 @@ def demo(
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """See a kill switch work: trade on a simulated market, halt from another process, check the journal."""
-    raise typer.Exit(int(demos.demo(home, ticks=ticks, seed=seed, seconds=seconds, operator=_user(), json=json)))
+    raise typer.Exit(int(demos.demo(home, ticks=ticks, seed=seed, seconds=seconds, operator=user(), json=json)))
 
 
 @app.command()
@@ -504,7 +486,7 @@ def drill(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         seconds=seconds,
         timeout_s=timeout,
         escalate=escalate,
-        operator=operator or _user(),
+        operator=operator or user(),
     )
     raise typer.Exit(int(drills.run(plan, report, json=json)))
 
