@@ -102,7 +102,11 @@ def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
         child.stdin.flush()
         for _ in range(10_000):
             if len(open_segment(home).read_bytes().rstrip(b"\0")) > 200_000:
-                break
+                child.send_signal(signal.SIGSTOP)
+                assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
+                if b'"kind":"seal"' not in open_segment(home).read_bytes().rstrip(b"\0").splitlines()[-1]:
+                    break
+                child.send_signal(signal.SIGCONT)
             assert child.poll() is None
         child.send_signal(signal.SIGKILL)
     assert cli("replay", "--home", home).code == 0

@@ -153,6 +153,7 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     ),
     "inputs of the run before": (lambda: recording().put("run").put("heartbeat"), [(SEQUENCE, 7)]),
     "inputs that come late": (lambda: Book().put("run").put("arm").put("inputs"), [(SEQUENCE, 3)]),
+    "inputs that come late behind a seal": (lambda: crashed().put("arm").put("inputs"), [(SEQUENCE, 4)]),
     "inputs that come late, and are none": (
         lambda: running().put("inputs").put("heartbeat"),
         [(SEQUENCE, 5), (SEQUENCE, 6)],
