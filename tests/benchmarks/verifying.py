@@ -149,8 +149,8 @@ def sentences(found: Figures) -> list[str]:
     small, large = (f"{peak / 1024:.0f} MiB" for peak in found.peak_kib)
     return [
         f"journal: {found.records:,} records, {size}",
-        f"verify, one core: {core} (to reach: {WANTED:,})",
-        f"verify, {found.jobs} processes: {many}",
+        f"one core: {core} (to reach: {WANTED:,})",
+        f"{found.jobs} processes: {many}",
         f"reading JSON and hashing alone: {found.floor:,.0f} records/s; {times}",
         f"peak memory: {small} for a tenth of it, {large} for all",
     ]
