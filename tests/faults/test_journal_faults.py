@@ -252,8 +252,9 @@ def test_outage_where_nobody_beats(tmp_path: Path) -> None:
 def test_no_room_for_the_next_segment(home: Path, plain: tuple[list[str], list[str], list[Call]], call: str) -> None:
     """Where the next segment can't be made for want of room the journal is not broken, and tells of the halt."""
     names, _, calls = plain
-    same = [one for one in calls if one.name == call]
-    when = 1 + next(place for place, one in enumerate(same) if one.paths[-1].endswith(".new"))
+    wanted = next(one for one in calls if one.name == call and one.paths[-1].endswith(".new"))
+    same = [one for one in calls if (one.name, one.thread) == (call, wanted.thread)]
+    when = 1 + next(place for place, one in enumerate(same) if one is wanted)
     said, _ = traced(home, "disk", home.parent / "log", names=names, inject=f"{call}:error=ENOSPC:when={when}")
     assert said[-1] == "end HALTED JOURNAL_FULL"
     assert [one["code"] for one in of_kind(home, "halt")] == ["JOURNAL_FULL"]

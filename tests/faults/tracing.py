@@ -29,13 +29,17 @@ _NAMED: Final = re.compile(r'(?<!AT_FDCWD)<(/[^>]*)>|"(/[^"]*)"')
 
 @attrs.frozen
 class Call:
-    """A system call: its name, the paths in its arguments, the arguments, what it returned, and whether it was ours."""
+    """A system call: name, paths in its arguments, arguments, what it returned, whether it was ours, and whose it was.
+
+    The last is the thread's number. Strace counts each thread's calls by themselves.
+    """
 
     name: str
     paths: tuple[str, ...]
     arguments: str
     result: int
     injected: bool
+    thread: str
 
     def moved(self, old: Path, new: Path) -> Call:
         """The same in a copy of the home."""
@@ -101,7 +105,7 @@ def read(log: Path) -> list[Call]:
         match = _LINE.match(begun.pop(rest[1]) + rest[2] if rest and rest[1] in begun else line)
         if match is not None:
             paths = tuple(one or other for one, other in _NAMED.findall(match[3]))
-            found.append(Call(match[2], paths, match[3], int(match[4]), "INJECTED" in match[5]))
+            found.append(Call(match[2], paths, match[3], int(match[4]), "INJECTED" in match[5], match[1]))
     return found
 
 
