@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.breaker.test_memory import PATIENCE_S
-from tests.helpers import HOME_ID, arm, attach, halt_home, reset_home
+from tests.helpers import HOME_ID, arm, attach, halt_home, halted_by, reset_home
 
 from interlock import Mode
 from interlock.attach import open_home
 from interlock.breaker import page as pages
+from interlock.breaker.kill import Kill
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import VARIABLE
-from interlock.breaker.page import FilePage, MemoryPage, Page
+from interlock.breaker.page import _ARMED_FOR_AT, FilePage, MemoryPage, Page
 from interlock.core.modes import ARMED
 
 if TYPE_CHECKING:
@@ -99,3 +100,28 @@ def test_of_two_who_rejoin_at_once_none_arms_over_a_halt(home: Home, far: str, m
     page.rejoin()
     assert seen
     assert page.armed
+
+
+def test_halt_that_is_cut_short_in_the_file_is_a_halt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killer that dies between the two writes has halted the file, also with a mark that it was armed for."""
+    halt_home(home.path)
+    page = Page(home.page, HOME_ID)
+    page._file.write((_ARMED_FOR_AT, page.mark.to_bytes(8, "little")), (0, bytes([ARMED])))  # a reset, and it died
+    assert page.over
+    write = FilePage.write
+    monkeypatch.setattr(FilePage, "write", lambda file, *parts: write(file, parts[0]))
+    page.mirror()
+    assert FilePage(home.page, HOME_ID).byte != ARMED
+
+
+def test_ack_that_does_not_rest_on_the_file_is_not_undone_by_a_reset_before_it(home: Home) -> None:
+    """A killer that finds the file armed for its halt, which it did not write there itself, halts once more."""
+    kill = Kill(home, halted_by())
+    attach(home.path).close()
+    kill.set_byte()
+    page = Page(home.page, HOME_ID)
+    page.mirror()  # as an engine does
+    page._file.write((_ARMED_FOR_AT, page.mark.to_bytes(8, "little")), (0, bytes([ARMED])))  # a reset, and it died
+    assert kill.wait_quiet(0.0)
+    page.rejoin()
+    assert not page.armed

@@ -386,6 +386,9 @@ class Page:
     def mirror(self) -> None:
         """Write the halt that stands in memory into the file, too. A disk may hold this up, or refuse it.
 
+        The byte goes first: the mark may be one that the file was armed for, and two may write at once. No reset comes
+        between, since it has the pen alone.
+
         Raises:
             OSError: it can't be written.
         """
@@ -396,7 +399,7 @@ class Page:
         if not halted:
             self._file.write((_RECORD_AT, self._memory.left().ljust(SIZE - _RECORD_AT, b"\x00")))
         if not halted or (mark and self._file.halts != mark):
-            self._file.write((_HALTS_AT, mark.to_bytes(8, "little")), (0, b"\x00"))
+            self._file.write((0, b"\x00"), (_HALTS_AT, mark.to_bytes(8, "little")))
         self.heard = 0
         self._mirrored = mark
 
