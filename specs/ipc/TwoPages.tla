@@ -28,7 +28,8 @@ CONSTANTS
     MaxEpoch,     \* there are so many epochs
     MaxMark,      \* and so many marks of halts
     Boots,        \* the machine may be booted
-    MayRefuse     \* the disk may refuse what is written into the file
+    MayRefuse,    \* the disk may refuse what is written into the file
+    ByMemory      \* a killer may ack without the file, if nobody is attached elsewhere
 
 Sides == {"near", "far"}
 
@@ -36,7 +37,7 @@ ASSUME ConstantsOK ==
     /\ Near \subseteq Engines \union Killers
     /\ ResetSides \subseteq Sides
     /\ MaxEpoch \in Nat /\ MaxMark \in Nat
-    /\ Boots \in BOOLEAN /\ MayRefuse \in BOOLEAN
+    /\ Boots \in BOOLEAN /\ MayRefuse \in BOOLEAN /\ ByMemory \in BOOLEAN
 
 -----------------------------------------------------------------------------
 VARIABLES
@@ -62,7 +63,8 @@ VARIABLES
     noted,    \* the marks that it has noted, of its memory and of the file
 
     (* History.  No action reads it. *)
-    ack,      \* the latest ack, until the next reset: whose memory, and whether the file says halt, too
+    ack,      \* the latest ack, until the next reset: in which memory, whether the file says halt, too,
+              \* and who was attached
     due,      \* has a halt reached this memory, or the file, after which the record was not armed?
     ended,    \* the marks in the file whose halts resets have ended
     fenced    \* was a halt set in an engine's memory since it started?
@@ -79,7 +81,7 @@ vars    == <<mem, file, record, n, sh, ex, st, dead, epoch, cap, told, pc, fp, r
 Marks  == 0 .. MaxMark
 Nobody == "nobody"
 Absent == [there |-> FALSE, armed |-> FALSE, mark |-> 0, for |-> 0]
-NoAck  == [side |-> "none", file |-> FALSE]
+NoAck  == [side |-> "none", file |-> FALSE, who |-> {}]
 
 TypeOK ==
     /\ mem \in [Sides -> [there : BOOLEAN, armed : BOOLEAN, mark : Marks, for : Marks]]
@@ -96,12 +98,12 @@ TypeOK ==
     /\ epoch \in [Engines -> 1 .. MaxEpoch]
     /\ cap \in [Engines \union Killers -> Marks]
     /\ told \in [Engines \union Killers -> Marks]
-    /\ pc \in [Killers -> {"ready", "counted", "set", "alone", "agreed", "acked", "gone"}]
+    /\ pc \in [Killers -> {"ready", "counted", "set", "alone", "acked", "gone"}]
     /\ fp \in [Killers -> {"none", "copying", "halted"}]
     /\ rs \in {"idle", "begun", "noted", "latched", "for", "filed", "armed"}
     /\ at \in Sides
     /\ noted \in Marks \X Marks
-    /\ ack \in [side : Sides \union {"none"}, file : BOOLEAN]
+    /\ ack \in [side : Sides \union {"none"}, file : BOOLEAN, who : SUBSET Engines]
     /\ due \in [Sides \union {"file"} -> BOOLEAN]
     /\ ended \subseteq Marks
     /\ fenced \in [Engines -> BOOLEAN]
@@ -198,7 +200,7 @@ SetByte(k) == LET s == Of(k) IN
 
 (* SetFile begins: a page in memory is made where there is none, halted,   *)
 (* and one that has never been halted gets its mark.                       *)
-Going(k) == pc[k] \in {"set", "alone", "agreed", "acked"}
+Going(k) == pc[k] \in {"set", "alone", "acked"}
 
 MakeHalted(k) == LET s == Of(k) IN
     /\ Going(k) /\ fp[k] = "none"
@@ -252,21 +254,17 @@ GetExclusive(k) ==
     /\ pc' = [pc EXCEPT ![k] = "alone"]
     /\ UNCHANGED <<pages, sh, engine, copies, fp, reset, history>>
 
-KnowsFile(k) == told[k] = mem[Of(k)].mark /\ told[k] # 0
-ReachesAll(k) == \A e \in Engines : Attached(e) => Of(e) = Of(k) /\ mem[Of(k)].there
+KnowsFile(k)  == told[k] = mem[Of(k)].mark /\ told[k] # 0
+ReachesAll(k) == ByMemory /\ \A e \in Engines : Attached(e) => Of(e) = Of(k) /\ mem[Of(k)].there
+Here          == {e \in Engines : Attached(e)}
 
-(* The file says halt, or all who are attached look at this memory. *)
-Agree(k) ==
-    /\ pc[k] = "alone"
-    /\ KnowsFile(k) \/ ReachesAll(k)
-    /\ pc' = [pc EXCEPT ![k] = "agreed"]
-    /\ UNCHANGED <<pages, lock, engine, copies, fp, reset, history>>
-
-(* Under the lock: if a reset has armed it since, in memory or in the file *)
+(* Under the lock: the file says halt, or all who are attached look at     *)
+(* this memory.  If a reset has armed it since, in memory or in the file   *)
 (* alone, then halt once more, in both.  That is the ack.                  *)
 LookAgain(k) == LET s == Of(k) IN
-    /\ pc[k] = "agreed"
+    /\ pc[k] = "alone"
     /\ fp[k] = "none"
+    /\ KnowsFile(k) \/ ReachesAll(k)
     /\ IF ByteSays(s) \/ Over(s) \/ (KnowsFile(k) /\ FileArmed)
        THEN /\ Marked(s)
             /\ mem' = [mem EXCEPT ![s].armed = FALSE, ![s].mark = n + 1]
@@ -274,13 +272,13 @@ LookAgain(k) == LET s == Of(k) IN
             /\ \/ /\ file' = Mirrored(n + 1)
                   /\ told' = [told EXCEPT ![k] = n + 1]
                   /\ due' = [due EXCEPT ![s] = TRUE, !["file"] = TRUE]
-                  /\ ack' = [side |-> s, file |-> TRUE]
+                  /\ ack' = [side |-> s, file |-> TRUE, who |-> Here]
                \/ /\ MayRefuse /\ ReachesAll(k)
                   /\ due' = [due EXCEPT ![s] = TRUE]
-                  /\ ack' = [side |-> s, file |-> FALSE]
+                  /\ ack' = [side |-> s, file |-> FALSE, who |-> Here]
                   /\ UNCHANGED <<file, told>>
        ELSE /\ mem' = [mem EXCEPT ![s].there = TRUE]
-            /\ ack' = [side |-> s, file |-> KnowsFile(k)]
+            /\ ack' = [side |-> s, file |-> KnowsFile(k), who |-> Here]
             /\ UNCHANGED <<file, n, told, due, fenced>>
     /\ pc' = [pc EXCEPT ![k] = "acked"]
     /\ ex' = Nobody
@@ -520,7 +518,8 @@ Crash(e) ==
     /\ cap' = [cap EXCEPT ![e] = 0]
     /\ told' = [told EXCEPT ![e] = 0]
     /\ sh' = sh \ {e}
-    /\ UNCHANGED <<pages, ex, killer, reset, history>>
+    /\ ack' = [ack EXCEPT !.who = @ \ {e}]
+    /\ UNCHANGED <<pages, ex, killer, reset, due, ended, fenced>>
 
 (* All processes end, and both memories are gone; a halt that was in       *)
 (* memory alone is lost.                                                   *)
@@ -535,7 +534,7 @@ Boot ==
     /\ pc' = [k \in Killers |-> IF pc[k] = "ready" THEN "ready" ELSE "gone"]
     /\ fp' = [k \in Killers |-> "none"]
     /\ ResetOver
-    /\ ack' = IF ack.file THEN ack ELSE NoAck
+    /\ ack' = IF ack.file THEN [ack EXCEPT !.who = {}] ELSE NoAck
     /\ due' = [due EXCEPT !["near"] = FALSE, !["far"] = FALSE]
     /\ fenced' = [e \in Engines |-> FALSE]
     /\ UNCHANGED <<file, record, n, ended>>
@@ -543,7 +542,7 @@ Boot ==
 -----------------------------------------------------------------------------
 Kills(k) ==
     \/ Count(k) \/ SetByte(k) \/ MakeHalted(k) \/ SetFile(k) \/ FileMark(k) \/ FileHalt(k)
-    \/ WriteLatch(k) \/ GetExclusive(k) \/ Agree(k) \/ LookAgain(k) \/ KillerDies(k)
+    \/ WriteLatch(k) \/ GetExclusive(k) \/ LookAgain(k) \/ KillerDies(k)
 
 Resets ==
     \/ \E s \in ResetSides : ResetBegin(s)
@@ -580,11 +579,13 @@ LiveSpec == Spec /\ ListenerLooks /\ EverySendEnds
 (* Invariants. *)
 
 (* An ack that rests on the file holds for all; one that rests on the      *)
-(* memory alone, for all who look at that memory.                          *)
+(* memory alone holds for all who look at that memory, until a boot, and   *)
+(* for all who were attached.                                              *)
 AckMeansQuiescent ==
-    ack # NoAck => \A e \in Engines : st[e] = "SENDING" => ~ack.file /\ Of(e) # ack.side
+    ack # NoAck => \A e \in Engines :
+        st[e] = "SENDING" => ~ack.file /\ Of(e) # ack.side /\ e \notin ack.who
 
-(* Not true where the file could not be written: an engine that attaches   *)
+(* Not true if the ack rests on the memory alone: an engine that attaches  *)
 (* later, elsewhere, finds all armed.                                      *)
 AckReachesAll == ack # NoAck => \A e \in Engines : st[e] # "SENDING"
 
