@@ -559,8 +559,16 @@ class Kill:
 
 
 def _rearmed(page: Page) -> bool:
-    """Whether a reset has armed the page since it was halted: in this memory, or in the file, from another one."""
-    return page.map[0] == ARMED or (page.mirrored and page.look() == ARMED)
+    """Whether a reset has armed the page since it was halted: in this memory, or in the file, from another one.
+
+    Also if the file is armed for the very halt in memory, although we did not write it there: then whoever comes up
+    arms the memory.
+    """
+    if page.map[0] == ARMED or (page.mirrored and page.look() == ARMED):
+        return True
+    with contextlib.suppress(OSError):
+        return page.over
+    return False
 
 
 def _words(error: Exception) -> str:
