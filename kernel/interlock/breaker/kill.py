@@ -133,7 +133,7 @@ class Quiet:
 
 def longest_s(timeout_s: float, *, escalate: bool) -> float:
     """How long `Kill.run` may take, with the same arguments, if nothing but the latch's disk is slow."""
-    return max(timeout_s, _DISK_WAIT_S) + (2 * _KILL_WAIT_S if escalate else 0.0)
+    return max(bounded(timeout_s), _DISK_WAIT_S) + (2 * _KILL_WAIT_S if escalate else 0.0)
 
 
 class Kill:
