@@ -225,6 +225,20 @@ def test_halt_reaches_an_engine_with_another_memory_disk_by_the_file(home: Home,
         shutil.rmtree(left)
 
 
+def test_halt_without_a_memory_disk_reaches_engines_by_the_file(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killer that can have no page in memory, as there is no such disk, stops engines within a look."""
+    with running(home.path) as kernel:
+        with monkeypatch.context() as there:
+            there.setenv(VARIABLE, str(home.path / "nowhere"))
+            found = halt_home(home.path)
+        assert found.stopped
+        assert (found.confirmed, home.page.read_bytes()[0]) == (False, 0)
+        until(lambda: refuses(kernel))
+    reset_home(home.path, 1)
+    with running(home.path) as kernel:
+        assert kernel.epoch == 2
+
+
 def test_engine_with_another_memory_disk_is_seen_as_such(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """What such an engine does is not guessed: it is attached, and not shown; and it does not start over a halt."""
     with attach(home.path) as kernel, tempfile.TemporaryDirectory(dir="/dev/shm") as other:
@@ -289,6 +303,7 @@ def test_place_that_somebody_else_made_is_refused(home: Home, elsewhere: Path, s
     assert str(where) in str(caught.value)
     found = halt_home(home.path)
     assert found.durable
+    assert home.page.read_bytes()[0] != ARMED
     assert str(where) in found.message
 
 
