@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from tests.helpers import HOME_ID, arm, halt_home, halted_by, reset_home
 from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED, HALTED, read_latch
-from interlock.breaker.memory import place
+from interlock.breaker.memory import SIZE, VARIABLE, place
 from interlock.breaker.page import Page
 
 if TYPE_CHECKING:
@@ -79,3 +80,20 @@ def test_byte_that_could_not_be_set_at_first_is_set_before_that_is_told(tmp_path
     assert kill.write_latch(time.monotonic()).wait(30)
     assert kill.stopped
     assert page.read_bytes()[0] == home.page.read_bytes()[0] == 0
+
+
+def test_reset_elsewhere_is_seen_although_there_is_no_page_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A halt by the file alone is no ack once somebody with another memory disk has armed that file."""
+    home = arm(tmp_path / "home")
+    with place(home.path, HOME_ID) as at:
+        (at.path / "page").write_bytes(b"?" * SIZE)
+    kill = Kill(home, halted_by())
+    kill.set_byte()
+    assert kill.write_latch(time.monotonic()).wait(30)
+    assert kill.stopped
+    with monkeypatch.context() as there, tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        there.setenv(VARIABLE, other)
+        reset_home(home.path, 1)
+    assert not kill.wait_quiet(time.monotonic())

@@ -389,11 +389,19 @@ class Kill:
             if error.code is HaltCode.HOME_UNREADABLE:
                 self.problems.append(f"{error}: nobody can tell whether it is halted still")
                 return False
-            return self.stopped  # it was there before: engines see that it is gone, and are out in any case
+            # It was there before: engines see that it is gone, and are out in any case; or it is the one in memory.
+            return self.stopped and not self._file_armed()
         armed = _rearmed(page)
         if armed and not self._halted_again(page):
             return False
         return self._record_again(armed=armed)
+
+    def _file_armed(self) -> bool:
+        """Whether the file says that it is armed; one that can't be believed says so to nobody."""
+        try:
+            return FilePage(self.home.page, None).byte == ARMED
+        except LatchError:
+            return False
 
     def _halted_again(self, page: Page) -> bool:
         """Halt once more, in memory and file. False if there are engines that this does not reach."""
