@@ -444,3 +444,16 @@ def test_home_that_is_moved_keeps_its_memory(home: Home, tmp_path: Path) -> None
     home.path.rename(tmp_path / "moved")
     with attach(tmp_path / "moved") as kernel:
         assert kernel.mode is Mode.HALTED
+
+
+def test_reset_that_memory_refuses_leaves_the_page_of_the_home_alone(home: Home) -> None:
+    """What is wrong in memory is no fault of the home's file, which is not set aside for it."""
+    attach(home.path).close()
+    halt_home(home.path)
+    before, inode = home.page.read_bytes(), home.page.stat().st_ino
+    (places(home.path) / "page").chmod(0o640)
+    for _ in range(2):
+        with pytest.raises(HomeError, match="lets others in"):
+            reset_home(home.path, 1)
+    assert (home.page.read_bytes(), home.page.stat().st_ino) == (before, inode)
+    assert [path.name for path in home.path.glob("page*")] == ["page"]
