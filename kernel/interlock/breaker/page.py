@@ -51,6 +51,11 @@ _BEGUN_AT: Final = 120
 _RECORD_AT: Final = 128
 
 
+def _mark() -> int:
+    """A mark for a halt that begins now: no two have the same, also if they come at once."""
+    return (time.monotonic_ns() << _PID_BITS | os.getpid() % (1 << _PID_BITS)) % (1 << 64)
+
+
 def _fresh(home: str, byte: int) -> bytes:
     data = bytearray(SIZE)
     data[0] = byte
@@ -133,8 +138,7 @@ class MemoryPage:
 
         The mark goes first: a reset that is under way arms the byte again, and then sees that it must not.
         """
-        mark = (time.monotonic_ns() << _PID_BITS | os.getpid() % (1 << _PID_BITS)) % (1 << 64)
-        self.map[_HALTS_AT:_HALTS_END] = mark.to_bytes(8, "little")
+        self.map[_HALTS_AT:_HALTS_END] = _mark().to_bytes(8, "little")
         self.map[0] = 0
 
     @property
@@ -297,6 +301,18 @@ class FilePage:
                 os.pwrite(descriptor, data, at)
         finally:
             os.close(descriptor)
+
+    def halt(self, record: bytes) -> None:
+        """Say halt, for who has no page in memory; with the pen. Where halt stands already, so does its record.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        if self.byte != ARMED:
+            return
+        room = SIZE - _RECORD_AT
+        left = (record if len(record) <= room else b"").ljust(room, b"\x00")
+        self.write((_RECORD_AT, left), (_HALTS_AT, _mark().to_bytes(8, "little")), (0, b"\x00"))
 
     def check(self) -> None:
         """See that the file is still the one that is open.
