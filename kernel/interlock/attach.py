@@ -348,7 +348,7 @@ def _looked(
         if page.map[0] == ARMED:
             page.halt()
         with contextlib.suppress(OSError):  # then it says so in memory alone, and is tried again
-            page.mirror()
+            page.repeat()
     return latch, found, page, fault
 
 

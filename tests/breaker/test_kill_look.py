@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.helpers import arm, halt_home, halted_by, reset_home
+from tests.helpers import HOME_ID, arm, halt_home, halted_by, reset_home
 
 from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED, HALTED, read_latch
+from interlock.breaker.memory import SIZE, VARIABLE, place
 from interlock.breaker.page import Page
 
 if TYPE_CHECKING:
@@ -61,3 +63,37 @@ def test_a_record_that_cannot_be_read_is_still_a_halt(tmp_path: Path) -> None:
 def full(*_: object) -> None:
     """As if the disk were full."""
     raise OSError(28, "No space left on device")
+
+
+def test_byte_that_could_not_be_set_at_first_is_set_before_that_is_told(tmp_path: Path) -> None:
+    """A page in memory that SetByte did not get at, after an earlier halt and its reset, is halted with the file."""
+    home = arm(tmp_path / "home")
+    halt_home(tmp_path / "home")
+    reset_home(tmp_path / "home", 1)
+    with place(home.path, HOME_ID) as at:
+        page = at.path / "page"
+    kill = Kill(home, halted_by())
+    page.chmod(0o640)
+    kill.set_byte()
+    assert not kill.stopped
+    page.chmod(0o600)
+    assert kill.write_latch(time.monotonic()).wait(30)
+    assert kill.stopped
+    assert page.read_bytes()[0] == home.page.read_bytes()[0] == 0
+
+
+def test_reset_elsewhere_is_seen_although_there_is_no_page_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A halt by the file alone is no ack once somebody with another memory disk has armed that file."""
+    home = arm(tmp_path / "home")
+    with place(home.path, HOME_ID) as at:
+        (at.path / "page").write_bytes(b"?" * SIZE)
+    kill = Kill(home, halted_by())
+    kill.set_byte()
+    assert kill.write_latch(time.monotonic()).wait(30)
+    assert kill.stopped
+    with monkeypatch.context() as there, tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        there.setenv(VARIABLE, other)
+        reset_home(home.path, 1)
+    assert not kill.wait_quiet(time.monotonic())

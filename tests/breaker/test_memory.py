@@ -225,6 +225,20 @@ def test_halt_reaches_an_engine_with_another_memory_disk_by_the_file(home: Home,
         shutil.rmtree(left)
 
 
+def test_halt_without_a_memory_disk_reaches_engines_by_the_file(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killer that can have no page in memory, as there is no such disk, stops engines within a look."""
+    with running(home.path) as kernel:
+        with monkeypatch.context() as there:
+            there.setenv(VARIABLE, str(home.path / "nowhere"))
+            found = halt_home(home.path)
+        assert found.stopped
+        assert (found.confirmed, home.page.read_bytes()[0]) == (False, 0)
+        until(lambda: refuses(kernel))
+    reset_home(home.path, 1)
+    with running(home.path) as kernel:
+        assert kernel.epoch == 2
+
+
 def test_engine_with_another_memory_disk_is_seen_as_such(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """What such an engine does is not guessed: it is attached, and not shown; and it does not start over a halt."""
     with attach(home.path) as kernel, tempfile.TemporaryDirectory(dir="/dev/shm") as other:
@@ -289,6 +303,7 @@ def test_place_that_somebody_else_made_is_refused(home: Home, elsewhere: Path, s
     assert str(where) in str(caught.value)
     found = halt_home(home.path)
     assert found.durable
+    assert home.page.read_bytes()[0] != ARMED
     assert str(where) in found.message
 
 
@@ -429,3 +444,16 @@ def test_home_that_is_moved_keeps_its_memory(home: Home, tmp_path: Path) -> None
     home.path.rename(tmp_path / "moved")
     with attach(tmp_path / "moved") as kernel:
         assert kernel.mode is Mode.HALTED
+
+
+def test_reset_that_memory_refuses_leaves_the_page_of_the_home_alone(home: Home) -> None:
+    """What is wrong in memory is no fault of the home's file, which is not set aside for it."""
+    attach(home.path).close()
+    halt_home(home.path)
+    before, inode = home.page.read_bytes(), home.page.stat().st_ino
+    (places(home.path) / "page").chmod(0o640)
+    for _ in range(2):
+        with pytest.raises(HomeError, match="lets others in"):
+            reset_home(home.path, 1)
+    assert (home.page.read_bytes(), home.page.stat().st_ino) == (before, inode)
+    assert [path.name for path in home.path.glob("page*")] == ["page"]

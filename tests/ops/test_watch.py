@@ -692,6 +692,15 @@ def test_once_over_an_engine_that_does_not(home: Path, stuck: str, code: int) ->
         assert f"{home}: stall engine=alpha pid={engine.child.pid} what=" in ended.out
 
 
+def test_time_out_without_an_end_ends_no_watch(home: Path) -> None:
+    """A halt may wait for ever, as it may elsewhere: the stall is told, and its halt."""
+    with Process(home) as engine:
+        engine.do("mute")
+        ended = cli("watch", "--home", home, "--once", "--no-escalate", "--timeout", "inf", *QUICK["beat"])
+        assert ended.code == 3
+        assert f"{home}: halt code=STALLED" in ended.out
+
+
 @pytest.mark.parametrize(
     "options", [("--beat", "0"), ("--busy", "-1"), ("--send", "nan"), ("--interval", "2"), ("--timeout", "-1")]
 )

@@ -25,7 +25,7 @@ from interlock.breaker.kill import Kill
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import clear
-from interlock.breaker.page import Page, peek
+from interlock.breaker.page import FilePage, Page, peek
 from interlock.breaker.roster import engines, home_of, is_engine_name
 from interlock.breaker.versions import Versions, parse_limits
 from interlock.core.errors import HomeError, LimitsError
@@ -325,7 +325,7 @@ class Home:
         if fault is not None and os.path.lexists(self.latch):
             _set_aside(self.latch)
         try:
-            Page(self.page, home).check()
+            FilePage(self.page, home).check()
         except LatchError:
             if os.path.lexists(self.page):
                 _set_aside(self.page)

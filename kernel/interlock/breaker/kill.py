@@ -30,7 +30,7 @@ from interlock.breaker import latch as latches
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import whole
-from interlock.breaker.page import Page, halt_all
+from interlock.breaker.page import FilePage, Page, halt_all
 from interlock.breaker.roster import Engine, engines, holders
 from interlock.breaker.segment import COMPRESSED, first_of, segments
 from interlock.core.modes import ARMED
@@ -134,7 +134,7 @@ class Quiet:
 
 def longest_s(timeout_s: float, *, escalate: bool) -> float:
     """How long `Kill.run` may take, with the same arguments, if nothing but the latch's disk is slow."""
-    return max(timeout_s, _DISK_WAIT_S) + (2 * _KILL_WAIT_S if escalate else 0.0)
+    return max(bounded(timeout_s), _DISK_WAIT_S) + (2 * _KILL_WAIT_S if escalate else 0.0)
 
 
 class Kill:
@@ -171,6 +171,7 @@ class Kill:
         self._memories = set() if page is None else {page.memory}
         self._opening = threading.Lock()
         self._left: Latch | None = None
+        self._filed = False  # by the file alone
         self._trouble = self._file_trouble = ""
 
     # -- SetByte -----------------------------------------------------------------------------------
@@ -195,29 +196,62 @@ class Kill:
     def _set_file(self) -> bool:
         """Halt by the page's file, and by a page in memory where there was none. True if there is no more to do."""
         try:
-            page = self._page()
-            if not page.mark:  # just made, by us or by one who attaches
-                page.halt()
-            self._memories.add(page.memory)
-            if not self.stopped:
-                self.stopped, self.stopped_ns = True, time.monotonic_ns()
+            page = self._halted_page()
             with contextlib.closing(Pen(self.home.path)) as pen:
                 if not pen.shared():
                     self._file_trouble = "the page on the disk does not say so yet: a reset is writing it"
                     return False
-                page.mirror()
+                if page is None:
+                    self._halt_file()
+                else:
+                    page.mirror()
         except LatchError as error:
-            if str(error) not in self.problems:
-                self.problems.append(str(error))
+            self._note(str(error))
         except OSError as error:
             self._file_trouble = f"the page on the disk does not say so yet: {whole(error)}"
             return False
         self._file_trouble = ""
         return True
 
+    def _halted_page(self) -> Page | None:
+        """The page, halted in memory; None if this process can have none there: then it halts by the file alone."""
+        try:
+            page = self._page()
+        except LatchError as error:
+            self._note(str(error))
+            return None
+        if not page.mark or (page.map[0] == ARMED and not self.stopped):  # just made; or SetByte did not get at it
+            page.halt()
+        self._memories.add(page.memory)
+        self._now_stopped()
+        return page
+
+    def _halt_file(self) -> None:
+        """Halt by the file, under the pen: every engine looks at it time and again, whatever its memory is.
+
+        Raises:
+            LatchError: there is no valid one.
+            OSError: it can't be written.
+        """
+        file = FilePage(self.home.page, None)
+        record = b""
+        with contextlib.suppress(TypeError):  # the cause is no text: then the byte alone says halt
+            record = self._record(file.home)
+        file.halt(record)
+        self._filed = True
+        self._now_stopped()
+
+    def _now_stopped(self) -> None:
+        if not self.stopped:
+            self.stopped, self.stopped_ns = True, time.monotonic_ns()
+
+    def _note(self, said: str) -> None:
+        if said not in self.problems:
+            self.problems.append(said)
+
     def _mirrored(self) -> bool:
         """Whether the file is known to say halt, too."""
-        return self._mapped is not None and self._mapped.mirrored
+        return self._filed if self._mapped is None else self._mapped.mirrored
 
     # -- WriteLatch --------------------------------------------------------------------------------
 
@@ -356,11 +390,19 @@ class Kill:
             if error.code is HaltCode.HOME_UNREADABLE:
                 self.problems.append(f"{error}: nobody can tell whether it is halted still")
                 return False
-            return self.stopped  # it was there before: engines see that it is gone, and are out in any case
+            # It was there before: engines see that it is gone, and are out in any case; or it is the one in memory.
+            return self.stopped and not self._file_armed()
         armed = _rearmed(page)
         if armed and not self._halted_again(page):
             return False
         return self._record_again(armed=armed)
+
+    def _file_armed(self) -> bool:
+        """Whether the file says that it is armed; one that can't be believed says so to nobody."""
+        try:
+            return FilePage(self.home.page, None).byte == ARMED
+        except LatchError:
+            return False
 
     def _halted_again(self, page: Page) -> bool:
         """Halt once more, in memory and file. False if there are engines that this does not reach."""
@@ -560,8 +602,16 @@ class Kill:
 
 
 def _rearmed(page: Page) -> bool:
-    """Whether a reset has armed the page since it was halted: in this memory, or in the file, from another one."""
-    return page.map[0] == ARMED or (page.mirrored and page.look() == ARMED)
+    """Whether a reset has armed the page since it was halted: in this memory, or in the file, from another one.
+
+    Also if the file is armed for the very halt in memory, although we did not write it there: then whoever comes up
+    arms the memory.
+    """
+    if page.map[0] == ARMED or (page.mirrored and page.look() == ARMED):
+        return True
+    with contextlib.suppress(OSError):
+        return page.over
+    return False
 
 
 def _words(error: Exception) -> str:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.breaker.files import write_durably
 from interlock.breaker.latch import LatchError
+from interlock.breaker.lock import Pen
 from interlock.breaker.memory import SIZE, Place, place, places, whole
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -44,9 +45,15 @@ _HOME_LENGTH: Final = 36
 _ARMED_FOR_AT: Final = 104
 _HALTS_AT: Final = 112
 _HALTS_END: Final = 120
+_PEN_S: Final = 0.25
 _PID_BITS: Final = 22  # as many as Linux has
 _BEGUN_AT: Final = 120
 _RECORD_AT: Final = 128
+
+
+def _mark() -> int:
+    """A mark for a halt that begins now: no two have the same, also if they come at once."""
+    return (time.monotonic_ns() << _PID_BITS | os.getpid() % (1 << _PID_BITS)) % (1 << 64)
 
 
 def _fresh(home: str, byte: int) -> bytes:
@@ -131,8 +138,7 @@ class MemoryPage:
 
         The mark goes first: a reset that is under way arms the byte again, and then sees that it must not.
         """
-        mark = (time.monotonic_ns() << _PID_BITS | os.getpid() % (1 << _PID_BITS)) % (1 << 64)
-        self.map[_HALTS_AT:_HALTS_END] = mark.to_bytes(8, "little")
+        self.map[_HALTS_AT:_HALTS_END] = _mark().to_bytes(8, "little")
         self.map[0] = 0
 
     @property
@@ -240,6 +246,11 @@ class FilePage:
         return os.pread(self._descriptor, end - at, at)
 
     @property
+    def directory(self) -> Path:
+        """The home."""
+        return self._path.parent
+
+    @property
     def inode(self) -> int:
         """Of the open file."""
         return self._stat.st_ino
@@ -290,6 +301,18 @@ class FilePage:
                 os.pwrite(descriptor, data, at)
         finally:
             os.close(descriptor)
+
+    def halt(self, record: bytes) -> None:
+        """Say halt, for who has no page in memory; with the pen. Where halt stands already, so does its record.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        if self.byte != ARMED:
+            return
+        room = SIZE - _RECORD_AT
+        left = (record if len(record) <= room else b"").ljust(room, b"\x00")
+        self.write((_RECORD_AT, left), (_HALTS_AT, _mark().to_bytes(8, "little")), (0, b"\x00"))
 
     def check(self) -> None:
         """See that the file is still the one that is open.
@@ -379,6 +402,9 @@ class Page:
     def mirror(self) -> None:
         """Write the halt that stands in memory into the file, too. A disk may hold this up, or refuse it.
 
+        The byte goes first: the mark may be one that the file was armed for, and two may write at once. No reset comes
+        between, since it has the pen alone.
+
         Raises:
             OSError: it can't be written.
         """
@@ -389,9 +415,25 @@ class Page:
         if not halted:
             self._file.write((_RECORD_AT, self._memory.left().ljust(SIZE - _RECORD_AT, b"\x00")))
         if not halted or (mark and self._file.halts != mark):
-            self._file.write((_HALTS_AT, mark.to_bytes(8, "little")), (0, b"\x00"))
+            self._file.write((0, b"\x00"), (_HALTS_AT, mark.to_bytes(8, "little")))
         self.heard = 0
         self._mirrored = mark
+
+    def repeat(self) -> None:
+        """Write a halt that perhaps another made into the file, unless a reset from another memory has ended it.
+
+        With the pen, so that no reset comes between the look and the writing. While one is under way it is left for
+        another time. A home that was moved has no reset by its path.
+
+        Raises:
+            OSError: it can't be read or written.
+        """
+        with contextlib.ExitStack() as stack:
+            mine = True
+            with contextlib.suppress(OSError):
+                mine = stack.enter_context(contextlib.closing(Pen(self._file.directory))).shared()
+            if mine and not self.over:
+                self.mirror()
 
     @property
     def mirrored(self) -> bool:
@@ -447,15 +489,28 @@ class Page:
         """Arm the one in memory, if a reset by somebody with another memory has ended the very halt that it tells of.
 
         Only with the running lock shared: so no killer is acknowledged meanwhile. One that comes all the same leaves
-        another mark, and then it is not armed.
+        another mark, and then it is not armed. And with the pen alone: of two who looked at once, the second could
+        arm it over a halt that stopped an engine which the first one's arming had let start.
+
+        Raises:
+            OSError: the file can't be read, or the home not opened.
+        """
+        if not self.over:
+            return
+        with contextlib.closing(Pen(self._file.directory)) as pen:
+            mark = self.mark
+            if pen.exclusive(_PEN_S) and self.over:
+                self._memory.arm(mark)
+                self._memory.mend()
+
+    @property
+    def over(self) -> bool:
+        """Whether the memory tells of a halt that a reset by somebody with another memory has ended.
 
         Raises:
             OSError: the file can't be read.
         """
-        mark = self.mark
-        if _is_over(self._memory, self._file):
-            self._memory.arm(mark)
-            self._memory.mend()
+        return _is_over(self._memory, self._file)
 
     @property
     def armed(self) -> bool:

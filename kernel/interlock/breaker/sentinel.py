@@ -113,16 +113,15 @@ class Sentinel:
             self.page.halt()
 
     def mirror(self) -> None:
-        """Stop emission in the others, too: it is a matter of the home's disk, and tried again if that refuses it."""
+        """Stop emission in the others, too: it is a matter of the home's disk, and tried again if that refuses it.
+
+        A halt that a reset elsewhere has ended meanwhile is none to them.
+        """
         page = self.page
         if page is None or page.mirrored or page.map[0] == ARMED:
             return
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            mine = True
-            with contextlib.suppress(OSError):  # else it was moved, and no reset comes by this path
-                mine = stack.enter_context(contextlib.closing(Pen(self.home.path))).shared()
-            if mine:  # no reset comes between the look at the byte and the writing
-                page.mirror()
+        with contextlib.suppress(OSError):
+            page.repeat()
 
     def post(self) -> None:
         """Post the listener, if it is not at its post.
