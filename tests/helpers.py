@@ -6,11 +6,13 @@ the venue are the world's side of them.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +36,10 @@ RUN_ID: Final = "0b9c8f6e-6f0e-4c55-9f4e-3a0d5a7b1c22"
 UTC_US: Final = 1_723_075_200_000_000
 MS: Final = 1_000_000
 """Nanoseconds."""
+
+POLL_S: Final = 0.001
+PATIENCE_S: Final = 60
+"""Between two looks, and until nobody looks any more: only for what has no event of its own."""
 
 NAME: Final = "XYZ"
 ROOT: Final = Path(__file__).parents[1]
@@ -228,6 +234,26 @@ def abandon(kernel: Kernel) -> None:
         kernel._closed = True
         kernel._sentinel.segment.close()
         kernel._sentinel.leave()
+
+
+# -- Waiting -------------------------------------------------------------------------------------
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait for what comes about by itself, and has no event of its own; fail if it does not."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        if time.monotonic() > deadline:
+            message = "it did not come about"
+            raise TimeoutError(message)
+        time.sleep(POLL_S)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """As `wait_until`, on a loop that goes on meanwhile."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(POLL_S)
 
 
 # -- Events --------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from tests.helpers import LIMITS, NAME, order, quote
 
 from interlock import Fill, Order, OrderType, Side
-from interlock.stopping import Pace, Standing, State
+from interlock.stopping import Pace, Standing, State, StopExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,6 +160,12 @@ def hold(kernel: Kernel, venue: Venue, quantity: str = "2", *, instrument: str =
     verdict = asyncio.run(kernel.submit_async(wanted, venue.send))
     if not verdict or kernel.positions()[instrument] != Decimal(quantity):
         raise AssertionError(verdict)
+
+
+def executor(kernel: Kernel, gateways: Any, home: Path | None = None, **given: Any) -> StopExecutor:
+    """A stop executor for the engine "desk", patient unless said otherwise."""
+    named = gateways if isinstance(gateways, dict) else {"venue": gateways}
+    return StopExecutor(kernel, named, home=home, engine="desk", **({"pace": PATIENT} | given))
 
 
 def intents(home: Path, engine: str = "desk") -> dict[str, bytes]:

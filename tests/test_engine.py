@@ -16,7 +16,21 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import LIMITS, NAME, UTC_US, FakeClock, arm, attach, halt_home, journal, of_kind, order, quote, sound
+from tests.helpers import (
+    LIMITS,
+    NAME,
+    UTC_US,
+    FakeClock,
+    arm,
+    attach,
+    halt_home,
+    journal,
+    of_kind,
+    order,
+    quote,
+    sound,
+    until,
+)
 
 from interlock import Cancel, HaltCause, HaltCode, Instrument, Kernel, Mode, Order, Permit, Quote, Reason
 from interlock.adapters.paper import PaperVenue
@@ -210,12 +224,6 @@ def play(  # noqa: PLR0913
     assert report.orders_refused == sum(report.refused_by_reason.values())
     assert report.orders_sent == len(of_kind(path, "sent"))
     return ended
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait for what comes about by itself."""
-    while not true():  # noqa: ASYNC110 - there is no event for it
-        await asyncio.sleep(0.001)
 
 
 def one_each(number: int) -> list[Order]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.helpers import abandon, arm, attach, halt_home, journal, of_kind, order, quote, running, sound
+from tests.helpers import abandon, arm, attach, halt_home, journal, of_kind, order, quote, running, sound, until
 from tests.stopping_helpers import LONG_S, PATIENT, Venue, place
 
 from interlock import HaltCode, Kernel, Mode, Order, Quote
@@ -26,14 +26,6 @@ from interlock.stopping import Exits, Standing, StopExecutor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """An armed home."""
-    path = tmp_path / "home"
-    arm(path)
-    return path
 
 
 @pytest.fixture
@@ -119,12 +111,6 @@ def seen(venue: Venue, call: str) -> threading.Event:
     event = threading.Event()
     venue.habits[call] = lambda _: event.set()
     return event
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait for what comes about by itself."""
-    while not true():  # noqa: ASYNC110 - there is no event for it
-        await asyncio.sleep(0.001)
 
 
 # ---------------------------------------------------------------------------

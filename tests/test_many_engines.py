@@ -21,6 +21,7 @@ from interlock import HaltCode, HomeError, Kernel, Mode, Reason
 from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import read_latch
+from interlock.breaker.memory import place
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
 from interlock.breaker.roster import Berth, engines
@@ -484,12 +485,24 @@ def test_lock_that_was_replaced_is_no_ack(home: Path, how: str) -> None:
             reset_home(home, 1)
 
 
-def test_page_that_was_replaced_is_no_ack(home: Path) -> None:
-    """With another page in its place the byte reaches nobody: unconfirmed, and the engine is named."""
+def test_page_that_was_replaced_stops_whoever_has_the_memory(home: Path) -> None:
+    """With another file in the page's place the byte in memory still reaches the engine, and that is an ack."""
     with processes(home, "a") as (process,):
         (home / "page").unlink()
         Page.make(home / "page", HOME_ID)
-        Page(home / "page", HOME_ID).arm()
+        (page := Page(home / "page", HOME_ID)).arm(page.halts)
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+        assert process.ask("beat") == "HALTED 1"
+
+
+def test_page_and_memory_that_were_replaced_are_no_ack(home: Path) -> None:
+    """With other pages in memory and in the home the byte reaches nobody: unconfirmed, and the engine is named."""
+    with processes(home, "a") as (process,):
+        (home / "page").unlink()
+        Page.make(home / "page", HOME_ID)
+        with place(home, HOME_ID) as at:
+            (at.path / "page").unlink()
+        (page := Page(home / "page", HOME_ID)).arm(page.halts)
         found = halt_home(home, timeout_s=0.05)
         assert not found.confirmed
         assert [waiting.engine for waiting in found.waiting] == ["a"]

@@ -13,25 +13,10 @@ from tests.stopping_helpers import LONG_S
 from interlock import HaltCode, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from interlock import Kernel
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """An armed home."""
-    path = tmp_path / "home"
-    arm(path)
-    return path
-
-
-@pytest.fixture
-def kernel(home: Path) -> Iterator[Kernel]:
-    """A kernel that is RUNNING on it."""
-    with running(home) as attached:
-        yield attached
 
 
 class Called:

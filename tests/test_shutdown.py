@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import orjson
 import pytest
-from tests.helpers import NAME, arm, attach, journal, of_kind, order, running, sound
-from tests.stopping_helpers import BRIEF, LONG_S, PATIENT, TWO, Raises, Venue, hold, place
+from tests.helpers import NAME, attach, journal, of_kind, order, sound
+from tests.stopping_helpers import BRIEF, LONG_S, PATIENT, Raises, Venue, hold, place
 
 from interlock import HaltCode, Mode, Reason
 from interlock.journal.verify import Status
@@ -30,27 +30,11 @@ from interlock.stopping import (
 from interlock.stopping import shutdown as shutdowns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from interlock import Kernel
 
 ORDERLY = [Phase.GATE, Phase.DRAIN, Phase.CANCEL, Phase.SEAL, Phase.DETACH]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """An armed home."""
-    path = tmp_path / "home"
-    arm(path, TWO)
-    return path
-
-
-@pytest.fixture
-def kernel(home: Path) -> Iterator[Kernel]:
-    """A kernel that is RUNNING on it."""
-    with running(home) as attached:
-        yield attached
 
 
 def shutdown(kernel: Kernel, venue: Venue, home: Path | None = None, **given: Any) -> Shutdown:

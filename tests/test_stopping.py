@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import orjson
 import pytest
-from tests.helpers import NAME, abandon, arm, attach, journal, of_kind, order, quote, reset_home, running, sound
-from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Raises, Venue, hold, intents, place
+from tests.helpers import NAME, abandon, attach, journal, of_kind, order, reset_home, running, sound
+from tests.stopping_helpers import BRIEF, LONG_S, OTHER, Raises, Venue, executor, hold, intents, place
 
 from interlock import Kernel, MisuseError, Mode, Order, Reason, Side, TimeInForce
 from interlock.adapters.paper import PaperVenue
@@ -23,38 +23,16 @@ from interlock.stopping.gateways import believed
 from interlock.stopping.intent import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 D = Decimal
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """An armed home with two instruments."""
-    path = tmp_path / "home"
-    arm(path, TWO)
-    return path
-
-
-@pytest.fixture
-def kernel(home: Path) -> Iterator[Kernel]:
-    """A kernel that is RUNNING on it."""
-    with running(home) as attached:
-        attached.consult(attrs.evolve(quote(attached), instrument=OTHER))
-        yield attached
 
 
 def written(kernel: Kernel, home: Path, kind: str) -> list[dict[str, Any]]:
     """The records of one kind, those included that wait for the next write."""
     kernel.heartbeat()
     return of_kind(home, kind)
-
-
-def executor(kernel: Kernel, gateways: Any, home: Path | None = None, **given: Any) -> StopExecutor:
-    """A stop executor for the engine "desk", patient unless said otherwise."""
-    named = gateways if isinstance(gateways, dict) else {"venue": gateways}
-    return StopExecutor(kernel, named, home=home, engine="desk", **({"pace": PATIENT} | given))
 
 
 def stop(kernel: Kernel, gateways: Any, home: Path | None = None, **given: Any) -> StopOutcome:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
+import os
 import shutil
 import threading
 from decimal import Decimal
@@ -10,39 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.helpers import LIMITS, NAME, abandon, arm, attach, cancel, of_kind, order, quote, running
-from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, TWO, Venue, hold, intents, place
+from tests.helpers import LIMITS, NAME, abandon, arm, attach, cancel, of_kind, order, running, sound
+from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, Venue, executor, hold, intents, place
 
-from interlock import HomeError, Kernel, Mode, Order, Side
-from interlock.stopping import Exits, Standing, State, StopExecutor, intent
+from interlock import HomeError, Kernel, Mode, Order, Side, Verdict
+from interlock.journal.verify import Status
+from interlock.stopping import Exits, Standing, State, intent
+from interlock.stopping.recall import recall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from interlock.core.tickets import Ticket
+
 D = Decimal
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """An armed home with two instruments."""
-    path = tmp_path / "home"
-    arm(path, TWO)
-    return path
-
-
-@pytest.fixture
-def kernel(home: Path) -> Iterator[Kernel]:
-    """A kernel that is RUNNING on it."""
-    with running(home) as attached:
-        attached.consult(attrs.evolve(quote(attached), instrument=OTHER))
-        yield attached
-
-
-def executor(kernel: Kernel, gateways: Any, home: Path | None = None, **given: Any) -> StopExecutor:
-    """A stop executor for the engine "desk", patient unless said otherwise."""
-    named = gateways if isinstance(gateways, dict) else {"venue": gateways}
-    return StopExecutor(kernel, named, home=home, engine="desk", **({"pace": PATIENT} | given))
 
 
 class OnItsWay:
@@ -77,6 +62,38 @@ class OnItsWay:
         """Let it arrive."""
         self._landing.set()
         self._sending.join(LONG_S)
+
+
+class Pipe:
+    """A disk that hangs: the journal's next write goes to a pipe that is full, and comes back once that is read.
+
+    Attributes:
+        hangs: set once a write is in there.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> None:
+        self.hangs = threading.Event()
+        self._out, self._into = os.pipe()
+        os.set_blocking(self._into, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self._into, bytes(1 << 16))
+        os.set_blocking(self._into, True)
+        segment = kernel._sentinel.segment
+        plain = type(segment).write
+
+        def write(self_: Any, data: bytes) -> None:
+            if self_ is segment:
+                self.hangs.set()
+                os.write(self._into, b"!")
+            plain(self_, data)
+
+        monkeypatch.setattr(type(segment), "write", write)
+
+    def drain(self) -> None:
+        """Let it come back, and never hang again."""
+        reader = io.FileIO(self._out)
+        threading.Thread(target=reader.readall, daemon=True).start()
 
 
 # ---------------------------------------------------------------------------
@@ -182,6 +199,67 @@ def test_hung_journal_costs_no_cancel_its_turn(kernel: Kernel) -> None:
     assert not outcome.complete
     assert executor(kernel, venue).halted().result(LONG_S).complete
     assert kernel.positions()[NAME] == D(1)
+
+
+def test_cancel_whose_own_record_hangs_leaves_and_the_lane_goes_on(
+    home: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write that hangs is that of the first cancel itself: all cancels leave, and their records come later."""
+    venue = Venue(kernel, events=False)
+    place(kernel, venue, "a", "b", "c")
+    kernel.halt("pulled")
+    disk = Pipe(monkeypatch, kernel)
+    try:
+        outcome = executor(kernel, venue, pace=attrs.evolve(BRIEF, budget_s=3.0)).halted().result(LONG_S)
+        assert disk.hangs.is_set()
+        assert {end.client_order_id: end.standing for end in outcome.orders} == dict.fromkeys("abc", Standing.CANCELLED)
+        assert (venue.resting, outcome.complete) == ({}, False)  # the ledger could not be told
+    finally:
+        disk.drain()
+    assert executor(kernel, venue).halted().result(LONG_S).complete
+    kernel.heartbeat()
+    assert {one["id"] for one in of_kind(home, "cancel")} == {"a", "b", "c"}
+    assert len(of_kind(home, "cancel_end")) == len(of_kind(home, "cancel"))
+    sound(home, Status.VERIFIED_TO_N)
+
+
+def test_cancel_whose_record_hangs_leaves_in_every_mode(
+    home: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also an engine's own cancel, made while RUNNING, does not wait for a disk that hangs under its record."""
+    disk = Pipe(monkeypatch, kernel)
+    said: list[str] = []
+    helper = threading.Thread(
+        target=lambda: said.append(kernel.cancel(cancel("a"), lambda one: one.client_order_id)), daemon=True
+    )
+    try:
+        helper.start()
+        assert disk.hangs.wait(LONG_S)
+        helper.join(LONG_S)
+        assert said == ["a"]
+    finally:
+        disk.drain()
+    kernel.heartbeat()
+    assert [one["id"] for one in of_kind(home, "cancel")] == ["a"]
+    assert len(of_kind(home, "cancel_end")) == 1
+    told: list[str] = []
+    kernel.cancel(cancel("b"), lambda _: told.extend(one["id"] for one in of_kind(home, "cancel")))
+    assert told == ["a", "b"]  # once the disk answers, a cancel leaves behind its record again
+
+
+def test_cancel_is_recorded_though_no_thread_is_to_be_had(
+    home: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a thread to write it down the cancel's own does it, before it leaves."""
+
+    def start(_: object) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    told: list[str] = []
+    kernel.cancel(cancel("a"), lambda _: told.extend(one["id"] for one in of_kind(home, "cancel")))
+    assert told == ["a"]
 
 
 def test_cancels_without_the_lock_are_recorded_later(home: Path, kernel: Kernel) -> None:
@@ -309,6 +387,63 @@ def test_exit_waits_for_the_message_rate(tmp_path: Path) -> None:
         outcome = executor(kernel, venue, home).controlled("evening").result(LONG_S)
         assert (outcome.complete, outcome.positions) == (True, {})
         assert of_kind(home, "refuse") == []
+
+
+@pytest.mark.parametrize("rivals", [2, 100], ids=["at first", "always"])
+def test_exit_whose_room_was_taken_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rivals: int) -> None:
+    """Between the look for room and the submit others take it: the exit has another ticket, a few times and no more."""
+    home = arm(tmp_path / "home", LIMITS.replace("100000", "20", 1).replace("burst = 100000", "burst = 5")).path
+    with running(home) as kernel:
+        venue = Venue(kernel)
+        hold(kernel, venue)
+        plain, tickets = kernel.ticket, []
+
+        def ticket(wanted: Ticket) -> Verdict:
+            verdict = plain(wanted)
+            if len(tickets) < rivals:
+                for number in range(5):
+                    kernel.cancel(cancel(f"r{number}"), lambda _: None)
+            tickets.append(wanted.client_order_id)
+            return verdict
+
+        monkeypatch.setattr(kernel, "ticket", ticket)
+        outcome = executor(kernel, venue, home, pace=attrs.evolve(PATIENT, wait_s=0.005)).controlled("evening")
+        (end,) = outcome.result(LONG_S).exits
+        kernel.heartbeat()
+        refused = [one["code"] for one in of_kind(home, "refuse")]
+        if rivals == 2:
+            assert (end.standing, len(tickets), refused) == (Standing.FILLED, 3, ["MESSAGE_RATE"] * 2)
+            assert venue.held == D(0)
+        else:
+            assert (end.begun, len(tickets), refused) == (False, 5, ["MESSAGE_RATE"] * 5)
+            assert "refused: MESSAGE_RATE" in end.problem
+            assert venue.held == D(2)
+        assert len(set(tickets)) == 1
+    sound(home)
+
+
+@pytest.mark.parametrize(("stage", "begun"), [("ticket", True), ("refused", False), ("no ticket", False)])
+def test_exit_that_had_no_ticket_was_not_begun(stage: str, begun: bool) -> None:
+    """What a restart tells of an interrupted exit: begun, unless it was refused or never had its ticket on the disk."""
+    row = {"instrument": NAME, "side": "SELL", "quantity": "2", "stage": stage}
+    record = intent.Record(
+        home="h", engine="desk", epoch=1, number=1, category=1, reason="evening", run="r", exits={"exit-1": row}
+    )
+    (end,) = recall(record, {})
+    assert end.begun is begun
+
+
+def test_halt_before_the_ticket_leaves_no_ticket(home: Path, kernel: Kernel) -> None:
+    """An exit that a halt forbids before it has its ticket never gets one, so that no restart tells of it as begun."""
+    venue = Venue(kernel)
+    hold(kernel, venue)
+    place(kernel, venue, "a")
+    venue.habits["query"] = lambda _: kernel.halt("pulled", timeout_s=0)
+    venue.events = False
+    outcome = executor(kernel, venue, home).controlled("evening").result(LONG_S)
+    assert [(end.begun, end.problem) for end in outcome.exits] == [(False, "no exit: halted")]
+    (stored,) = intents(home).values()
+    assert intent.decode(stored).exits == {}
 
 
 # ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ HALTED, with the reason: that is a kernel, too, because cancels must pass.
 
 from __future__ import annotations
 
+import contextlib
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.lock import FileLock
+from interlock.breaker.memory import require_memory, whole
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
 from interlock.breaker.roster import Berth, look
@@ -151,6 +153,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
     home.require()
     limits, digest = home.read_limits()
     check(home.path, engine=engine)
+    _remembers(home)
     berth = _berth(home, engine)
     held: list[Berth | FileLock] = [berth]
     try:
@@ -227,6 +230,19 @@ def _close(held: list[Berth | FileLock]) -> None:
         lock.close()
 
 
+def _remembers(home: Home) -> None:
+    """See that the machine has a memory disk, on which a halt needs no other.
+
+    Raises:
+        HomeError: it hasn't, or what it has can't be used.
+    """
+    try:
+        require_memory(home.path)
+    except OSError as error:
+        message = f"{whole(error)}: engines need a memory disk that nobody can exchange, so nothing is permitted"
+        raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+
+
 def _berth(home: Home, engine: str) -> Berth:
     """Our place in the roster.
 
@@ -242,7 +258,7 @@ def _berth(home: Home, engine: str) -> Berth:
         message = f"{home.path}: engine {engine!r} is attached already{who}; each process needs a name of its own"
         raise HomeError(HaltCode.EXTERNAL, message) from error
     except OSError as error:
-        message = f"{home.engines / engine}: cannot be opened, so nothing is permitted: {error}"
+        message = f"{home.engines / engine}: cannot be opened, so nothing is permitted: {whole(error)}"
         raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
 
 
@@ -275,13 +291,15 @@ def _witnesses(
     """Latch and page, and what is wrong with them; before or after a reset, which holds the lock, not between."""
     looking = lock.shared(_BUSY_S)
     try:
-        return _looked(home)
+        return _looked(home, looking=looking)
     finally:
         if looking:
             lock.release()
 
 
-def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
+def _looked(
+    home: Home, *, looking: bool
+) -> tuple[Latch | None, os.stat_result | None, Page | None, tuple[HaltCode, str] | None]:
     latch: Latch | None = None
     found: os.stat_result | None = None
     page: Page | None = None
@@ -290,15 +308,21 @@ def _looked(home: Home) -> tuple[Latch | None, os.stat_result | None, Page | Non
         latch, found = read_latch(home.latch)
     except LatchError as error:
         fault = (error.code, str(error))
+    armed = latch is not None and latch.state == latches.ARMED
     try:
-        page = Page(home.page, latch.home if latch else home.identity())
+        page = Page(home.page, latch.home if latch else home.identity(), armed=armed)
     except LatchError as error:
         fault = fault or (error.code, str(error))
-    armed = latch is not None and latch.state == latches.ARMED
-    if fault is None and armed and page is not None and page.map[0] != ARMED:
+    if page is not None and looking:
+        with contextlib.suppress(OSError):
+            page.rejoin()
+    if fault is None and armed and page is not None and not page.armed:
         fault = (HaltCode.EXTERNAL, f"{home.page}: the page says halt")
-    if page is not None and page.map[0] == ARMED and (fault is not None or not armed):
-        page.halt()
+    if page is not None and (fault is not None or not armed):
+        if page.map[0] == ARMED:
+            page.halt()
+        with contextlib.suppress(OSError):  # then it says so in memory alone, and is tried again
+            page.mirror()
     return latch, found, page, fault
 
 

@@ -18,7 +18,10 @@
 (* A watchdog is a killer, and so is an engine that halts itself: the      *)
 (* killer's steps are the same, whoever takes them and for what reason.    *)
 (* A record that cannot be written, on a full disk, is a WriteLatch that   *)
-(* has not happened yet: no step waits for it.                             *)
+(* has not happened yet: no step waits for it.  Who writes it reads it     *)
+(* first, and may be held up between the two for as long as you like.  So  *)
+(* there is a second lock, the pen, which killers share and a reset has    *)
+(* alone; no killer waits for it, either.                                  *)
 (*                                                                         *)
 (* Seen from one engine, all this is Kernel.tla: see RefinesKernel.        *)
 (***************************************************************************)
@@ -58,7 +61,10 @@ VARIABLES
     byte,        \* byte 0 of the page: "ARMED" or "HALT"
     latch,       \* the record on the disk: "ARMED" or "HALTED"
     latchEpoch,  \* the epoch in it
-    raced,       \* the page's halt count is not what the reset under way began with
+    pen,         \* for each killer: the epoch in the record that it is replacing,
+                 \* with the pen in its hand; 0: it is not
+    raced,       \* the page's halt count is not what the last reset began with,
+                 \* and what it armed the byte for
     sh,          \* who holds the running lock shared
     ex,          \* who holds it exclusively: a killer, "operator" or "none"
 
@@ -72,16 +78,19 @@ VARIABLES
 
     (* History.  No action reads these; the properties and the mapping do. *)
     fenced,      \* for each engine: there has been a halt since its last start
+    owed,        \* there has been a halt since the last reset began
     arms,        \* the epochs in which the byte was armed
     seen         \* for each engine: how many those were when it adopted its epoch
 
-homeVars    == <<byte, latch, latchEpoch, raced>>
+recordVars  == <<latch, latchEpoch, pen>>
+markVars    == <<raced, owed>>
+homeVars    == <<byte, recordVars, markVars>>
 lockVars    == <<sh, ex>>
 saidVars    == <<ackd, durable>>
 historyVars == <<fenced, arms, seen>>
 worldVars   == <<homeVars, ex, pc, rs, saidVars, arms>>
-vars == <<mode, epoch, dead, hold, em, asleep, child, byte, latch, latchEpoch, raced,
-          sh, ex, pc, rs, ackd, durable, fenced, arms, seen>>
+vars == <<mode, epoch, dead, hold, em, asleep, child, byte, latch, latchEpoch, pen, raced,
+          sh, ex, pc, rs, ackd, durable, fenced, owed, arms, seen>>
 
 -----------------------------------------------------------------------------
 (***************************************************************************)
@@ -106,6 +115,7 @@ TypeOK ==
     /\ byte \in {"ARMED", "HALT"}
     /\ latch \in {"ARMED", "HALTED"}
     /\ latchEpoch \in 1 .. MaxEpoch
+    /\ pen \in [Killers -> 0 .. MaxEpoch]
     /\ raced \in BOOLEAN
     /\ sh \subseteq Engines
     /\ ex \in Killers \union {"operator", "none"}
@@ -114,6 +124,7 @@ TypeOK ==
     /\ ackd \in BOOLEAN
     /\ durable \in BOOLEAN
     /\ fenced \in [Engines -> BOOLEAN]
+    /\ owed \in BOOLEAN
     /\ arms \subseteq 1 .. MaxEpoch
     /\ seen \in [Engines -> 1 .. MaxEpoch]
     /\ \A e \in Engines : e \in sh <=> hold[e] \in {"entered", "in"}
@@ -129,6 +140,7 @@ Init ==
     /\ byte = "ARMED"
     /\ latch = "ARMED"
     /\ latchEpoch = 1
+    /\ pen = [k \in Killers |-> 0]
     /\ raced = FALSE
     /\ sh = {}
     /\ ex = "none"
@@ -137,6 +149,7 @@ Init ==
     /\ ackd = FALSE
     /\ durable = FALSE
     /\ fenced = [e \in Engines |-> FALSE]
+    /\ owed = FALSE
     /\ arms = {1}
     /\ seen = [e \in Engines |-> 1]
 
@@ -160,8 +173,12 @@ HaltByte ==
     /\ byte' = "HALT"
     /\ fenced' = IF byte = "ARMED" THEN [e \in Engines |-> TRUE] ELSE fenced
 
-(* The page's halt count is raised.  Nobody but a reset compares it. *)
-Count == raced' = (ex = "operator")
+(* The page's halt count is raised: it is not the one that a reset noted,  *)
+(* or has armed the byte for.                                              *)
+Count == raced' = TRUE /\ owed' = TRUE
+
+(* Nobody has the pen alone. *)
+PenIsFree == rs \in {"idle", "done"}
 
 (* A process ends, and its locks go with it, but for what a child holds. *)
 Die(e) ==
@@ -209,13 +226,15 @@ CheckAgain(e) ==
        ELSE hold' = [hold EXCEPT ![e] = "out"] /\ sh' = sh \ {e}
     /\ UNCHANGED <<mode, epoch, dead, em, asleep, child, worldVars, fenced, seen>>
 
-(* IDLE to RUNNING, inside, when byte and record agree with the engine. *)
+(* IDLE to RUNNING, inside, when byte and record agree with the engine,    *)
+(* and the byte was armed after the last halt.                             *)
 Start(e) ==
     /\ Awake(e)
     /\ mode[e] = "IDLE"
     /\ hold[e] = "in"
     /\ Believes(e)
     /\ latch = "ARMED" /\ epoch[e] = latchEpoch
+    /\ ~raced
     /\ mode' = [mode EXCEPT ![e] = "RUNNING"]
     /\ fenced' = [fenced EXCEPT ![e] = FALSE]
     /\ UNCHANGED <<epoch, dead, hold, em, asleep, child, worldVars, sh, seen>>
@@ -299,7 +318,7 @@ Observe(e) ==
 Adopt(e) ==
     /\ Awake(e)
     /\ mode[e] \in {"IDLE", "HALTED"}
-    /\ byte = "ARMED" /\ latch = "ARMED"
+    /\ byte = "ARMED" /\ latch = "ARMED" /\ ~raced
     /\ latchEpoch > epoch[e]
     /\ mode' = [mode EXCEPT ![e] = "IDLE"]
     /\ epoch' = [epoch EXCEPT ![e] = latchEpoch]
@@ -352,7 +371,7 @@ Crash(e) ==
 (* It comes back, by what the home says: see Mirror where the two differ. *)
 Restart(e) ==
     /\ mode[e] = "DOWN"
-    /\ byte = "ARMED" => latch = "ARMED"
+    /\ byte = "ARMED" => latch = "ARMED" /\ ~raced
     /\ mode' = [mode EXCEPT ![e] = IF byte = "ARMED" THEN "IDLE" ELSE "HALTED"]
     /\ epoch' = [epoch EXCEPT ![e] = latchEpoch]
     /\ seen' = [seen EXCEPT ![e] = Cardinality(arms)]
@@ -394,22 +413,39 @@ CountHalt(k) ==
     /\ pc[k] = "idle"
     /\ Count
     /\ pc' = [pc EXCEPT ![k] = "counted"]
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, recordVars, ex, rs, saidVars, historyVars>>
 
 (* Emission stops here: no engine that looks after this begins a send. *)
 SetByte(k) ==
     /\ pc[k] = "counted"
     /\ HaltByte
     /\ pc' = [pc EXCEPT ![k] = IF ex = k THEN "exclusive" ELSE "waiting"]
-    /\ UNCHANGED <<engineVars, latch, latchEpoch, raced, ex, rs, saidVars, arms, seen>>
+    /\ UNCHANGED <<engineVars, recordVars, markVars, ex, rs, saidVars, arms, seen>>
 
-(* Beside the wait, or after it, as soon as the disk allows. *)
-WriteLatch(k) ==
+(* Beside the wait, or after it, as soon as the disk allows: the record is *)
+(* read, with the pen in hand, and replaced.  A reset that has the pen is  *)
+(* not waited for: the killer tries again later, as it does when the disk  *)
+(* is full.                                                                *)
+TakePen(k) ==
     /\ pc[k] \in {"waiting", "exclusive", "acked", "timedout"}
+    /\ PenIsFree
     /\ latch = "ARMED"
+    /\ pen[k] = 0
+    /\ pen' = [pen EXCEPT ![k] = latchEpoch]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, ex, pc, rs, saidVars, historyVars>>
+
+WriteLatch(k) ==
+    /\ pen[k] # 0
     /\ latch' = "HALTED"
+    /\ latchEpoch' = pen[k]
+    /\ pen' = [pen EXCEPT ![k] = 0]
     /\ durable' = (durable \/ (pc[k] = "acked" /\ ackd))
-    /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, ex, pc, rs, ackd, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, markVars, ex, pc, rs, ackd, historyVars>>
+
+DropPen(k) ==
+    /\ pen[k] # 0
+    /\ pen' = [pen EXCEPT ![k] = 0]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, ex, pc, rs, saidVars, historyVars>>
 
 (* The lock, exclusively: whoever held it is out. *)
 WaitQuiet(k) ==
@@ -426,7 +462,7 @@ LookAgain(k) ==
     /\ byte # "HALT"
     /\ Count
     /\ pc' = [pc EXCEPT ![k] = "counted"]
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, recordVars, ex, rs, saidVars, historyVars>>
 
 (* Confirmed; and durable, if the record says so, under the lock as well. *)
 Ack(k) ==
@@ -448,9 +484,9 @@ TimeOut(k) ==
     /\ pc[k] = "waiting"
     /\ ex # "none" \/ ~Quiet
     /\ IF byte = "HALT"
-       THEN pc' = [pc EXCEPT ![k] = "timedout"] /\ raced' = raced
+       THEN pc' = [pc EXCEPT ![k] = "timedout"] /\ UNCHANGED markVars
        ELSE pc' = [pc EXCEPT ![k] = "counted"] /\ Count
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, recordVars, ex, rs, saidVars, historyVars>>
 
 (* SIGKILL to an engine that did not let go. *)
 Escalate(k, e) ==
@@ -472,34 +508,40 @@ GiveUp(k) ==
     /\ pc' = [pc EXCEPT ![k] = "idle"]
     /\ UNCHANGED <<engineVars, homeVars, ex, rs, saidVars, historyVars>>
 
-(* A killer dies, and its lock goes with it. *)
+(* A killer dies, and its locks go with it. *)
 KillerDies(k) ==
     /\ k \in Mortal
     /\ pc[k] # "gone"
     /\ pc' = [pc EXCEPT ![k] = "gone"]
     /\ ex' = IF ex = k THEN "none" ELSE ex
-    /\ UNCHANGED <<engineVars, homeVars, rs, saidVars, historyVars>>
+    /\ pen' = [pen EXCEPT ![k] = 0]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, rs, saidVars, historyVars>>
 
-(* Whoever reads a halted record under an armed byte sets the byte. *)
+(* Whoever sees an armed byte over a halted record sets the byte, and so   *)
+(* does whoever sees one that was armed for another count: the halt that   *)
+(* was counted since may be nobody's any more.                             *)
 Mirror ==
     /\ byte = "ARMED"
-    /\ latch = "HALTED"
+    /\ latch = "HALTED" \/ raced
     /\ HaltByte
     /\ Count
-    /\ UNCHANGED <<engineVars, latch, latchEpoch, ex, pc, rs, saidVars, arms, seen>>
+    /\ UNCHANGED <<engineVars, recordVars, ex, pc, rs, saidVars, arms, seen>>
 
 -----------------------------------------------------------------------------
-(* An operator's reset: it holds the lock, and it may die, too. *)
+(* An operator's reset: it holds the lock and the pen, and it may die, too *)
 
+(* It notes the halt count. *)
 ResetBegin ==
     /\ rs \in {"idle", "done"}
     /\ byte = "HALT"
     /\ latchEpoch < MaxEpoch
     /\ ex = "none"
     /\ Quiet
+    /\ \A k \in Killers : pen[k] = 0
+    /\ raced' = FALSE /\ owed' = FALSE
     /\ ex' = "operator"
     /\ rs' = "begun"
-    /\ UNCHANGED <<engineVars, homeVars, pc, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, recordVars, pc, saidVars, historyVars>>
 
 (* The record first.  What was acknowledged is over with it. *)
 ResetLatch ==
@@ -509,14 +551,16 @@ ResetLatch ==
     /\ ackd' = FALSE
     /\ durable' = FALSE
     /\ rs' = "latched"
-    /\ UNCHANGED <<engineVars, byte, raced, ex, pc, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, pen, markVars, ex, pc, historyVars>>
 
+(* The count that was noted goes into the page first, and the byte then:   *)
+(* while the byte says halt nobody asks what it was armed for.             *)
 ResetByte ==
     /\ rs = "latched"
     /\ byte' = "ARMED"
     /\ arms' = arms \union {latchEpoch}
     /\ rs' = "armed"
-    /\ UNCHANGED <<engineVars, latch, latchEpoch, raced, ex, pc, saidVars, fenced, seen>>
+    /\ UNCHANGED <<engineVars, recordVars, markVars, ex, pc, saidVars, fenced, seen>>
 
 (* Nobody has halted meanwhile. *)
 ResetEnd ==
@@ -532,22 +576,20 @@ ResetYields ==
     /\ raced
     /\ HaltByte
     /\ rs' = "yielding"
-    /\ UNCHANGED <<engineVars, latch, latchEpoch, raced, ex, pc, saidVars, arms, seen>>
+    /\ UNCHANGED <<engineVars, recordVars, markVars, ex, pc, saidVars, arms, seen>>
 
 ResetUndone ==
     /\ rs = "yielding"
     /\ latch' = "HALTED"
     /\ ex' = "none"
-    /\ raced' = FALSE
     /\ rs' = "idle"
-    /\ UNCHANGED <<engineVars, byte, latchEpoch, pc, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, latchEpoch, pen, markVars, pc, saidVars, historyVars>>
 
 ResetDies ==
     /\ rs \in {"begun", "latched", "armed", "yielding"}
     /\ ex' = "none"
-    /\ raced' = FALSE
     /\ rs' = "idle"
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, pc, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, homeVars, pc, saidVars, historyVars>>
 
 -----------------------------------------------------------------------------
 EngineMoves(e) ==
@@ -561,8 +603,8 @@ EngineSuffers(e) ==
     Crash(e) \/ Restart(e) \/ Suspend(e) \/ Resume(e) \/ Fork(e) \/ ChildCloses(e)
 
 KillerMoves(k) ==
-    \/ CountHalt(k) \/ SetByte(k) \/ WriteLatch(k) \/ WaitQuiet(k) \/ LookAgain(k)
-    \/ Ack(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k) \/ GiveUp(k) \/ KillerDies(k)
+    \/ CountHalt(k) \/ SetByte(k) \/ TakePen(k) \/ WriteLatch(k) \/ DropPen(k)
+    \/ WaitQuiet(k) \/ LookAgain(k) \/ Ack(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k) \/ GiveUp(k) \/ KillerDies(k)
     \/ \E e \in Engines : Escalate(k, e)
 
 ResetMoves == ResetLatch \/ ResetByte \/ ResetEnd \/ ResetYields \/ ResetUndone
@@ -594,7 +636,7 @@ Persists(k) ==
     /\ WF_vars(SetByte(k) \/ WaitQuiet(k) \/ Finish(k) \/ TimeOut(k) \/ WaitAgain(k))
 
 SomebodyPersists == \A k \in Killers \ Mortal : Persists(k)
-DiskRecovers     == \A k \in Killers \ Mortal : SF_vars(WriteLatch(k))
+DiskRecovers     == \A k \in Killers \ Mortal : SF_vars(TakePen(k)) /\ SF_vars(WriteLatch(k))
 LockMovesOn      == /\ \A k \in Killers : WF_vars(ex = k /\ (SetByte(k) \/ LookAgain(k) \/ Ack(k)))
                     /\ WF_vars(ResetMoves) /\ <>[][~ResetDies]_vars
 ChildrenClose    == \A e \in Engines : WF_vars(ChildCloses(e))
@@ -655,9 +697,11 @@ SuspendedStaysOut ==
 (* Only a reset arms the home: the record with a new epoch, and the byte   *)
 (* once an epoch, under the lock.                                          *)
 HaltIsLatching ==
-    [][/\ latchEpoch' >= latchEpoch
-       /\ (latch = "HALTED" /\ latch' = "ARMED") => latchEpoch' > latchEpoch
+    [][/\ (latch = "HALTED" /\ latch' = "ARMED") => latchEpoch' > latchEpoch
        /\ (byte = "HALT" /\ byte' = "ARMED") => ex = "operator" /\ latchEpoch \notin arms]_vars
+
+(* Nobody, however slow, takes the record back into an epoch that is over. *)
+EpochNeverGoesBack == [][latchEpoch' >= latchEpoch]_vars
 
 (* An engine comes up in the mode that the home allows. *)
 RestartStaysHalted ==
@@ -665,7 +709,12 @@ RestartStaysHalted ==
           IF byte = "HALT" \/ latch = "HALTED" THEN mode'[e] = "HALTED" ELSE mode'[e] = "IDLE"]_vars
 
 (* A reset that somebody halted across does not end with the home armed. *)
-HaltWins == [][(rs # "done" /\ rs' = "done") => ~raced]_vars
+HaltWins == [][(rs # "done" /\ rs' = "done") => ~owed]_vars
+
+(* And one that did not end does not swallow that halt: no engine starts   *)
+(* before another reset, also if killer and reset are both dead.           *)
+NoStartOverAHalt ==
+    [][\A e \in Engines : (mode[e] # "RUNNING" /\ mode'[e] = "RUNNING") => ~owed]_vars
 
 (* "Unconfirmed" is said of a home that is halted. *)
 TimeOutMeansHalted ==
@@ -723,8 +772,10 @@ THEOREM Safety ==
             /\ NoLateEmission
             /\ SuspendedStaysOut
             /\ HaltIsLatching
+            /\ EpochNeverGoesBack
             /\ RestartStaysHalted
             /\ HaltWins
+            /\ NoStartOverAHalt
             /\ TimeOutMeansHalted
 
 THEOREM Liveness ==

@@ -52,9 +52,9 @@ TraceInit ==
 
 Nothing == UNCHANGED vars
 
-(* An engine that is out shuts its page, whatever the byte says. *)
+(* An engine shuts its page, whatever the byte says: when it is out, and   *)
+(* first of all when it halts itself.                                      *)
 Shut(e) ==
-    /\ hold[e] = "out"
     /\ dead' = [dead EXCEPT ![e] = TRUE]
     /\ UNCHANGED <<mode, epoch, hold, em, asleep, child, worldVars, sh, fenced, seen>>
 
@@ -84,15 +84,22 @@ CountsAgain(k) ==
     /\ pc[k] = "timedout"
     /\ Count
     /\ pc' = [pc EXCEPT ![k] = "counted"]
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, ex, rs, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, recordVars, ex, rs, saidVars, historyVars>>
 
 (* The record is written by a thread of its own, also while a killer that  *)
 (* halts again is between the count and the byte.                          *)
-WritesBeside(k) ==
+TakesPenBeside(k) ==
     /\ pc[k] = "counted"
+    /\ PenIsFree
     /\ latch = "ARMED"
-    /\ latch' = "HALTED"
-    /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, ex, pc, rs, saidVars, historyVars>>
+    /\ pen[k] = 0
+    /\ pen' = [pen EXCEPT ![k] = latchEpoch]
+    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, markVars, ex, pc, rs, saidVars, historyVars>>
+
+(* The pen is of no use any more; or it is taken twice, by the thread that *)
+(* writes and by the one that looks again; or by an engine, which is held  *)
+(* to no more than not to have it beside a reset.                          *)
+Again(k) == IF k = "" \/ latch = "HALTED" THEN TRUE ELSE pen[k] # 0
 
 (* A reset decides that nobody has halted, and gives the lock back then.   *)
 (* In the specification that is one step, ResetEnd.                        *)
@@ -106,16 +113,16 @@ ResetReleases ==
     /\ rs = "done"
     /\ ex = "operator"
     /\ ex' = "none"
-    /\ raced' = FALSE
-    /\ UNCHANGED <<engineVars, byte, latch, latchEpoch, pc, rs, saidVars, historyVars>>
+    /\ UNCHANGED <<engineVars, homeVars, pc, rs, saidVars, historyVars>>
 
 (* An engine writes the record for whoever set the byte, dead or slow. *)
 WriteForOthers ==
     /\ byte = "HALT"
+    /\ PenIsFree
     /\ latch = "ARMED"
     /\ latch' = "HALTED"
     /\ durable' = (durable \/ ackd)
-    /\ UNCHANGED <<engineVars, byte, latchEpoch, raced, ex, pc, rs, ackd, historyVars>>
+    /\ UNCHANGED <<engineVars, byte, latchEpoch, pen, markVars, ex, pc, rs, ackd, historyVars>>
 
 -----------------------------------------------------------------------------
 (* The step of the specification that an event is. *)
@@ -149,10 +156,13 @@ Killer(v) ==
     LET k == v.x IN
     CASE v.s = "CountHalt"    -> CountHalt(k) \/ CountsAgain(k)
       [] v.s = "SetByte"      -> SetByte(k)
+      [] v.s = "TakePen"      -> \/ k # "" /\ (TakePen(k) \/ TakesPenBeside(k))
+                                 \/ PenIsFree /\ Again(k) /\ Nothing
+      [] v.s = "DropPen"      -> (k # "" /\ DropPen(k)) \/ Nothing
       [] v.s = "WriteLatch"   -> /\ latchEpoch = v.n
-                                 /\ \/ k # "" /\ (WriteLatch(k) \/ WritesBeside(k))
+                                 /\ \/ k # "" /\ WriteLatch(k)
                                     \/ k = "" /\ WriteForOthers
-                                    \/ latch = "HALTED" /\ Nothing
+                                    \/ PenIsFree /\ latch = "HALTED" /\ Nothing
       [] v.s = "WaitQuiet" -> WaitQuiet(k)
       [] v.s = "LookAgain"    -> LookAgain(k)
       [] v.s = "Ack"          -> Ack(k)
@@ -172,7 +182,7 @@ Reset(v) ==
       [] v.s = "ResetUndone" -> ResetUndone
       [] v.s = "ResetDies"   -> ResetDies \/ ResetReleases
 
-KillerSteps == {"CountHalt", "SetByte", "WriteLatch", "WaitQuiet", "LookAgain", "Ack",
+KillerSteps == {"CountHalt", "SetByte", "TakePen", "DropPen", "WriteLatch", "WaitQuiet", "LookAgain", "Ack",
                 "TimeOut", "LastLook", "Doubt", "Escalate", "KillerDies"}
 ResetSteps  == {"ResetBegin", "ResetLatch", "ResetByte", "ResetDecides", "ResetEnd", "ResetYields",
                 "ResetUndone", "ResetDies"}
@@ -212,7 +222,7 @@ Taken == LET Sum[i \in 0 .. Len(Runs[run])] == IF i = 0 THEN 0 ELSE Sum[i-1] + a
          IN  Sum[Len(Runs[run])]
 Goes == IF Taken > TLCGet(1)
         THEN TLCSet(1, Taken) /\ PrintT(<<"REACHED", at, mode, dead, hold, em, asleep, byte,
-                                          latch, latchEpoch, sh, ex, pc, rs>>)
+                                          latch, latchEpoch, pen, raced, sh, ex, pc, rs>>)
         ELSE TRUE
 ASSUME TLCSet(1, 0)
 =============================================================================

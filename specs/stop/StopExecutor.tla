@@ -9,9 +9,9 @@
 (* states few, each gateway has one order that works when the stop begins, *)
 (* and one position that a stop of category 1 closes.                      *)
 (*                                                                         *)
-(* Two things are durable: the latch, which says RUNNING or HALTED here,   *)
-(* and the intent, with the tickets in it.  What the executor knows dies   *)
-(* with its process.                                                       *)
+(* Three things are durable: the latch, which says RUNNING or HALTED here, *)
+(* the intent, with the tickets in it, and the ledger, which is in the     *)
+(* journal.  What else the executor knows dies with its process.           *)
 (*                                                                         *)
 (*   category 0   nothing but cancels                                      *)
 (*   category 1   cancels; and then, while still RUNNING, exits by ticket; *)
@@ -29,6 +29,7 @@ VARIABLES
     mode,      \* "RUNNING" or "HALTED": the latch
     intent,    \* "none", "open", or "done"
     tickets,   \* the gateways whose exit has a ticket in the intent
+    ledger,    \* each order, by the journal: "working" or "over"
 
     (* The world. *)
     hung,      \* the gateways that never answer
@@ -44,18 +45,24 @@ VARIABLES
     end,       \* the reported end of each order: "none", "over", "unknown"
 
     (* History.  No action reads it. *)
-    deeds      \* has this step cancelled or sent?
+    replayed   \* has anything been cancelled or sent for a stop that was done?
 
-durable == <<mode, intent, tickets>>
+durable == <<mode, intent, tickets, ledger>>
 world   == <<hung, venue, sent, exit>>
 memory  == <<up, cat, known, asked, end>>
-vars    == <<mode, intent, tickets, hung, venue, sent, exit, up, cat, known, asked, end, deeds>>
+vars    ==
+    <<mode, intent, tickets, ledger, hung, venue, sent, exit, up, cat, known, asked, end, replayed>>
+
+(* A step that cancels or sends. *)
+Deed   == replayed' = (replayed \/ intent = "done")
+NoDeed == UNCHANGED replayed
 
 -----------------------------------------------------------------------------
 TypeOK ==
     /\ mode \in {"RUNNING", "HALTED"}
     /\ intent \in {"none", "open", "done"}
     /\ tickets \subseteq Gateways
+    /\ ledger \in [Gateways -> {"working", "over"}]
     /\ hung \subseteq Gateways
     /\ venue \in [Gateways -> {"working", "over"}]
     /\ sent \in [Gateways -> 0 .. 2]
@@ -65,22 +72,23 @@ TypeOK ==
     /\ known \in [Gateways -> {"unknown", "working", "over"}]
     /\ asked \subseteq Gateways
     /\ end \in [Gateways -> {"none", "over", "unknown"}]
-    /\ deeds \in BOOLEAN
+    /\ replayed \in BOOLEAN
 
 Init ==
     /\ mode = "RUNNING"
     /\ intent = "none"
     /\ tickets = {}
+    /\ ledger = [g \in Gateways |-> "working"]
     /\ hung \in SUBSET Gateways
     /\ venue = [g \in Gateways |-> "working"]
     /\ sent = [g \in Gateways |-> 0]
     /\ exit = [g \in Gateways |-> "none"]
     /\ up = TRUE
     /\ cat = 0
-    /\ known = [g \in Gateways |-> "working"]
+    /\ known = [g \in Gateways |-> "unknown"]
     /\ asked = {}
     /\ end = [g \in Gateways |-> "none"]
-    /\ deeds = FALSE
+    /\ replayed = FALSE
 
 -----------------------------------------------------------------------------
 (* Halting, and the two ways to begin a stop. *)
@@ -90,8 +98,14 @@ Init ==
 Halt ==
     /\ mode' = "HALTED"
     /\ cat' = 0
-    /\ deeds' = FALSE
-    /\ UNCHANGED <<intent, tickets, world, up, known, asked, end>>
+    /\ NoDeed
+    /\ UNCHANGED <<intent, tickets, ledger, world, up, known, asked, end>>
+
+(* Of an order that works nothing is known but that; it has to be asked    *)
+(* for.  One that does not, by the ledger, is over.                        *)
+TakeUp ==
+    /\ known' = [g \in Gateways |-> IF ledger[g] = "over" THEN "over" ELSE "unknown"]
+    /\ end' = [g \in Gateways |-> IF ledger[g] = "over" THEN "over" ELSE "none"]
 
 (* The stop of a halt. *)
 Begin0 ==
@@ -100,8 +114,9 @@ Begin0 ==
     /\ intent = "none"
     /\ intent' = "open"
     /\ cat' = 0
-    /\ deeds' = FALSE
-    /\ UNCHANGED <<mode, tickets, world, up, known, asked, end>>
+    /\ TakeUp
+    /\ NoDeed
+    /\ UNCHANGED <<mode, tickets, ledger, world, up, asked>>
 
 (* A controlled stop: the gate is closed, the mode is still RUNNING. *)
 Begin1 ==
@@ -110,46 +125,64 @@ Begin1 ==
     /\ intent = "none"
     /\ intent' = "open"
     /\ cat' = 1
-    /\ deeds' = FALSE
-    /\ UNCHANGED <<mode, tickets, world, up, known, asked, end>>
+    /\ TakeUp
+    /\ NoDeed
+    /\ UNCHANGED <<mode, tickets, ledger, world, up, asked>>
 
 Stopping == up /\ intent = "open"
 
 -----------------------------------------------------------------------------
 (* The orders. *)
 
-(* A cancel that arrives; that it was sent says nothing to the executor. *)
+(* A cancel that arrives; that it was sent says nothing to the executor.   *)
+(* One that is on its way does not hear that it is needless by now.        *)
 Cancel(g) ==
     /\ Stopping
     /\ g \notin hung
-    /\ known[g] # "over" /\ end[g] = "none"
+    /\ known[g] # "over" \/ ledger[g] = "over"
+    /\ end[g] = "none"
     /\ venue' = [venue EXCEPT ![g] = "over"]
-    /\ deeds' = TRUE
+    /\ Deed
     /\ UNCHANGED <<durable, hung, sent, exit, memory>>
 
-(* The venue's answer. *)
+(* The venue's answer.  If it tells all fills of an order that is over,    *)
+(* the ledger has that, too.                                               *)
 Query(g) ==
     /\ Stopping
     /\ g \notin hung
     /\ end[g] = "none"
+    /\ ledger[g] = "working"
     /\ known' = [known EXCEPT ![g] = venue[g]]
-    /\ deeds' = FALSE
-    /\ UNCHANGED <<durable, world, up, cat, asked, end>>
+    /\ \/ UNCHANGED ledger
+       \/ venue[g] = "over" /\ ledger' = [ledger EXCEPT ![g] = "over"]
+    /\ NoDeed
+    /\ UNCHANGED <<mode, intent, tickets, world, up, cat, asked, end>>
 
-(* A call that took too long: nobody knows what became of it. *)
+(* To ask took too long, or the answer cannot be believed: nobody knows.   *)
 TimeOut(g) ==
     /\ Stopping
-    /\ known[g] # "over" /\ end[g] = "none"
+    /\ end[g] = "none"
+    /\ ledger[g] = "working"
     /\ known' = [known EXCEPT ![g] = "unknown"]
-    /\ deeds' = FALSE
+    /\ NoDeed
     /\ UNCHANGED <<durable, world, up, cat, asked, end>>
+
+(* The venue's own event, on the engine's way: whoever stops knows what    *)
+(* the ledger knows.                                                       *)
+Hear(g) ==
+    /\ up
+    /\ venue[g] = "over" /\ ledger[g] = "working"
+    /\ ledger' = [ledger EXCEPT ![g] = "over"]
+    /\ known' = IF Stopping THEN [known EXCEPT ![g] = "over"] ELSE known
+    /\ NoDeed
+    /\ UNCHANGED <<mode, intent, tickets, world, up, cat, asked, end>>
 
 (* Seen to be over: that is its end. *)
 Report(g) ==
     /\ Stopping
     /\ known[g] = "over" /\ end[g] = "none"
     /\ end' = [end EXCEPT ![g] = "over"]
-    /\ deeds' = FALSE
+    /\ NoDeed
     /\ UNCHANGED <<durable, world, up, cat, known, asked>>
 
 (* The budget is spent: reported as UNKNOWN. *)
@@ -157,14 +190,14 @@ Escalate(g) ==
     /\ Stopping
     /\ known[g] # "over" /\ end[g] = "none"
     /\ end' = [end EXCEPT ![g] = "unknown"]
-    /\ deeds' = FALSE
+    /\ NoDeed
     /\ UNCHANGED <<durable, world, up, cat, known, asked>>
 
 (* An order may also end by itself, filled. *)
 Fill(g) ==
     /\ venue[g] = "working"
     /\ venue' = [venue EXCEPT ![g] = "over"]
-    /\ deeds' = FALSE
+    /\ NoDeed
     /\ UNCHANGED <<durable, hung, sent, exit, memory>>
 
 -----------------------------------------------------------------------------
@@ -174,12 +207,12 @@ Fill(g) ==
 Ticket(g) ==
     /\ Stopping
     /\ cat = 1 /\ mode = "RUNNING"
-    /\ end[g] = "over"
+    /\ end[g] = "over" /\ ledger[g] = "over"
     /\ g \notin tickets
     /\ tickets' = tickets \cup {g}
     /\ asked' = asked \cup {g}
-    /\ deeds' = FALSE
-    /\ UNCHANGED <<mode, intent, world, up, cat, known, end>>
+    /\ NoDeed
+    /\ UNCHANGED <<mode, intent, ledger, world, up, cat, known, end>>
 
 (* The kernel's last look at the latch, and the send.  It is not known     *)
 (* whether it arrived.                                                     *)
@@ -190,13 +223,13 @@ Send(g) ==
     /\ asked' = asked \ {g}
     /\ sent' = [sent EXCEPT ![g] = IF @ = 2 THEN 2 ELSE @ + 1]
     /\ exit' = [exit EXCEPT ![g] = "working"]
-    /\ deeds' = TRUE
+    /\ Deed
     /\ UNCHANGED <<durable, hung, venue, up, cat, known, end>>
 
 ExitFills(g) ==
     /\ exit[g] = "working"
     /\ exit' = [exit EXCEPT ![g] = "over"]
-    /\ deeds' = FALSE
+    /\ NoDeed
     /\ UNCHANGED <<durable, hung, venue, sent, memory>>
 
 (* Kernel's refusal, or the budget of the exits is spent. *)
@@ -204,8 +237,18 @@ GiveUp(g) ==
     /\ Stopping
     /\ g \in asked
     /\ asked' = asked \ {g}
-    /\ deeds' = FALSE
+    /\ NoDeed
     /\ UNCHANGED <<durable, world, up, cat, known, end>>
+
+(* HALTED, an exit that rests is taken back like any other order. *)
+TakeBack(g) ==
+    /\ Stopping
+    /\ mode = "HALTED"
+    /\ g \notin hung
+    /\ exit[g] # "none"
+    /\ exit' = [exit EXCEPT ![g] = "over"]
+    /\ Deed
+    /\ UNCHANGED <<durable, hung, venue, sent, memory>>
 
 -----------------------------------------------------------------------------
 (* The end, and what a crash makes of it. *)
@@ -213,7 +256,8 @@ GiveUp(g) ==
 Ended == \A g \in Gateways : end[g] # "none"
 
 (* Every order has its end, no exit is under way; a controlled stop halts  *)
-(* now.  What is done is done for good.                                    *)
+(* now, and takes back what rests of its exits and can be reached.  What   *)
+(* is done is done for good.                                               *)
 Finish ==
     /\ Stopping
     /\ Ended
@@ -221,8 +265,10 @@ Finish ==
     /\ intent' = "done"
     /\ mode' = "HALTED"
     /\ cat' = 0
-    /\ deeds' = FALSE
-    /\ UNCHANGED <<tickets, world, up, known, asked, end>>
+    /\ \E back \in {{}, {g \in Gateways \ hung : exit[g] = "working"}} :
+        exit' = [g \in Gateways |-> IF g \in back THEN "over" ELSE exit[g]]
+    /\ NoDeed
+    /\ UNCHANGED <<tickets, ledger, hung, venue, sent, up, known, asked, end>>
 
 Crash ==
     /\ up
@@ -231,7 +277,7 @@ Crash ==
     /\ known' = [g \in Gateways |-> "unknown"]
     /\ asked' = {}
     /\ end' = [g \in Gateways |-> "none"]
-    /\ deeds' = FALSE
+    /\ NoDeed
     /\ UNCHANGED <<durable, world>>
 
 (* A restart never comes up RUNNING with a stop that was interrupted: it   *)
@@ -240,14 +286,15 @@ Restart ==
     /\ ~up
     /\ up' = TRUE
     /\ mode' = IF intent = "open" THEN "HALTED" ELSE mode
+    /\ IF intent = "open" THEN TakeUp ELSE UNCHANGED <<known, end>>
     /\ cat' = 0
-    /\ deeds' = FALSE
-    /\ UNCHANGED <<intent, tickets, world, known, asked, end>>
+    /\ NoDeed
+    /\ UNCHANGED <<intent, tickets, ledger, world, asked>>
 
 -----------------------------------------------------------------------------
 OnWay(g) ==
-    \/ Cancel(g) \/ Query(g) \/ TimeOut(g) \/ Report(g) \/ Escalate(g) \/ Fill(g)
-    \/ Ticket(g) \/ Send(g) \/ ExitFills(g) \/ GiveUp(g)
+    \/ Cancel(g) \/ Query(g) \/ TimeOut(g) \/ Hear(g) \/ Report(g) \/ Escalate(g) \/ Fill(g)
+    \/ Ticket(g) \/ Send(g) \/ ExitFills(g) \/ GiveUp(g) \/ TakeBack(g)
 
 Next ==
     \/ Halt \/ Begin0 \/ Begin1 \/ Finish \/ Crash \/ Restart
@@ -262,7 +309,7 @@ Spec == Init /\ [][Next]_vars
 (* is for each alone.                                                      *)
 (***************************************************************************)
 LaneRuns(g) == /\ SF_vars(Cancel(g)) /\ SF_vars(Query(g)) /\ WF_vars(Report(g))
-BudgetEnds(g) == WF_vars(Escalate(g)) /\ WF_vars(GiveUp(g))
+BudgetEnds(g) == WF_vars(Report(g) \/ Escalate(g)) /\ WF_vars(GiveUp(g))
 
 LiveSpec ==
     /\ Spec
@@ -279,8 +326,10 @@ LaneSpec ==
 -----------------------------------------------------------------------------
 (* Invariants. *)
 
-(* What is reported as over is over.  A time-out is not an end. *)
-NeverFalseSuccess == \A g \in Gateways : end[g] = "over" => venue[g] = "over"
+(* What is reported as over is over, and so is what the ledger has so.     *)
+(* A time-out is not an end.                                               *)
+NeverFalseSuccess ==
+    \A g \in Gateways : end[g] = "over" \/ ledger[g] = "over" => venue[g] = "over"
 
 (* An exit is sent once at the most, crashes and restarts included. *)
 ExitOnce == \A g \in Gateways : sent[g] <= 1
@@ -315,7 +364,7 @@ HaltIsLatching == [][mode = "HALTED" => mode' = "HALTED"]_vars
 CategoryFalls == [][(cat = 0 /\ cat' = 1) => intent = "none"]_vars
 
 (* A stop that came to its end is never begun again. *)
-NeverReplayed == [][intent = "done" => intent' = "done" /\ ~deeds']_vars
+NeverReplayed == [][intent = "done" => intent' = "done" /\ ~replayed']_vars
 
 -----------------------------------------------------------------------------
 (* Temporal properties. *)

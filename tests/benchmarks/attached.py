@@ -58,6 +58,10 @@ def _attached(kernel: Kernel) -> Callable[[], None]:
 def _private(kernel: Kernel) -> Callable[[], None]:
     """Nobody looks on, and nobody else could."""
     kernel._over.set()
+    listener = kernel._sentinel._listener
+    if listener is not None:
+        listener.end()
+        listener.join()
     require(kernel._lookout is not None, "no lookout")
     if kernel._lookout is not None:
         kernel._lookout.join()

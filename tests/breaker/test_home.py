@@ -296,7 +296,7 @@ def _emptied_latch(home: Path, _: Path) -> None:
 
 def _fresh_page(home: Path, _: Path) -> None:
     Page.make(home / "page", HOME_ID)
-    Page(home / "page", HOME_ID).arm()
+    (page := Page(home / "page", HOME_ID)).arm(page.halts)
 
 
 def _moved(home: Path, scratch: Path) -> None:
@@ -550,15 +550,14 @@ def test_arming_on_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_read_only_disk(tmp_path: Path) -> None:
-    """On a read-only file system nothing can be attached, halted durably or reset, each with a clear error."""
+    """On a read-only file system a halt is confirmed and not durable; nothing can be attached, armed or reset."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "none") as disk:
         home = arm(disk / "home").path
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(HomeError, match="Read-only"):
             attach(home)
         found = halt_home(home)
-        assert not found.durable
-        assert not found.confirmed
+        assert (found.stopped, found.confirmed, found.durable) == (True, True, False)
         assert "Read-only" in found.message
         with pytest.raises(HomeError, match="Read-only"):
             reset_home(home, 1)

@@ -33,7 +33,7 @@ def test_a_reset_that_died_half_way_is_no_durable_halt(
     assert kill.write_latch(time.monotonic()).wait(30)
     assert kill.durable
 
-    def die(_: Page) -> None:
+    def die(*_: object) -> None:
         raise DiedError
 
     with monkeypatch.context() as patch:

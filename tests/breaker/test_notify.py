@@ -9,15 +9,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.helpers import LIMITS, NAME, arm, attach, halt_home, order, run_python
+from tests.helpers import LIMITS, NAME, arm, attach, halt_home, order, run_python, until
 
-from interlock import Quote
+from interlock import Kernel, Quote
 from interlock.adapters.paper import PaperVenue
 from interlock.breaker.notify import sd_notify, watchdog_interval_s
 from interlock.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
 
@@ -209,10 +209,22 @@ async def nothing() -> None:
     """Nothing to wait for."""
 
 
-async def turns(count: int = 200) -> None:
-    """Let the loop come round many times."""
-    for _ in range(count):
-        await asyncio.sleep(0.0005)
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Return what waits until the loop has come round, and beaten, many times."""
+    beats: list[Kernel] = []
+    plain = Kernel.heartbeat
+
+    def heartbeat(kernel: Kernel, **given: Any) -> None:
+        plain(kernel, **given)
+        beats.append(kernel)
+
+    async def turned() -> None:
+        enough = len(beats) + 50
+        await until(lambda: len(beats) > enough)
+
+    monkeypatch.setattr(Kernel, "heartbeat", heartbeat)
+    return turned
 
 
 def test_loop_says_ready_alive_stopping(manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,10 +232,12 @@ def test_loop_says_ready_alive_stopping(manager: Manager, tmp_path: Path, monkey
     monkeypatch.setenv("WATCHDOG_USEC", "60000000")
     said: list[str] = []
 
+    def enough() -> bool:
+        said.extend(manager.heard())
+        return said.count("WATCHDOG=1") > 2
+
     async def listen() -> None:
-        for _ in range(50):
-            await turns(4)
-            said.extend(manager.heard())
+        await until(enough)
 
     assert play(tmp_path / "home", feed=Feed(listen), gateway=PaperVenue(seed=1)) is None
     said += manager.heard()
@@ -240,7 +254,9 @@ def test_loop_that_is_not_started_is_not_ready(manager: Manager, tmp_path: Path)
     assert "READY=1" not in manager.heard()
 
 
-def test_nobody_asked_for_a_watchdog(manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_asked_for_a_watchdog(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: Callable[[], Awaitable[None]]
+) -> None:
     """Without WATCHDOG_USEC for this process only beginning and end are told."""
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     play(tmp_path / "home", feed=Feed(turns), gateway=PaperVenue(seed=1))
@@ -248,14 +264,15 @@ def test_nobody_asked_for_a_watchdog(manager: Manager, tmp_path: Path, monkeypat
 
 
 def test_beats_without_progress_are_no_sign_of_life(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: Callable[[], Awaitable[None]]
 ) -> None:
     """A loop that goes on beating over a tick that it does not get done with says nothing after half the interval."""
     monkeypatch.setenv("WATCHDOG_USEC", "60000")
     quiet: list[str] = []
 
     async def hung() -> None:
-        await asyncio.sleep(0.06)  # the whole interval
+        began = time.monotonic()
+        await until(lambda: time.monotonic() - began > 0.06)  # the whole interval
         manager.heard()
         await turns()
         quiet.extend(manager.heard())
@@ -270,18 +287,29 @@ def test_beats_come_twice_within_the_interval(
 ) -> None:
     """A slow heartbeat is made faster, so that the service manager hears of it in time."""
     monkeypatch.setenv("WATCHDOG_USEC", "3000")
-    play(tmp_path / "home", feed=Feed(turns), gateway=PaperVenue(seed=1), heartbeat_s=3600.0)
-    assert manager.heard().count("WATCHDOG=1") > 4
+    said: list[str] = []
+
+    def enough() -> bool:
+        said.extend(manager.heard())
+        return said.count("WATCHDOG=1") > 4
+
+    async def listen() -> None:
+        await until(enough)
+
+    play(tmp_path / "home", feed=Feed(listen), gateway=PaperVenue(seed=1), heartbeat_s=3600.0)
+    assert enough()
 
 
-def test_ready_is_said_again_until_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_is_said_again_until_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: Callable[[], Awaitable[None]]
+) -> None:
     """A service manager that did not take it at first hears it at a later heartbeat."""
     where = tmp_path / "late"
     monkeypatch.setenv("NOTIFY_SOCKET", str(where))
     managers: list[Manager] = []
 
     async def appear() -> None:
-        await turns(20)
+        await turns()
         managers.append(Manager(str(where)))
         await turns()
 

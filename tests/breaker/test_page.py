@@ -30,18 +30,22 @@ def test_fresh_page_says_halt(path: Path) -> None:
 
 
 def test_byte_is_seen_through_another_mapping(path: Path) -> None:
-    """What one mapping writes the other reads, and the file keeps."""
+    """What one mapping writes the other reads; the file keeps it once it is mirrored."""
     one, other = Page(path, HOME_ID), Page(path, HOME_ID)
-    one.arm()
+    one.arm(one.halts)
     assert other.map[0] == ARMED == path.read_bytes()[0]
     other.halt()
-    assert one.map[0] == 0 == path.read_bytes()[0]
+    assert one.map[0] == 0
+    assert not other.mirrored
+    other.mirror()
+    assert other.mirrored
+    assert path.read_bytes()[0] == 0
 
 
 def test_byte_is_seen_by_another_process(path: Path) -> None:
     """A child process that zeroes the byte is seen here."""
     page = Page(path, HOME_ID)
-    page.arm()
+    page.arm(page.halts)
     run_python(
         "import sys; from pathlib import Path; from interlock.breaker.page import Page;"
         "Page(Path(sys.argv[1]), sys.argv[2]).halt()",
@@ -108,7 +112,7 @@ def _absent(_: Path) -> None:
 
 def _other(path: Path) -> None:
     Page.make(path, OTHER_ID)
-    Page(path, OTHER_ID).arm()
+    (page := Page(path, OTHER_ID)).arm(page.halts)
 
 
 @pytest.mark.parametrize("make", [_directory, _symlink, _fifo, _absent, _other])

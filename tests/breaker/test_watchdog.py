@@ -22,7 +22,8 @@ from interlock import HaltCode, Mode, Permit, Quote
 from interlock.breaker import roster
 from interlock.breaker.quiescence import SLOTS, Hold
 from interlock.breaker.roster import Berth, Engine, Sending
-from interlock.breaker.watchdog import Limits, Sight, Stall, Watchdog, WatchThread, What, stalled
+from interlock.breaker.watchdog import Limits, Sight, Stall, Watchdog, What, stalled
+from interlock.breaker.watchthread import WatchThread
 from interlock.core.modes import ARMED
 from interlock.engine import Engine as Loop
 from interlock.ops.watch import Watch

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import textwrap
-import time
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import pytest
-from tests.helpers import arm, journal, order, running
+from tests.helpers import arm, journal, order, running, wait_until
 from tests.ops.cli_helpers import COMMAND, PATIENCE_S, cli, environment, quick, screen
 
 from interlock.breaker.home import Home
@@ -357,10 +356,8 @@ def test_a_drill_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
     command = [*COMMAND, "drill", "--kind", "suspended", "--engines", "2", "--timeout", "60", "--seconds", "0.1"]
     command += ["--home", str(tmp_path / "home"), "--report", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as child:
-        deadline = time.monotonic() + PATIENCE_S
-        while not (stopped := engines_of(tmp_path / "home", "T")) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert len(stopped) == 1
+        wait_until(lambda: engines_of(tmp_path / "home", "T"))
+        assert len(engines_of(tmp_path / "home", "T")) == 1
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=PATIENCE_S)
     assert child.returncode not in {0, 7}

@@ -46,11 +46,13 @@ from interlock.core.modes import Mode
 home, name, whose = Home(sys.argv[1]), sys.argv[2], sys.argv[3]
 page, lock, berth = Page(home.page, whose), FileLock(home.lock), Berth(home.engines, name, whose)
 inode = lambda path: path.stat().st_ino
-berth.introduce(operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page))
+berth.introduce(
+    operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page), memory=page.memory
+)
 hold = Hold(page.map, lock, berth.slots)
 assert hold.enter()
 berth.tell(Mode.RUNNING)
-mute = threading.Event()
+mute, over = threading.Event(), threading.Event()  # over: never
 
 
 def beat():  # from a thread: it says that the process lives, and nothing of its loop
@@ -61,7 +63,7 @@ def beat():  # from a thread: it says that the process lives, and nothing of its
             berth.tell(Mode.HALTED)
             print("halted", file=sys.stderr, flush=True)
             return
-        time.sleep(0.002)
+        over.wait(0.002)
 
 
 threading.Thread(target=beat, daemon=True).start()
@@ -71,7 +73,7 @@ for line in sys.stdin:
         case ["hang"]:
             berth.busy(time.monotonic_ns())
             print("hangs", flush=True)
-            time.sleep(3600)
+            over.wait()
         case ["mute"]:
             mute.set()
         case ["send", number]:
@@ -288,6 +290,43 @@ def test_real_engine_that_hangs_in_its_strategy(tmp_path: Path) -> None:
     assert (ended.json["orders_sent"], ended.json["refused_by_reason"]) == (0, {"HALTED": 1})
 
 
+# -- What lets go, and hangs -------------------------------------------------------------------------
+
+GRACE: Final = ("--grace", "0.2")
+
+
+def test_engine_that_has_let_go_and_hangs_is_told_and_killed(home: Path) -> None:
+    """A loop that still hangs when the halt is confirmed is told, and its process gets SIGKILL after the grace."""
+    with Process(home) as engine, Process(home, "beta") as other, Watching(home, *QUICK["busy"], *GRACE) as watch:
+        watch.until("watched")
+        engine.do("hang", "hangs")
+        assert watch.until("halt")["killed"] == []
+        hangs = watch.until("hangs")
+        assert (hangs["engine"], hangs["pid"], hangs["what"], hangs["kill_in_s"]) == (
+            "alpha",
+            engine.child.pid,
+            "BUSY",
+            0.2,
+        )
+        assert watch.until("killed")["pid"] == engine.child.pid
+        assert engine.child.wait(PATIENCE_S) == -signal.SIGKILL
+        assert other.child.poll() is None
+        assert watch.end() == 0
+
+
+def test_engine_that_hangs_under_anybodys_halt_is_killed(home: Path) -> None:
+    """It need not be this watchdog's own halt: an operator was faster, or another watchdog, which has died."""
+    with Process(home) as engine:
+        engine.do("hang", "hangs")
+        assert halt_home(home, timeout_s=PATIENCE_S).confirmed
+        with Watching(home, *QUICK["busy"], *GRACE) as watch:
+            assert watch.until("hangs")["engine"] == "alpha"
+            assert watch.until("killed")["engine"] == "alpha"
+            assert engine.child.wait(PATIENCE_S) == -signal.SIGKILL
+            assert watch.end() == 0
+        assert [event for event in watch.events if event["event"] in {"stall", "halt"}] == []
+
+
 # -- What it survives --------------------------------------------------------------------------------
 
 
@@ -429,7 +468,7 @@ class Tardy(Home):
 class Stuck:
     """A `Watch` in this process, over an engine in this process that is inside a send; a second passes at each step."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **given: Any) -> None:
         self.home = Home(home)
         self.berth = Berth(self.home.engines, "alpha", HOME_ID)
         self.berth.introduce(operator="ann", run="r", lock_inode=0, page_inode=0)
@@ -447,6 +486,7 @@ class Stuck:
             once=False,
             operator="ann",
             json=True,
+            **given,
         )
         self.watch = Watch(plan, lambda line: self.told.append(json.loads(line)), lambda: self.now_ns)
         self.watch.home = Tardy(home, self)
@@ -665,3 +705,102 @@ def test_no_home_is_refused(tmp_path: Path) -> None:
     ended = cli("watch", "--home", tmp_path / "nowhere")
     assert ended.code == 2
     assert "no home here" in ended.err
+
+
+# -- Who hangs, and who does not ----------------------------------------------------------------------
+
+LATER: Final = ("hangs", "moves", "killed", "not killed")
+
+
+def out_after_a_stall(made: Stuck) -> None:
+    """It stalls, is halted, and lets go."""
+    assert [event["event"] for event in made.steps(6, "stall", "halt")] == ["stall", "halt"]
+    made.out()
+
+
+@pytest.fixture
+def killing(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
+    """Return a watch that kills after ten seconds; whom it kills is put down and left alive."""
+    made = Stuck(home, grace_s=10.0)
+
+    def end(_: int, meant: Callable[[], bool]) -> str:
+        return "" if meant() else "it is not"
+
+    monkeypatch.setattr("interlock.ops.watch.end", end)
+    monkeypatch.setattr("interlock.ops.watch.os.getpid", lambda: 0)  # the engine is in this very process
+    made.watch.plan = attrs.evolve(made.watch.plan, escalate=True)
+    monkeypatch.setattr("interlock.breaker.kill.Kill.escalate", lambda _: False)
+    yield made
+    made.lock.close()
+    made.berth.close()
+
+
+def test_engine_without_a_loop_is_never_killed(killing: Stuck) -> None:
+    """One that has never beaten, as an embedded kernel may do, has no loop that hangs: nothing is told of it."""
+    out_after_a_stall(killing)
+    assert killing.steps(100, *LATER) == []
+
+
+def test_loop_that_beat_and_stopped_is_killed_after_the_grace(killing: Stuck) -> None:
+    """One that beat, and stood still while it had to get on, is told at once, and killed when the grace is over."""
+    killing.berth.beat()
+    out_after_a_stall(killing)
+    assert [event["event"] for event in killing.steps(3, *LATER)] == ["hangs"]
+    assert killing.steps(8, *LATER) == []
+    assert [event["event"] for event in killing.steps(4, *LATER)] == ["killed"]
+
+
+def test_loop_that_hangs_is_only_told_without_escalation(killing: Stuck) -> None:
+    """Whoever does not want the watch to kill is told that a loop hangs, and of nobody killed."""
+    killing.watch.plan = attrs.evolve(killing.watch.plan, escalate=False)
+    killing.berth.beat()
+    out_after_a_stall(killing)
+    (hangs,) = killing.steps(100, *LATER)
+    assert (hangs["event"], hangs["kill_in_s"]) == ("hangs", None)
+
+
+def test_loop_that_gets_on_in_time_is_left_alone(killing: Stuck) -> None:
+    """One that beats again within the grace is told to move, and nothing is done to it."""
+    killing.berth.beat()
+    out_after_a_stall(killing)
+    killing.steps(5)
+    killing.berth.beat()
+    assert [event["event"] for event in killing.steps(100, *LATER)] == ["moves"]
+
+
+def test_loop_that_ends_after_its_halt_is_left_alone(killing: Stuck) -> None:
+    """One that got on until it was halted by others, and beats no more since, has done what it should."""
+    killing.berth.beat()
+    killing.steps(1)
+    halt_home(killing.home.path)
+    killing.out()
+    assert killing.steps(100, "stall", *LATER) == []
+
+
+def test_tick_that_is_never_done_with_is_killed_whoever_halted(killing: Stuck) -> None:
+    """The mark of the tick at work says that there is a loop, and that it hangs: after the limit, and the grace."""
+    killing.berth.beat()
+    killing.berth.busy(7)
+    halt_home(killing.home.path)
+    killing.out()
+    assert killing.steps(4, *LATER) == []
+    assert [event["event"] for event in killing.steps(3, *LATER)] == ["hangs"]
+    assert [event["event"] for event in killing.steps(12, *LATER)] == ["killed"]
+
+
+def test_time_that_nobody_watched_is_no_grace(killing: Stuck) -> None:
+    """A machine that was suspended for longer than the grace leaves it whole."""
+    killing.berth.beat()
+    out_after_a_stall(killing)
+    assert [event["event"] for event in killing.steps(3, *LATER)] == ["hangs"]
+    killing.now_ns += 3_600_000_000_000
+    assert killing.steps(6, *LATER) == []
+    assert [event["event"] for event in killing.steps(12, *LATER)] == ["killed"]
+
+
+def test_idle_engine_is_nobodys_business(killing: Stuck) -> None:
+    """An engine that was not started may be at work as long as it likes."""
+    killing.berth.busy(7)
+    killing.lock.release()
+    killing.berth.tell(Mode.IDLE)
+    assert killing.steps(100, "stall", *LATER) == []

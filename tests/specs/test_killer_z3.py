@@ -1,7 +1,8 @@
 """The killer's side of the proof, and the reset: the relation's steps are those of `Kill` and `Home.reset`, on files.
 
-`Kill` has a method a step. `Home.reset` is one call, and runs in a thread that is stopped before each access that
-others can see. Each state is reached anew, from an armed home, by the steps that lead to it.
+`Kill` has a method a step, but for the record, which a thread writes. `Home.reset` is one call, and runs in a thread,
+too. Both threads are stopped before each access that others can see. Each state is reached anew, by the steps that
+lead to it, from a home that is armed and from one that is halted.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from tests.helpers import arm, halt_home, halted_by, reset_home
+from tests.helpers import HOME_ID, arm, halt_home, halted_by, reset_home
 
 from interlock.breaker import home as homes
 from interlock.breaker import kill as kills
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED as LATCH_ARMED
-from interlock.breaker.latch import read_latch
-from interlock.breaker.lock import FileLock
-from interlock.breaker.page import Page
+from interlock.breaker.latch import read_latch, write_latch
+from interlock.breaker.lock import FileLock, Pen
+from interlock.breaker.memory import clear
+from interlock.breaker.page import _ARMED_FOR_AT, _HALTS_AT, Page
 from interlock.core.modes import ARMED
 from interlock.testing.induction import Program
 from interlock.testing.quiescence_mistakes import universe
@@ -40,29 +42,28 @@ STARTS = ("armed", "halted")
 FIELDS = [field.name for field in attrs.fields(type(SYSTEM.before))]
 KILLING = {
     "SetByte": ({"ready"}, "set"),
+    "TakePen": ({"set", "alone", "again", "done"}, ""),
     "WriteLatch": ({"set", "alone", "again", "done"}, ""),
+    "WriteLatchFull": ({"set", "alone", "again", "done"}, ""),
     "GetExclusive": ({"set"}, "alone"),
     "LookAgain": ({"alone"}, "again"),
     "LookAgainFull": ({"alone"}, "again"),
     "Ack": ({"again"}, "done"),
-    "KillerDies": ({"set", "alone", "again"}, "gone"),
+    "KillerDies": ({"set", "alone", "again", "done"}, "gone"),
 }
-"""What a killer tries, where it stands then, and where after. The disk may be full when it looks again."""
+"""What a killer tries, where it stands then, and where after. The disk may be full when it writes or looks again."""
 
 
 class DiedError(BaseException):
-    """The reset's process is gone."""
+    """The process is gone."""
 
 
-class Resetter(threading.Thread):
-    """`Home.reset`, one access at a time."""
+class Stepper(threading.Thread):
+    """Something that is done one access at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
         self.at = "begin"
-        self.noted = 0
-        self.refused = False
-        self._path = path
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         self._dies = False
         self.start()
@@ -82,16 +83,47 @@ class Resetter(threading.Thread):
             raise DiedError
 
     def run(self) -> None:
-        """Reset, when told."""
+        """Do it, when told."""
         self._go.acquire()
         with suppress(DiedError):
-            try:
-                if not self._dies:
-                    reset_home(self._path, 1)
-            except HomeError:
-                self.refused = self.at == "LockReset"
+            if not self._dies:
+                self.act()
         self.at = "over"
         self._stopped.release()
+
+    def act(self) -> None:
+        """What is done."""
+        raise NotImplementedError
+
+
+class Resetter(Stepper):
+    """`Home.reset`."""
+
+    def __init__(self, path: Path) -> None:
+        self.noted = (0, 0)
+        self.refused = False
+        self._path = path
+        super().__init__()
+
+    def act(self) -> None:
+        """Reset."""
+        try:
+            reset_home(self._path, 1)
+        except HomeError:
+            self.refused = self.at == "LockReset"
+
+
+class Writer(Stepper):
+    """The thread that writes a halt's record."""
+
+    def __init__(self, kill: Kill) -> None:
+        self.full = False
+        self._kill = kill
+        super().__init__()
+
+    def act(self) -> None:
+        """Write it, once."""
+        self._kill._latch()
 
 
 def stop_before(what: str) -> None:
@@ -102,12 +134,15 @@ def stop_before(what: str) -> None:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop a reset before it takes the lock, reads the count, writes the latch, and arms the byte."""
+    """Stop a reset before it takes lock and pen, reads the count, writes the latch, and arms the byte.
+
+    And a killer's thread, when it has the pen, before it writes the latch.
+    """
     exclusive, arming, halts, look = FileLock.exclusive, Page.arm, Page.halts.fget, Home.latch_state
     write, halting = homes.write_latch, Page.halt
     assert halts is not None
 
-    def count(page: Page) -> int:
+    def count(page: Page) -> tuple[int, int]:
         me = threading.current_thread()
         if not isinstance(me, Resetter) or me.at == "Halting":
             return halts(page)
@@ -128,16 +163,31 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
         stop_before("LatchAgain" if isinstance(me, Resetter) and me.at == "Halting" else "ResetLatch")
         write(*given)
 
-    monkeypatch.setattr(FileLock, "exclusive", lambda *given: (stop_before("LockReset"), exclusive(*given))[1])
+    def alone(lock: FileLock, timeout_s: float = 0.0) -> bool:
+        stop_before("ResetPen" if isinstance(lock, Pen) else "LockReset")
+        return exclusive(lock, timeout_s)
+
+    monkeypatch.setattr(FileLock, "exclusive", alone)
     monkeypatch.setattr(Home, "latch_state", lambda home: (stop_before("Check"), look(home))[1])
-    monkeypatch.setattr(Page, "arm", lambda page: (stop_before("ResetByte"), arming(page))[1])
+    monkeypatch.setattr(Page, "arm", lambda *given: (stop_before("ResetByte"), arming(*given))[1])
     monkeypatch.setattr(Page, "halts", property(count))
     monkeypatch.setattr(Page, "halt", halt)
     monkeypatch.setattr(homes, "write_latch", latch)
+    monkeypatch.setattr(kills, "write_latch", latch_halted)
+
+
+def latch_halted(*given: Any) -> None:
+    """A killer replaces the record; its thread stops before that, and may find the disk full."""
+    if isinstance(me := threading.current_thread(), Writer):
+        me.stop_before("WriteLatch")
+        if me.full:
+            full()
+    write_latch(*given)
 
 
 RESETTING = {
-    "LockReset": "waiting", "Check": "free", "NoteHalts": "free", "ResetLatch": "noted", "ResetByte": "latched",
+    "LockReset": "waiting", "ResetPen": "free", "Check": "penned", "NoteHalts": "penned",
+    "ResetLatch": "noted", "ResetByte": "latched",
     "ResetDone": "armed", "LatchAgain": "lost", "over": "over",
 }  # fmt: skip
 """What it is in the relation that a reset stands before an access."""
@@ -148,41 +198,78 @@ class World:
 
     def __init__(self, path: Path, kill: type[Kill]) -> None:
         self._home = Home(path)
+        page = Page(self._home.page, HOME_ID, armed=read_latch(self._home.latch)[0].state == LATCH_ARMED)
+        if page.map[0] != ARMED:  # a copy has no memory of its halt
+            page.halt()
+        page.close()
         self._kill = kill(self._home, halted_by())
         self._lock = FileLock(self._home.lock)
         self._marks = {0: 0}
         self._killer = "ready"
         self._acked = 0
+        self._pen = 0
+        self._owed = self._epoch_and_byte()[1] != ARMED
+        self._writer: Writer | None = None
         self._resetter = Resetter(path)
         self._resetter.step()
 
+    def _epoch_and_byte(self) -> tuple[int, int]:
+        page = Page(self._home.page, self._home.page_says())
+        byte = page.map[0]
+        page.close()
+        return read_latch(self._home.latch)[0].epoch, byte
+
     def close(self) -> None:
-        """End the reset, and let go of the lock."""
-        if self._resetter.at != "over":
-            self._resetter.step(dies=True)
-        self._resetter.join(30)
+        """End the threads, and let go of the lock."""
+        for thread in filter(None, (self._resetter, self._writer)):
+            if thread.at != "over":
+                thread.step(dies=True)
+            thread.join(30)
         self._lock.close()
 
     def attempt(self, what: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
         """Try a step: its name in the relation, or None if it can't be taken."""
+        _, byte = self._epoch_and_byte()
+        name = self._attempt(what, monkeypatch)
+        if name in {"SetByte", "HaltWins"} or (name == "LookAgain" and byte == ARMED):
+            self._owed = True
+        elif name == "NoteHalts":
+            self._owed = False
+        return name
+
+    def _attempt(self, what: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
         if what == "Reset":
             return self._reset()
         if what == "ResetterDies":
             self._resetter.step(dies=True)
             return what
+        if what in {"TakePen", "WriteLatch", "WriteLatchFull"}:
+            return self._write(what)
         with monkeypatch.context() as patch:
             if what == "LookAgainFull":
                 patch.setattr(kills, "write_latch", full)
             if not self._do(what):
                 return None  # refused
-        self._killer = KILLING[what][1] or self._killer
+        self._killer = KILLING[what][1]
         return what.removesuffix("Full")
+
+    def _write(self, what: str) -> str | None:
+        """The record's thread begins, or goes on from where it has the pen."""
+        writer = self._writer = self._writer or Writer(self._kill)
+        writer.full = what == "WriteLatchFull"
+        writer.step()
+        if writer.at == "WriteLatch":
+            self._pen = self._epoch_and_byte()[0]
+            return what
+        self._writer = None
+        self._pen = 0
+        if what == "TakePen":
+            return "FindLatched" if self._kill.durable else None
+        return "DropPen" if writer.full else what
 
     def _do(self, what: str) -> bool:
         if what == "SetByte":
             self._kill.set_byte()
-        elif what == "WriteLatch":
-            return self._kill._latch()
         elif what == "GetExclusive":
             return self._lock.exclusive()
         elif what.startswith("LookAgain"):
@@ -192,6 +279,9 @@ class World:
             self._lock.release()
         else:
             self._lock.close()
+            if self._writer is not None:
+                self._writer.step(dies=True)
+                self._writer, self._pen = None, 0
         return True
 
     def _reset(self) -> str | None:
@@ -202,6 +292,8 @@ class World:
             return None
         if was == "Check":
             return "ResetterDies" if now == "over" else "stays"
+        if was == "ResetPen" and now == "over":
+            return "ResetterDies"
         return "HaltWins" if now == "LatchAgain" else was
 
     def _ordinal(self, mark: int) -> int:
@@ -212,20 +304,24 @@ class World:
         """The state, as the relation sees it."""
         latch, _ = read_latch(self._home.latch)
         page = Page(self._home.page, latch.home)
-        byte, halts = page.map[0] == ARMED, self._ordinal(page.halts)
-        page.map.close()
+        byte, halts = page.map[0] == ARMED, self._ordinal(page.mark)
+        armed_for = self._ordinal(int.from_bytes(page.map[_ARMED_FOR_AT:_HALTS_AT], "little"))
+        page.close()
         of = {
             "byte": byte, "latch": latch.state == LATCH_ARMED, "epoch": latch.epoch, "halts": halts,
-            "killer": (self._killer,), "durable": (self._kill.durable,), "acked": (self._acked,),
-            "resetter": (RESETTING[self._resetter.at],), "noted": (self._ordinal(self._resetter.noted),),
+            "armed_for": armed_for, "owed": self._owed, "killer": (self._killer,), "pen": (self._pen,),
+            "durable": (self._kill.durable,), "acked": (self._acked,),
+            "resetter": (RESETTING[self._resetter.at],), "noted": (self._ordinal(self._resetter.noted[0]),),
         }  # fmt: skip
         return tuple(of.get(field, ()) for field in FIELDS)
 
     def choices(self) -> list[str]:
         """What can be tried."""
         mine = [name for name, (needs, _) in KILLING.items() if self._killer in needs]
-        if self._kill.durable and "WriteLatch" in mine:
-            mine.remove("WriteLatch")
+        if self._writer is not None or self._kill.durable:
+            mine = [name for name in mine if name != "TakePen"]
+        if self._writer is None:
+            mine = [name for name in mine if not name.startswith("WriteLatch")]
         resetting = RESETTING[self._resetter.at]
         theirs = [] if resetting == "over" else ["Reset"] if resetting == "waiting" else ["Reset", "ResetterDies"]
         return mine + theirs
@@ -276,6 +372,7 @@ def walk_from(start: Path, monkeypatch: pytest.MonkeyPatch, kill: type[Kill]) ->
                 queue.extend((*path, what) for what in world.choices())
         finally:
             world.close()
+            clear(place)  # another copy may get its inode
             shutil.rmtree(place)
     return edges
 
@@ -284,14 +381,18 @@ def first(start: str) -> State:
     """Where the relation begins, without engines."""
     armed = start == "armed"
     of = {
-        "byte": armed, "latch": armed, "epoch": 1, "halts": 0 if armed else 1, "killer": ("ready",),
-        "durable": (False,), "acked": (0,), "resetter": ("waiting",), "noted": (0,),
+        "byte": armed, "latch": armed, "epoch": 1, "halts": 0 if armed else 1, "armed_for": 0, "owed": not armed,
+        "killer": ("ready",), "pen": (0,), "durable": (False,), "acked": (0,), "resetter": ("waiting",), "noted": (0,),
     }  # fmt: skip
     return tuple(of.get(field, ()) for field in FIELDS)
 
 
 def proven() -> tuple[set[tuple[State, str, State]], set[tuple[State, str, State]]]:
-    """The relation's steps; and those that are two of them: a killer that looks again may write the latch at once."""
+    """The relation's steps; and those that are several: a killer that looks again may write the latch at once.
+
+    It does so with a pen of its own, also while its thread has one.
+    """
+    byte, latch, durable = (FIELDS.index(name) for name in ("byte", "latch", "durable"))
     program = Program(SYSTEM, *universe(engines=0, killers=1, resetters=1))
     edges, double = set(), set()
     seen = {first(start) for start in STARTS}
@@ -300,13 +401,14 @@ def proven() -> tuple[set[tuple[State, str, State]], set[tuple[State, str, State
         before = queue.popleft()
         for (name, _), after in program.successors(before):
             edges.add((before, name, after))
-            if name == "LookAgain":
-                double |= {
-                    (before, name, then) for (more, _), then in program.successors(after) if more == "WriteLatch"
-                }
-            if after not in seen:
-                seen.add(after)
-                queue.append(after)
+            found = [after]
+            if name == "LookAgain" and (before[byte] or before[durable][0]):
+                then = list(after)
+                then[latch], then[durable] = False, (True,)
+                found.append(tuple(then))
+                double.add((before, name, found[-1]))
+            queue.extend(set(found) - seen)
+            seen.update(found)
     return edges, double
 
 
@@ -329,7 +431,7 @@ class LooksAtTheByteOnly(Kill):
         """Look at the byte."""
         page = Page(self.home.page, self.home.page_says())
         armed = page.map[0] == ARMED
-        page.map.close()
+        page.close()
         return super().look_again() if armed else True
 
 
@@ -359,15 +461,54 @@ class SaysDurableTooSoon(Kill):
         self.durable = True
 
 
+class TakesNoPen(Kill):
+    """Reads the record and replaces it, whoever has the pen."""
+
+    def _replace(self) -> bool:
+        """Write it."""
+        latch, _ = read_latch(self.home.latch)
+        kills.write_latch(self.home.latch, self._cause(latch))
+        return True
+
+
+class EverybodysPen(Pen):
+    """One that is always had."""
+
+    def exclusive(self, timeout_s: float = 0.0) -> bool:
+        """Say that it is ours."""
+        super().exclusive(timeout_s)
+        return True
+
+
+WRONG: dict[type[Kill], set[str]] = {
+    LooksAtTheByteOnly: {"LookAgain"},
+    LooksAtTheLatchOnly: {"LookAgain"},
+    DoesNotLookAgain: {"LookAgain"},
+    SaysDurableTooSoon: {"SetByte"},
+    TakesNoPen: {"TakePen", "ResetPen"},
+}
+"""Where each shows. If it takes no pen, a reset is not kept out either."""
+
+
 @pytest.mark.usefixtures("watched")
-@pytest.mark.parametrize("kill", [LooksAtTheByteOnly, LooksAtTheLatchOnly, DoesNotLookAgain, SaysDurableTooSoon])
+@pytest.mark.parametrize("kill", WRONG)
 def test_a_wrong_kill_takes_wrong_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: type[Kill]) -> None:
     """A mistake in the code shows in the very step that it is made in."""
     code = walk(tmp_path, monkeypatch, kill)
     edges, double = proven()
     reached = {before for before, _, _ in edges}
     wrong = {edge[1] for edge in code - edges - double if edge[0] in reached}
-    assert wrong == {"SetByte" if kill is SaysDurableTooSoon else "LookAgain"}
+    assert wrong == WRONG[kill]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_reset_that_is_not_kept_out_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reset that goes on while a killer has the pen takes a step that is none."""
+    monkeypatch.setattr(homes, "Pen", EverybodysPen)
+    code = walk(tmp_path, monkeypatch, Kill)
+    edges, double = proven()
+    reached = {before for before, _, _ in edges}
+    assert {edge[1] for edge in code - edges - double if edge[0] in reached} == {"ResetPen"}
 
 
 @pytest.mark.usefixtures("watched")
@@ -381,9 +522,10 @@ def test_a_reset_that_does_not_compare_is_seen(tmp_path: Path, monkeypatch: pyte
 
 
 class Uncounted(Page):
-    """A page whose count of halts is looked at and not told."""
+    """A page whose count of halts is told once."""
 
     @property
-    def halts(self) -> int:
+    def halts(self) -> tuple[int, int]:
         """Always the same."""
-        return min(0, super().halts)
+        told: tuple[int, int] = self.__dict__.setdefault("told", super().halts)
+        return told

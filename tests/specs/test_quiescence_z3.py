@@ -34,8 +34,8 @@ def first(program: Program, *, engines: int, killers: int, resetters: int, emitt
     """The one state in which a universe of these sizes begins."""
     of_engine, of_killer = (False,) * engines, (False,) * killers
     state = (
-        True, True, 1, 0, (True,) * engines, of_engine, of_engine, of_engine, ("out",) * engines,
-        ("idle",) * (engines * emitters), ("ready",) * killers, of_killer, (0,) * killers,
+        True, True, 1, 0, 0, False, (True,) * engines, of_engine, of_engine, of_engine, ("out",) * engines,
+        ("idle",) * (engines * emitters), ("ready",) * killers, (0,) * killers, of_killer, (0,) * killers,
         ("waiting",) * resetters, (0,) * resetters,
     )  # fmt: skip
     assert program.initial(state)
@@ -135,7 +135,7 @@ def test_readme_names_everything() -> None:
 KILL = """
 CheckFirst 0, Enter 0, CheckAgain 0, Start 0, CheckFirst 1, Enter 1, CheckAgain 1, Start 1,
 Announce 0, Load 0, Look 0, Announce 1, Load 1, Look 1, Announce 2, Load 2,
-SetByte 0, Look 2, SetByte 1, KillerDies 1, See 1, Retract 2, End 1, Leave 1, WriteLatch 0, Crash 0,
+SetByte 0, Look 2, SetByte 1, KillerDies 1, See 1, Retract 2, End 1, Leave 1, TakePen 0, WriteLatch 0, Crash 0,
 GetExclusive 0, LookAgain 0, Ack 0
 """
 

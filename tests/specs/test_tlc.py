@@ -21,7 +21,7 @@ from interlock.testing import tlc
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 TIMEOUT_S = 120.0
-LONG_S = 900.0
+LONG_S = 1800.0
 
 
 class Configuration(TypedDict, total=False):

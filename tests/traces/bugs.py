@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from tests.traces.log import now
-from tests.traces.shared import TracedLock, doing, log, write_latch_untraced
+from tests.traces.shared import TracedLock, TracedPen, doing, log, write_latch_untraced
 from tests.traces.traced import TracedHold, TracedKernel, TracedKill
 
 import interlock.attach
 import interlock.breaker.home
+import interlock.breaker.kill
+import interlock.breaker.sentinel
 import interlock.kernel.switch
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home
@@ -44,6 +46,7 @@ BUGS: Final = {
     "reset-without-lock": "a reset asks neither lock nor roster whether all are out",
     "restart-arms": "an engine that comes up arms the home",
     "byte-after-ack": "a killer writes the record, and sets the byte when it has given the lock back",
+    "no-pen": "killers and a reset read the record and replace it without regard to each other",
 }
 """Each bug's name, and what is wrong."""
 
@@ -121,6 +124,9 @@ class PageNotDead(TracedHold):
     def see(self) -> bool:
         """Look at the byte."""
         return bool(self.page[0] != ARMED)
+
+    def hear(self, turn: int) -> None:
+        """Nothing."""
 
     def retire(self) -> None:
         """Nothing."""
@@ -200,6 +206,15 @@ class ResetWithoutLock(TracedLock):
         return super().exclusive(timeout_s)
 
 
+class NoPen(TracedPen):
+    """A pen that everybody has."""
+
+    def _try(self, how: int) -> bool:
+        """Say that it is ours."""
+        del how
+        return True
+
+
 _HOLDS: Final[dict[str, type[TracedHold]]] = {
     "check-before-lock": CheckBeforeLock,
     "release-before-send": ReleaseBeforeSend,
@@ -243,6 +258,9 @@ def install_killer(bug: str) -> None:
     if bug in _KILLS:
         interlock.breaker.home.Kill = _KILLS[bug]  # type: ignore[misc]
         interlock.kernel.switch.Kill = _KILLS[bug]  # type: ignore[misc]
+    if bug == "no-pen":
+        for room in (interlock.breaker.kill, interlock.breaker.sentinel, interlock.breaker.home):
+            room.Pen = NoPen  # type: ignore[misc]
     if bug == "reset-without-lock":
         interlock.breaker.home.FileLock = ResetWithoutLock  # type: ignore[misc]
         Home._holders = lambda self, lock: ""  # type: ignore[method-assign] # noqa: ARG005
@@ -252,4 +270,5 @@ def _arm(path: Path) -> None:
     home = Home(path)
     latch, _ = read_latch(home.latch)
     write_latch_untraced(home.latch, attrs.evolve(latch, state=latches.ARMED))
-    Page(home.page, latch.home).map[0] = ARMED
+    page = Page(home.page, latch.home)
+    page.arm(page.halts)

@@ -25,7 +25,8 @@ ENGINE_STEPS: Final = (
     *("See", "Leave", "Observe", "Adopt", "Revive"),
 )
 KILLER_STEPS: Final = (
-    *("CountHalt", "SetByte", "WriteLatch", "WaitQuiet", "LookAgain", "Ack", "TimeOut", "LastLook", "Escalate"),
+    *("CountHalt", "SetByte", "TakePen", "WriteLatch", "WaitQuiet", "LookAgain", "Ack", "TimeOut", "LastLook"),
+    "Escalate",
 )
 RESET_STEPS: Final = ("ResetBegin", "ResetLatch", "ResetByte", "ResetDecides", "ResetEnd", "ResetYields", "ResetUndone")
 ACTS: Final = ("kill", "stop", "pause")
@@ -77,8 +78,6 @@ def random_plan(seed: int, bug: str = NONE) -> Plan:
         step = dice.choice(steps)
         often = step in {"Grant", "Announce", "Look", "End", "Send"}
         when = "before" if step == "Send" else dice.choice(("before", "after"))
-        if step == "WriteLatch":
-            when = "after"  # before it: see `slow_record`
         faults.append(
             Fault(
                 who=who,
@@ -108,6 +107,10 @@ _HUNG: Final = Fault(who="a", step="Send", when="before", nth=2, act="pause", un
 _LATE: Final = Fault(who="a", step="Announce", when="after", nth=4, act="pause", until="ack")
 _SLOW: Final = Fault(who="k", step="SetByte", when="after", act="pause", until="reset")
 _ALONE: Final = tuple(Fault(who=name, step="Look", nth=2, act="kill") for name in ENGINES)
+_SLOW_RECORD: Final[dict[str, Any]] = {
+    "faults": (*_ALONE, Fault(who="k", step="WriteLatch", when="before", until="reset")),
+    "both": False,
+}
 
 _SCENES: Final[dict[str, dict[str, Any]]] = {
     "Retract": {"faults": (_LATE,)},
@@ -120,6 +123,7 @@ _SCENES: Final[dict[str, dict[str, Any]]] = {
             Fault(who=OPERATOR, step="ResetBegin", act="pause", until="ack"),  # then somebody halts
         )
     },
+    "TakePen": {"faults": _ALONE, "both": False},
     "WriteLatch": {"faults": _ALONE, "both": False},
 }
 """What it takes for a step to happen that does not happen in every run."""
@@ -151,8 +155,7 @@ def every_step(rounds: int) -> Iterator[Plan]:
 
 def slow_record(seed: int) -> Plan:
     """A killer is held up between reading the record and replacing it, until after the reset. Nobody else is there."""
-    slow = Fault(who="k", step="WriteLatch", when="before", until="reset")
-    return Plan(name=f"slow-record-{seed}", seed=seed, faults=(*_ALONE, slow), both=False)
+    return Plan(name=f"slow-record-{seed}", seed=seed, **_SLOW_RECORD)
 
 
 def late_start(seed: int) -> Plan:
@@ -178,6 +181,7 @@ _FOR_BUG: Final[dict[str, dict[str, Any]]] = {
         "reset": False,
     },
     "byte-after-ack": {"faults": ()},
+    "no-pen": _SLOW_RECORD,
 }
 
 

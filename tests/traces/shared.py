@@ -15,7 +15,7 @@ from tests.traces.log import Log, now
 
 import interlock.breaker.page
 from interlock.breaker import latch as latches
-from interlock.breaker.lock import FileLock
+from interlock.breaker.lock import FileLock, Pen
 from interlock.core.modes import ARMED
 
 if TYPE_CHECKING:
@@ -129,6 +129,32 @@ def traced_write_latch(path: Any, latch: Latch) -> None:
         log().gave_up(number)
         raise
     log().did(step, lo, number=number, actor=here.actor, epoch=latch.epoch)
+
+
+class TracedPen(Pen):
+    """The pen, as a halt takes it: TakePen, DropPen. A reset's is a part of ResetBegin."""
+
+    def __init__(self, home: Any) -> None:
+        super().__init__(home)
+        self.mine = False
+
+    def shared(self, timeout_s: float = 0.0) -> bool:
+        """Take it."""
+        log().before("TakePen")
+        lo = now()
+        taken = super().shared(timeout_s)
+        if taken:
+            self.mine = True
+            log().did("TakePen", lo, actor=log().here.actor)
+        return taken
+
+    def close(self) -> None:
+        """Put it down."""
+        mine, self.mine = self.mine, False
+        lo = now()
+        super().close()
+        if mine:
+            log().did("DropPen", lo, strike=False, actor=log().here.actor)
 
 
 class TracedLock(FileLock):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tests.traces.log import Log, now
-from tests.traces.shared import TracedLock, TracedMap, acting, doing, log, log_to, traced_write_latch
+from tests.traces.shared import TracedLock, TracedMap, TracedPen, acting, doing, log, log_to, traced_write_latch
 
 import interlock.attach
 import interlock.breaker.home
@@ -22,6 +22,7 @@ import interlock.kernel.switch
 from interlock import Kernel
 from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
+from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
 from interlock.core.ledger import Working
 from interlock.core.modes import Mode
@@ -99,6 +100,12 @@ class TracedHold(Hold):
         if log().live and was is not DEAD and self._page is DEAD:
             log().strike("See", "after")
         return seen
+
+    def hear(self, turn: int) -> None:
+        """The file says halt, which it does after the byte: a See."""
+        with doing("see"):
+            log().here.first = now()
+            super().hear(turn)
 
     def leave(self) -> bool:
         """Let go."""
@@ -250,6 +257,15 @@ class TracedKill(Kill):
             log().gave_up(number)
 
 
+class TracedPage(Page):
+    """The page: its file is no step of its own, and reading the mark for it is none of the reset's two looks."""
+
+    def mirror(self) -> None:
+        """Write the file."""
+        with doing("mirror"):
+            super().mirror()
+
+
 class TracedHome(Home):
     """A home as an operator resets it."""
 
@@ -265,8 +281,11 @@ def install(to: Log) -> None:
     interlock.breaker.page.mmap = SimpleNamespace(mmap=TracedMap)  # type: ignore[assignment]
     for room in (interlock.breaker.kill, interlock.breaker.sentinel, interlock.breaker.home):
         room.write_latch = traced_write_latch
+        room.Pen = TracedPen  # type: ignore[misc]
     for room in (interlock.breaker.kill, interlock.breaker.home, interlock.attach):
         room.FileLock = TracedLock  # type: ignore[misc]
+    for room in (interlock.breaker.home, interlock.breaker.kill, interlock.attach):
+        room.Page = TracedPage  # type: ignore[misc]
     for room in (interlock.breaker.home, interlock.kernel.switch):
         room.Kill = TracedKill  # type: ignore[misc]
     interlock.attach.Hold = TracedHold  # type: ignore[misc]

@@ -6,6 +6,7 @@ home that it may write. What is done here is written into the journal by the ker
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -24,8 +25,9 @@ from interlock.breaker.files import make_file, sync_directory, write_durably
 from interlock.breaker.grounds import check, problems
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
-from interlock.breaker.lock import FileLock
-from interlock.breaker.page import Page
+from interlock.breaker.lock import FileLock, Pen
+from interlock.breaker.memory import clear
+from interlock.breaker.page import Page, peek
 from interlock.breaker.roster import engines, home_of, is_engine_name
 from interlock.core.errors import HomeError, LimitsError
 from interlock.core.limits import Limits
@@ -137,14 +139,17 @@ class Home:
                 made.lock.touch(mode=0o600, exist_ok=False)
                 Page.make(made.page, home)
                 write_latch(made.latch, _armed(1, home, _ARM, operator, reason, now))
-                Page(made.page, home).arm()
+                page = Page(made.page, home)
+                page.arm(page.halts)
                 check(building)
+                clear(building, but=home)
                 building.rename(self.path)
             except BaseException:
+                clear(building)
                 shutil.rmtree(building, ignore_errors=True)
                 raise
             sync_directory(parent)
-        except OSError as error:
+        except (OSError, LatchError) as error:
             message = f"{self.path}: the home cannot be made: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
 
@@ -178,7 +183,10 @@ class Home:
             return ""
 
     def latch_state(self) -> tuple[Latch | None, LatchError | None, int]:
-        """The latch, or why there is none; and the page byte, 0 if there is no page."""
+        """The latch, or why there is none; and what the pages say together.
+
+        That is 0 if there is none, and if the byte was armed for another than the latest halt.
+        """
         latch: Latch | None = None
         fault: LatchError | None = None
         try:
@@ -187,9 +195,7 @@ class Home:
             fault = error
         byte = 0
         try:
-            page = Page(self.page, latch.home if latch else self.identity())
-            byte = page.map[0]
-            page.map.close()
+            byte = peek(self.page, latch.home if latch else self.identity())
         except LatchError as error:
             fault = fault or error
         return latch, fault, byte
@@ -248,26 +254,34 @@ class Home:
             if held or not free:
                 message = f"{self.path}: {held or 'somebody is'} not quiet; stop that before a reset"
                 raise HomeError(HaltCode.EXTERNAL, message)
-            latch: Latch | None = None
-            fault: LatchError | None = None
-            try:
-                latch, _ = read_latch(self.latch)  # under the lock: of two resets one only finds this epoch
-            except LatchError as error:
-                fault = error
-            current = max(latch.epoch if latch else 0, known_epoch)
-            armed = latch is not None and latch.state == latches.ARMED and latch.epoch >= known_epoch
-            if latch is not None and armed and self.latch_state()[2] == ARMED:
-                message = f"{self.path}: not halted (epoch {latch.epoch}), so there is nothing to reset"
-                raise HomeError(HaltCode.EXTERNAL, message)
-            if epoch != current:
-                message = f"{self.path}: epoch {epoch} is not the current one; look at `interlock status`"
-                raise HomeError(HaltCode.EXTERNAL, message)
-            return self._rearm(current + 1, latch, fault, operator, reason, now)
+            with contextlib.closing(Pen(self.path)) as pen:
+                if not pen.exclusive():
+                    message = f"{self.path}: somebody is still writing the record of a halt; try again"
+                    raise HomeError(HaltCode.EXTERNAL, message)
+                return self._reset(epoch, known_epoch, operator, reason, now)
         except (OSError, LatchError) as error:
             message = f"{self.path}: cannot be reset: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
         finally:
             lock.close()
+
+    def _reset(self, epoch: int, known_epoch: int, operator: str, reason: str, now: Now) -> Latch:
+        """The same, with lock and pen: all are out, and nobody writes the record meanwhile."""
+        latch: Latch | None = None
+        fault: LatchError | None = None
+        try:
+            latch, _ = read_latch(self.latch)  # under the lock: of two resets one only finds this epoch
+        except LatchError as error:
+            fault = error
+        current = max(latch.epoch if latch else 0, known_epoch)
+        armed = latch is not None and latch.state == latches.ARMED and latch.epoch >= known_epoch
+        if latch is not None and armed and self.latch_state()[2] == ARMED:
+            message = f"{self.path}: not halted (epoch {latch.epoch}), so there is nothing to reset"
+            raise HomeError(HaltCode.EXTERNAL, message)
+        if epoch != current:
+            message = f"{self.path}: epoch {epoch} is not the current one; look at `interlock status`"
+            raise HomeError(HaltCode.EXTERNAL, message)
+        return self._rearm(current + 1, latch, fault, operator, reason, now)
 
     def _lock_for_reset(self) -> FileLock:
         """The lock; one that is gone is made anew, but only while no engine is attached that may hold the old one."""
@@ -316,18 +330,20 @@ class Home:
         try:
             if page.map[0] == ARMED:  # over a record that is no armed one: nobody may start before all is compared
                 page.halt()
+            page.mirror()
             halts = page.halts
             armed = _armed(epoch, home, _RESET, operator, reason, now)
             write_latch(self.latch, armed)
-            page.arm()
+            page.arm(halts)
             if page.halts != halts:  # somebody halted meanwhile, and found the latch halted still: halt wins
                 page.halt()
+                page.mirror()
                 halted = attrs.evolve(armed, state=latches.HALTED, code=HaltCode.EXTERNAL.value)
                 write_latch(self.latch, attrs.evolve(halted, reason="halted while it was being reset"))
                 message = f"{self.path}: halted again while it was being reset; it stays HALTED, in epoch {epoch}"
                 raise HomeError(HaltCode.EXTERNAL, message)
         finally:
-            page.map.close()
+            page.close()
         return armed
 
 

@@ -1,14 +1,16 @@
 """The killer's side of the quiescent kill: the byte, the record, the wait, and the look again.
 
     SetByte     `Kill.set_byte`      emission stops: no engine begins another send
+    SetFile     `Kill.write_latch`   it reaches the engines that have another memory disk, and stays if ours is lost
     WriteLatch  `Kill.write_latch`   the halt outlives every process and the machine's power
     WaitQuiet   `Kill.wait_quiet`    the running lock, exclusively: whoever held it is out
     LookAgain   `Kill.look_again`    under that lock: is it halted still? a reset holds the lock, too
     Escalate    `Kill.escalate`      SIGKILL to those that did not let go; their locks go with them
 
-The ack is that LookAgain succeeded. The record is written beside the wait, by a thread, because a disk may
-hang: then the ack comes all the same, and says that it is not durable. Any step may be repeated by anybody, so a
-second killer finishes what a dead one began.
+The ack is that LookAgain succeeded. File and record are written beside the wait, by a thread, because a disk may
+hang: then the ack comes all the same, and says that it is not durable. For the file the ack waits a moment; without it,
+it is given only if all who are attached look at the very memory in which the byte was set. Any step may be repeated by
+anybody, so a second killer finishes what a dead one began.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from orjson import JSONDecodeError, loads
 
 from interlock.breaker import latch as latches
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
-from interlock.breaker.lock import FileLock
-from interlock.breaker.page import Page
+from interlock.breaker.lock import FileLock, Pen
+from interlock.breaker.memory import whole
+from interlock.breaker.page import Page, halt_all
 from interlock.breaker.roster import Engine, engines, holders
 from interlock.breaker.segment import segments
 from interlock.core.modes import ARMED
@@ -38,11 +41,12 @@ if TYPE_CHECKING:
 
     from interlock.breaker.home import Home
 
-__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "bounded", "longest_s"]
+__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "bounded", "end", "longest_s"]
 
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
 _DISK_WAIT_S: Final = 2.0
+_FILE_WAIT_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 86_400.0
 _NAMING_S: Final = 0.5
 _LONGEST_SEARCH: Final = 1 << 24
@@ -101,8 +105,9 @@ class Quiet:
     """What a halt from outside reached.
 
     Attributes:
-        stopped: whether the page byte was set, so that no engine begins a send any more. If not, an engine
-            sees the halt at its next heartbeat at the latest, if ``durable``, and not at all, if not.
+        stopped: whether the page byte was set, so that no engine begins a send any more: at once, or within a look, if
+            it could be set in the home's file only. If not, an engine sees the halt at its next heartbeat at the
+            latest, if ``durable``, and not at all, if not.
         durable: whether the latch on disk is known not to be armed.
         confirmed: whether every engine attached to the home is known to have stopped sending.
         waiting: who has not, if not ``confirmed``.
@@ -162,27 +167,56 @@ class Kill:
         self.stopped_ns = self.durable_ns = self.confirmed_ns = 0
         self._cause = cause
         self._mapped = page
+        self._memories = set() if page is None else {page.memory}
+        self._opening = threading.Lock()
         self._left: Latch | None = None
-        self._trouble = ""
+        self._trouble = self._file_trouble = ""
 
     # -- SetByte -----------------------------------------------------------------------------------
 
     def set_byte(self) -> None:
-        """Stop emission, whatever else is wrong with the home: engines look at the page."""
+        """Stop emission, whatever else is wrong with the home or its disk: engines look at the page in memory."""
+        halted, troubles = halt_all(self.home.path, self._record)
+        if halted:
+            self.stopped, self.stopped_ns = True, time.monotonic_ns()
+        self._memories |= halted
+        for error in troubles:
+            said = f"the cause is no text: {error}" if isinstance(error, TypeError) else _words(error)
+            self.problems.append(said)
+
+    def _record(self, home: str) -> bytes:
+        """What is left in the page: the record that is about to be written."""
+        self._left = self._cause(latches.blank(home))
+        return self._left.encode()
+
+    # -- SetFile -----------------------------------------------------------------------------------
+
+    def _set_file(self) -> bool:
+        """Halt by the page's file, and by a page in memory where there was none. True if there is no more to do."""
         try:
             page = self._page()
-            try:
-                if page.map[0] == ARMED:  # else another's record may stand there
-                    self._left = self._cause(latches.blank(page.home))
-                    page.leave(self._left.encode())
-            except TypeError as error:
-                self.problems.append(f"the cause is no text: {error}")
-            finally:
+            if not page.mark:  # just made, by us or by one who attaches
                 page.halt()
-                self.stopped_ns = time.monotonic_ns()
-            self.stopped = True
+            self._memories.add(page.memory)
+            if not self.stopped:
+                self.stopped, self.stopped_ns = True, time.monotonic_ns()
+            with contextlib.closing(Pen(self.home.path)) as pen:
+                if not pen.shared():
+                    self._file_trouble = "the page on the disk does not say so yet: a reset is writing it"
+                    return False
+                page.mirror()
         except LatchError as error:
-            self.problems.append(str(error))
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+        except OSError as error:
+            self._file_trouble = f"the page on the disk does not say so yet: {whole(error)}"
+            return False
+        self._file_trouble = ""
+        return True
+
+    def _mirrored(self) -> bool:
+        """Whether the file is known to say halt, too."""
+        return self._mapped is not None and self._mapped.mirrored
 
     # -- WriteLatch --------------------------------------------------------------------------------
 
@@ -196,7 +230,7 @@ class Kill:
 
         def work() -> None:
             try:
-                while not self._latch() and time.monotonic() < deadline:
+                while not all((self._set_file(), self._latch())) and time.monotonic() < deadline:
                     time.sleep(_RETRY_S)
             finally:
                 self.durable_ns = time.monotonic_ns() if self.durable else 0
@@ -218,14 +252,11 @@ class Kill:
             absent = not os.path.lexists(home.latch)  # absent is halted; but someone may put an old one back
             self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent
             return True
-        if latch.state == latches.HALTED:
-            self.durable = True
-            return True
         try:
-            left = self._left
-            mine = left is not None and left.home == latch.home
-            write_latch(home.latch, attrs.evolve(left, epoch=latch.epoch) if left and mine else self._cause(latch))
-        except OSError as error:
+            if latch.state == latches.ARMED and not self._replace():
+                self._trouble = "the latch is not yet durable: a reset is writing it"
+                return False
+        except (OSError, LatchError) as error:
             self._trouble = f"the latch is not yet durable: {error}"
             return False
         except TypeError as error:
@@ -233,6 +264,25 @@ class Kill:
             return True
         self.durable = True
         self._trouble = ""
+        return True
+
+    def _replace(self) -> bool:
+        """Write this halt over an armed record, in the epoch that stands there. False: a reset has the pen.
+
+        Raises:
+            OSError: it can't be written.
+            LatchError: it can't be read any more.
+            TypeError: the cause is no text.
+        """
+        home = self.home
+        with contextlib.closing(Pen(home.path)) as pen:
+            if not pen.shared():
+                return False
+            latch, _ = read_latch(home.latch)
+            if latch.state == latches.ARMED:
+                left = self._left
+                mine = left is not None and left.home == latch.home and not self.again
+                write_latch(home.latch, attrs.evolve(left if left and mine else self._cause(latch), epoch=latch.epoch))
         return True
 
     # -- WaitQuiet, LookAgain, Escalate ------------------------------------------------------------
@@ -265,24 +315,28 @@ class Kill:
         self.problems.append(f"{self.home.lock}: {error.strerror}: nobody can tell who is still sending")
 
     def _page(self) -> Page:
-        """The page, by a mapping that is there already, if that is still the file at the path.
+        """The page, by a mapping that is there already, if that is still the one of the home.
 
         Raises:
-            LatchError: it can't be mapped, or there is none.
+            LatchError: it can't be opened, or there is none.
         """
-        if self._mapped is not None:
-            with contextlib.suppress(LatchError):
-                self._mapped.check()
-                return self._mapped
-        self._mapped = None
-        self._mapped = Page(self.home.page, None)
-        return self._mapped
+        with self._opening:
+            if self._mapped is not None:
+                with contextlib.suppress(LatchError):
+                    self._mapped.check()
+                    return self._mapped
+            self._mapped = None
+            self._mapped = Page(self.home.page, None)
+            return self._mapped
 
     def _agreed(self, lock: FileLock, deadline: float) -> bool:
         """Whether the roster has nothing against it: an engine may hold a lock file or a page that was replaced."""
         if not lock.same():
             self.problems.append(f"{self.home.lock}: replaced: nobody can tell who is still sending")
             return False
+        until = min(deadline, time.monotonic() + _FILE_WAIT_S)
+        while not self._mirrored() and time.monotonic() < until:
+            time.sleep(_RETRY_S / 500)
         while self.waiting(locked=True):
             if time.monotonic() >= deadline:
                 return False
@@ -295,7 +349,6 @@ class Kill:
         It may also have died when it had armed the record and not yet the byte, so that what we knew of the record
         is no longer so. If we know nothing of it yet, WriteLatch is still at it, on a disk that may hang.
         """
-        home = self.home
         try:
             page = self._page()
         except LatchError as error:
@@ -303,18 +356,30 @@ class Kill:
                 self.problems.append(f"{error}: nobody can tell whether it is halted still")
                 return False
             return self.stopped  # it was there before: engines see that it is gone, and are out in any case
-        armed = page.map[0] == ARMED
-        if armed:
-            page.halt()
+        armed = _rearmed(page)
+        if armed and not self._halted_again(page):
+            return False
+        return self._record_again(armed=armed)
+
+    def _halted_again(self, page: Page) -> bool:
+        """Halt once more, in memory and file. False if there are engines that this does not reach."""
+        page.halt()
+        with contextlib.suppress(OSError):  # then it reaches only those who look at this memory
+            page.mirror()
+        return page.mirrored or not self.waiting(locked=True)
+
+    def _record_again(self, *, armed: bool) -> bool:
+        """See that the record is halted still, and that ``durable`` is true; and halt it, if a reset has armed it."""
+        home = self.home
         if not (armed or self.durable):
             return True
         self.again = self.again or armed
         claimed, self.durable = self.durable, False
         with contextlib.suppress(LatchError, OSError, TypeError):
-            latch, _ = read_latch(home.latch)
-            if latch.state == latches.ARMED:
+            if read_latch(home.latch)[0].state == latches.ARMED:
                 self.again = True
-                write_latch(home.latch, self._cause(latch))
+                if not self._replace():  # no reset has the pen: it would have the lock, too
+                    raise BlockingIOError
             self.durable = True
             self.durable_ns = time.monotonic_ns()
             return True
@@ -332,6 +397,7 @@ class Kill:
         """
         home = self.home
         lock_inode, page_inode = _inode(home.lock), _inode(home.page)
+        mirrored = self._mirrored()
         found = []
         try:
             roster = list(engines(home.engines))
@@ -345,16 +411,42 @@ class Kill:
                 why = "it has another lock file open: the one in the home was replaced"
             elif engine.page_inode not in {0, page_inode} and engine.held:
                 why = "it has another page mapped: the one in the home was replaced"
-            elif engine.sending or engine.unnamed:
-                why = "it is inside a send"
-            elif engine.held:
-                why = "it says that it holds the lock" if locked else "it has not let go yet"
+            elif not mirrored and self._elsewhere(engine):
+                why = "it has another memory disk, and the page on the home's disk does not say halt yet"
+            else:
+                why = self._not_out(engine, locked=locked)
             if why:
                 sends = tuple(_shown(engine, one.permit, one.for_ns) for one in engine.sending)
                 found.append(
                     Waiting(engine=engine.name, pid=engine.pid, in_flight=sends, why=why, unnamed=engine.unnamed)
                 )
         return tuple(found)
+
+    def _not_out(self, engine: Engine, *, locked: bool) -> str:
+        """Why an engine may not have let go, by what it shows; empty if it has."""
+        if engine.sending or engine.unnamed:
+            return "it is inside a send"
+        if engine.held:
+            return "it says that it holds the lock" if locked else "it has not let go yet"
+        if engine.shown or locked or (engine.same_process() and engine.pid not in holders(self.home.lock)):
+            return ""
+        return "it may not have let go; what it sends can't be seen from here, since it has another memory disk"
+
+    def _elsewhere(self, engine: Engine) -> bool:
+        """Whether an engine looks at another page in memory than those in which we set the byte, or will."""
+        device, inode = engine.memory
+        if inode:
+            return engine.memory not in self._memories
+        return device not in {ours for ours, _ in self._memories}  # it is just attaching
+
+    def _reaches_all(self) -> bool:
+        """Whether every engine that is attached looks at a page that we set, in memory or in the file."""
+        if self._mirrored():
+            return True
+        try:
+            return not any(engine.attached and self._elsewhere(engine) for engine in engines(self.home.engines))
+        except OSError:
+            return False
 
     def strangers(self) -> tuple[Waiting, ...]:
         """Processes that hold the lock shared and are no attached engine: they inherited it."""
@@ -379,31 +471,24 @@ class Kill:
         return False
 
     def _kill(self, waiting: Waiting) -> None:
-        """SIGKILL, to the very process that is meant: a process id may have been given to another since."""
+        """SIGKILL, but never to this very process."""
         if waiting.pid in {0, 1, os.getpid()}:
             return
-        name = f"{waiting.engine or 'a process'}, pid {waiting.pid}"
-        try:
-            handle = os.pidfd_open(waiting.pid)
-        except OSError as error:
-            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
-            return
-        try:
-            if waiting.engine and not any(
+
+        def meant() -> bool:
+            return not waiting.engine or any(
                 engine.name == waiting.engine
                 and engine.pid == waiting.pid
                 and engine.attached
                 and engine.same_process()
                 for engine in engines(self.home.engines)
-            ):
-                self.problems.append(f"{name}: not killed: that process id belongs to another process now")
-                return
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            )
+
+        problem = end(waiting.pid, meant)
+        if problem:
+            self.problems.append(f"{waiting.engine or 'a process'}, pid {waiting.pid}: {problem}")
+        else:
             self.killed.append(Killed(engine=waiting.engine, pid=waiting.pid))
-        except OSError as error:
-            self.problems.append(f"{name}: cannot be killed: {error.strerror}")
-        finally:
-            os.close(handle)
 
     # -- All of it ---------------------------------------------------------------------------------
 
@@ -417,9 +502,10 @@ class Kill:
         timeout_s = bounded(timeout_s)
         deadline = time.monotonic() + timeout_s
         disk_deadline = max(deadline, time.monotonic() + _DISK_WAIT_S)
-        self.set_byte()
-        written = self.write_latch(disk_deadline)
+        written = threading.Event()
         try:
+            self.set_byte()
+            written = self.write_latch(disk_deadline)
             confirmed = self.wait_quiet(deadline)
         except KeyboardInterrupt:  # whoever is tired of waiting is told how far it came
             self.problems.append("interrupted while it waited")
@@ -442,11 +528,10 @@ class Kill:
                 self.problems.append("somebody holds the running lock, and nobody can tell who")
         if not written.wait(max(0.0, deadline - time.monotonic())) and not self.durable:
             self._trouble = self._trouble or "the latch is not yet durable: the disk does not answer"
-        if self._trouble:
-            self.problems.append(self._trouble)
+        self.problems.extend(filter(None, (self._file_trouble, self._trouble)))
         durable = self.durable and self._still_durable()
         return Quiet(
-            stopped=self.stopped,
+            stopped=self.stopped and (confirmed or self._reaches_all()),
             durable=durable,
             confirmed=confirmed,
             waiting=waiting,
@@ -461,7 +546,7 @@ class Kill:
     def _armed_again(self) -> bool:
         """Whether a reset that came while we waited has armed the byte: then engines may be running."""
         try:
-            return self._page().map[0] == ARMED
+            return _rearmed(self._page())
         except LatchError:
             return False
 
@@ -473,9 +558,43 @@ class Kill:
             return error.code is not HaltCode.HOME_UNREADABLE
 
 
+def _rearmed(page: Page) -> bool:
+    """Whether a reset has armed the page since it was halted: in this memory, or in the file, from another one."""
+    return page.map[0] == ARMED or (page.mirrored and page.look() == ARMED)
+
+
+def _words(error: Exception) -> str:
+    return whole(error) if isinstance(error, OSError) else str(error)
+
+
 def bounded(timeout_s: float) -> float:
     """A time to wait, in seconds, that every clock can take: below 0 and NaN are no wait, forever is a day."""
     return min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0
+
+
+def end(pid: int, meant: Callable[[], bool]) -> str:
+    """SIGKILL, to the very process that is meant: a process id may have been given to another since.
+
+    Args:
+        pid: of it.
+        meant: looks, when a handle on the process is held, whether that is the one.
+
+    Returns:
+        What went wrong, or nothing.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError as error:
+        return f"cannot be killed: {error.strerror}"
+    try:
+        if not meant():
+            return "not killed: that process id belongs to another process now"
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except OSError as error:
+        return f"cannot be killed: {error.strerror}"
+    finally:
+        os.close(handle)
+    return ""
 
 
 def _said(waiting: Waiting) -> str:

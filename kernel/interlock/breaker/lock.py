@@ -1,8 +1,9 @@
 """File locks (``flock``), each on a descriptor of its own.
 
-A lock is never the latch: the kernel drops it with its holder. It says two other things: who is attached under
-a name (exclusive), and whether anyone may still be sending (an engine holds ``lock`` shared from
-its start until it is quiet, so that whoever gets it exclusively knows that all are out).
+A lock is never the latch: the kernel drops it with its holder. It says three other things: who is attached under
+a name (exclusive); whether anyone may still be sending (an engine holds ``lock`` shared from
+its start until it is quiet, so that whoever gets it exclusively knows that all are out); and, the pen, whether
+the epoch in the record may change.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from interlock.breaker.files import same_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FileLock"]
+__all__ = ["FileLock", "Pen"]
 
 _FIRST_POLL_S = 0.0001
 _LONGEST_POLL_S = 0.002
@@ -41,14 +42,15 @@ class FileLock:
         Raises:
             OSError: it isn't there, or can't be opened.
         """
+        self._open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+    def _open(self, path: Path, flags: int) -> None:
         self._path = path
         self._pid = os.getpid()
-        self._descriptor = os.open(
-            path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        )
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            os.close(self._descriptor)
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC)
         _OPEN.add(self)
 
     def shared(self, timeout_s: float = 0.0) -> bool:
@@ -104,6 +106,31 @@ class FileLock:
                     fcntl.flock(descriptor, fcntl.LOCK_UN)
             finally:
                 os.close(descriptor)
+
+
+class Pen(FileLock):
+    """The right to replace the latch record, on the home's directory.
+
+    Who keeps the epoch that stands there shares it with others who do: a halt, whose record is written over an armed
+    one. Who changes the epoch has it alone: a reset, and an engine that writes a record which was lost. It is taken
+    before the record is read, and kept until it is replaced, so that none of these comes between. Nothing waits for
+    it: a halt that does not get it tries again later, as it does when the disk is full, and a reset is refused.
+
+    It is not the running lock, so a disk that hangs under a record holds up no ack.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, home: Path) -> None:
+        """Open it.
+
+        Args:
+            home: the directory.
+
+        Raises:
+            OSError: it isn't there, or can't be opened.
+        """
+        self._open(home, os.O_RDONLY | os.O_DIRECTORY)
 
 
 _OPEN: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()

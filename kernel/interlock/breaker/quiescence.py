@@ -9,6 +9,7 @@ thread of it is sending, or may still begin to. Each method here is one step of 
     Announce, Look, Retract         `Hold.begin`     before each send
     End                             `Hold.end`       when the send returned
     See                             `Hold.see`       the byte says halt
+    Hear                            `Hold.hear`      the byte in the home's file does
     Leave                           `Hold.leave`     nothing is announced: let go
 
 Two orders of two acts carry the whole argument.
@@ -87,6 +88,7 @@ class Hold:
         page: what the order path reads; ``page[0]`` is `ARMED` or means halt.
         held: whether the lock is held.
         sending: the permits that are announced, each with its slot, or -1.
+        turn: how often the page was revived: what was looked at before that counts no more.
     """
 
     __slots__ = (
@@ -101,12 +103,14 @@ class Hold:
         "held",
         "page",
         "sending",
+        "turn",
     )
 
     def __init__(self, page: mmap | bytes, lock: SharedLock, slots: Slots) -> None:
         self.page: mmap | bytes = page
         self.held = False
         self.sending: dict[int, int] = {}
+        self.turn = 0
         self._mapped = page
         self._lock = lock
         self._slots: Slots = slots
@@ -144,6 +148,16 @@ class Hold:
                 self.page = DEAD
         return self.page is DEAD
 
+    def hear(self, turn: int) -> None:
+        """Somebody looked at the home's file, and it said halt. Who looked for the last turn is too late to tell.
+
+        Args:
+            turn: `turn`, before that look began.
+        """
+        with self._guard:
+            if self.turn == turn:
+                self.page = DEAD
+
     def retire(self) -> None:
         """As if the byte had said halt, in this engine only."""
         self.page = DEAD
@@ -164,6 +178,7 @@ class Hold:
         """Believe the page again; only an engine that is out, and in no mode to send, may."""
         with self._guard:
             if not self.held and not self.sending:
+                self.turn += 1
                 self.page = self._mapped
 
     # -- Sending -----------------------------------------------------------------------------------

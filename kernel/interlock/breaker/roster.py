@@ -1,10 +1,14 @@
 """The roster: one file for each engine of a home, which says to others who it is and how it is doing.
 
 ``engines/NAME`` is locked exclusively by the process that is attached under that name, for as long as it is attached:
-so a name has one process at a time, and a file that is not locked tells of the past. It is mapped: the engine
-says in it, by plain memory writes, which sends are going on, how far its loop has come and whether it holds
-the running lock. Whoever halts or watches the home reads it. Nothing of this is believed where safety is concerned:
-there the running lock decides, and what stands here can only make a killer *less* sure.
+so a name has one process at a time, and a file that is not locked tells of the past. It is written when an engine
+attaches. What changes after that is in a file of the same shape on the machine's memory disk, made anew by each who
+attaches, and mapped: the engine says in it, by plain memory writes that no disk can hold up, which sends are going on,
+how far its loop has come and whether it holds the running lock. The file in the home says which file that is, and
+which page in memory the engine looks at. Who has another memory disk, in another container say, can't see that part.
+
+Whoever halts or watches the home reads both. Nothing of this is believed where safety is concerned: there the running
+lock decides, and what stands here can only make a killer *less* sure.
 
 Times are nanoseconds of the machine's monotonic clock, which all its processes share.
 """
@@ -23,8 +27,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from orjson import JSONDecodeError, dumps, loads
 
-from interlock.breaker.files import same_file, sync_directory
+from interlock.breaker.files import sync_directory
 from interlock.breaker.lock import FileLock
+from interlock.breaker.memory import SIZE, place
 from interlock.breaker.quiescence import HELD, SHOWN, SLOTS, UNNAMED
 from interlock.core.modes import Mode
 
@@ -43,7 +48,6 @@ __all__ = [
     "look",
 ]
 
-SIZE: Final = 4096
 _MAGIC: Final = b"interlock engine 1\n"
 _HOME_END: Final = len(_MAGIC) + 36
 _NUMBERS_AT: Final = 128
@@ -67,6 +71,12 @@ _BEAT_NS: Final = 6
 _BUSY_NS: Final = 7
 _NAMESPACE: Final = 8
 _BEGUN: Final = 9
+_DEVICE: Final = 10  # of the memory disk
+_MEMORY_INODE: Final = 11  # of the page there
+_SHOWN_INODE: Final = 12  # of the file there that has what changes
+
+_SHOWN: Final = "engine-"
+"""What the name of its file in memory begins with."""
 
 
 def is_engine_name(name: str) -> bool:
@@ -116,7 +126,9 @@ class Engine:
         mode: as it was last told.
         held: whether it says that it holds the running lock.
         lock_inode: of the lock file that it has open.
-        page_inode: of the page that it has mapped.
+        page_inode: of the home's page that it has open.
+        memory: device and inode of the page in memory that it has mapped; zeros: none yet.
+        shown: whether what changes can be seen from here; if not, all that follows is as if it had never been told.
         beats: heartbeats so far.
         beat_ns: when the last one was, or 0.
         busy_ns: since when the loop has been at work on one tick, or 0 while it waits for the next.
@@ -135,6 +147,8 @@ class Engine:
     held: bool
     lock_inode: int
     page_inode: int
+    memory: tuple[int, int] = (0, 0)
+    shown: bool = True
     beats: int
     beat_ns: int
     busy_ns: int
@@ -154,7 +168,7 @@ class Berth:
         slots: where `Hold` shows the sends.
     """
 
-    __slots__ = ("_lock", "_map", "_numbers", "_path", "name", "slots")
+    __slots__ = ("_begun", "_lock", "_map", "_numbers", "_path", "_shown", "_shown_at", "name", "slots")
 
     def __init__(self, directory: Path, name: str, home: str) -> None:
         """Open it, or make it, and take it.
@@ -166,7 +180,7 @@ class Berth:
 
         Raises:
             BlockingIOError: another process has it.
-            OSError: it can't be opened, or is no such file.
+            OSError: it can't be opened, or is no such file; or the memory disk can't be used.
         """
         self.name = name
         self._path = directory / name
@@ -178,21 +192,16 @@ class Berth:
             if not self._lock.exclusive(_BUSY_S) or not self._lock.same():
                 message = f"{self._path}: another process is attached as {name}"
                 raise BlockingIOError(message)  # noqa: TRY301 - the lock is closed below
-            self._map = self._mapped(home)
+            self._map = self._mapped(self._headed(home))
+            self._numbers = memoryview(self._map)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
+            self._introduced()  # at once: what stood there is of the process before
         except BaseException:
             self._lock.close()
             raise
-        self._numbers = memoryview(self._map)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
         self.slots = memoryview(self._map)[_SLOTS_AT:_SLOTS_END].cast("Q")
-        for number in (_LOCK_INODE, _PAGE_INODE, _MODE, _BEATS, _BEAT_NS, _BUSY_NS):
-            self._numbers[number] = 0
-        for slot in range(len(self.slots)):
-            self.slots[slot] = 0
-        self._numbers[_NAMESPACE] = _namespace()  # at once: what stood there is of the process before
-        self._numbers[_STARTED] = _started(os.getpid())
-        self._numbers[_PID] = os.getpid()
 
-    def _mapped(self, home: str) -> mmap.mmap:
+    def _headed(self, home: str) -> bytes:
+        """The head of the home's file, made if it was just made; it says whose it is."""
         descriptor = self._lock.descriptor
         if os.fstat(descriptor).st_size == 0:  # just made, or its maker died
             os.posix_fallocate(descriptor, 0, SIZE)
@@ -203,32 +212,60 @@ class Berth:
             raise OSError(message)
         if not head.startswith(_MAGIC + home.encode()):
             os.pwrite(descriptor, _MAGIC + home.encode(), 0)
-        # A mapping keeps a duplicate of its descriptor, and that would keep the lock: map another description.
-        other = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        numbers = memoryview(os.pread(descriptor, _SLOTS_AT - _NUMBERS_AT, _NUMBERS_AT)).cast("Q")
+        self._begun = numbers[_BEGUN] != 0
+        return os.pread(descriptor, _HOME_END, 0)
+
+    def _mapped(self, head: bytes) -> mmap.mmap:
+        """What changes, in memory: a file of our own, since a send of who was there before may still write to its."""
+        with place(self._path.parent.parent, _whose(head) or "", make=True) as at:
+            at.renew(_SHOWN + self.name, head)
+            descriptor = at.open(_SHOWN + self.name)
+            self._shown_at = at.path / (_SHOWN + self.name)
         try:
-            if not same_file(self._path, descriptor) or os.fstat(other).st_ino != os.fstat(descriptor).st_ino:
-                message = f"{self._path}: replaced while it was opened"
-                raise OSError(message)
-            return mmap.mmap(other, SIZE)
+            found = os.fstat(descriptor)
+            self._shown = (found.st_dev, found.st_ino)
+            return mmap.mmap(descriptor, SIZE)
         finally:
-            os.close(other)
+            os.close(descriptor)
+
+    def _introduced(self) -> None:
+        """Write what does not change into the home's file."""
+        numbers = self._numbers
+        numbers[_NAMESPACE], numbers[_STARTED], numbers[_PID] = _namespace(), _started(os.getpid()), os.getpid()
+        numbers[_DEVICE], numbers[_SHOWN_INODE] = self._shown
+        numbers[_BEGUN] = self._begun
+        os.pwrite(self._lock.descriptor, self._map[_NUMBERS_AT:], _NUMBERS_AT)
 
     @property
     def begun(self) -> bool:
         """Whether a journal was begun under this name, so that an empty one is a loss."""
-        return self._numbers[_BEGUN] != 0
+        return self._begun
 
     def begin(self) -> None:
-        """The journal has its first records."""
-        self._numbers[_BEGUN] = 1
+        """The journal has its first records.
 
-    def introduce(self, *, operator: str, run: str, lock_inode: int, page_inode: int) -> None:
-        """Say who we are."""
+        Raises:
+            OSError: it can't be written.
+        """
+        os.pwrite(self._lock.descriptor, (1).to_bytes(8, "little"), _NUMBERS_AT + 8 * _BEGUN)
+        self._begun = True
+
+    def introduce(
+        self, *, operator: str, run: str, lock_inode: int, page_inode: int, memory: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Say who we are.
+
+        Raises:
+            OSError: it can't be written.
+        """
         text = dumps({"operator": operator[:_LONGEST], "run": run}).ljust(SIZE - _TEXT_AT, b" ")
         self._map[_TEXT_AT:SIZE] = text
         numbers = self._numbers
         numbers[_LOCK_INODE] = lock_inode
         numbers[_PAGE_INODE] = page_inode
+        numbers[_MEMORY_INODE] = memory[1]
+        self._introduced()
 
     def tell(self, mode: Mode) -> None:
         """Say in which mode we are."""
@@ -254,8 +291,12 @@ class Berth:
         return _told(self.name, self._map[:], attached=True)
 
     def same(self) -> bool:
-        """Whether the file at the path is still this one."""
-        return self._lock.same()
+        """Whether the files at their paths are still these."""
+        try:
+            found = self._shown_at.lstat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._shown and self._lock.same()
 
     def close(self) -> None:
         """Give the name free. The mapping lives as long as somebody writes to it: a send may still end."""
@@ -323,10 +364,34 @@ def look(directory: Path, name: str) -> Engine | None:
         return None
     finally:
         lock.close()
-    return _told(name, data.ljust(SIZE, b"\x00"), attached=attached)
+    data = data.ljust(SIZE, b"\x00")
+    shown = _changing(directory.parent, name, data)
+    return _told(name, shown or data, attached=attached, shown=shown is not None)
 
 
-def _told(name: str, data: bytes, *, attached: bool) -> Engine:
+def _changing(home: Path, name: str, data: bytes) -> bytes | None:
+    """The file in memory that a roster file tells of; None if it can't be seen from here.
+
+    Raises:
+        OSError: this process has no room left to look at all.
+    """
+    numbers = memoryview(data)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
+    try:
+        with place(home, _whose(data) or "") as at:
+            descriptor = at.open(_SHOWN + name)
+        try:
+            found = os.fstat(descriptor)
+            if (found.st_dev, found.st_ino) == (numbers[_DEVICE], numbers[_SHOWN_INODE]):
+                return os.pread(descriptor, SIZE, 0)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+    return None
+
+
+def _told(name: str, data: bytes, *, attached: bool, shown: bool = True) -> Engine:
     """What the bytes of a roster file say."""
     numbers = memoryview(data)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
     slots = memoryview(data)[_SLOTS_AT:_SLOTS_END].cast("Q")
@@ -347,6 +412,8 @@ def _told(name: str, data: bytes, *, attached: bool) -> Engine:
         held=slots[HELD] != 0,
         lock_inode=numbers[_LOCK_INODE],
         page_inode=numbers[_PAGE_INODE],
+        memory=(numbers[_DEVICE], numbers[_MEMORY_INODE]),
+        shown=shown,
         beats=numbers[_BEATS],
         beat_ns=numbers[_BEAT_NS],
         busy_ns=numbers[_BUSY_NS],

@@ -7,6 +7,7 @@ what someone else may have written into the latch.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -15,6 +16,8 @@ from interlock.breaker import latch as latches
 from interlock.breaker.grounds import check
 from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
+from interlock.breaker.listener import Listener, listen
+from interlock.breaker.lock import FileLock, Pen
 from interlock.core.errors import HomeError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     import os
 
     from interlock.breaker.home import Home, Now
-    from interlock.breaker.lock import FileLock
     from interlock.breaker.page import Page
     from interlock.breaker.quiescence import Hold
     from interlock.breaker.roster import Berth
@@ -61,6 +63,15 @@ class Rearmed:
 Seen = Fault | Latched | Rearmed | None
 
 
+@attrs.frozen
+class _Due:
+    """What the latch makes of a cause; and the record to be written, if one is, and whether that keeps the epoch."""
+
+    cause: HaltCause
+    record: Latch | None = None
+    keeps_epoch: bool = False
+
+
 @attrs.define(kw_only=True)
 class Sentinel:
     """One engine's hold on its home.
@@ -90,15 +101,39 @@ class Sentinel:
     hold: Hold
     segment: Segment | MappedSegment
     durable: bool = attrs.field(init=False)
+    _listener: Listener | None = attrs.field(init=False, default=None)
 
     @durable.default
     def _durable(self) -> bool:
         return self.latch is not None and self.latch.state == latches.HALTED
 
     def stop(self) -> None:
-        """Stop emission in every process attached to the home: no lock, no disk."""
+        """Stop emission in every process that is attached to the home and has this memory: no lock, no disk."""
         if self.page is not None:
             self.page.halt()
+
+    def mirror(self) -> None:
+        """Stop emission in the others, too: it is a matter of the home's disk, and tried again if that refuses it."""
+        page = self.page
+        if page is None or page.mirrored or page.map[0] == ARMED:
+            return
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            mine = True
+            with contextlib.suppress(OSError):  # else it was moved, and no reset comes by this path
+                mine = stack.enter_context(contextlib.closing(Pen(self.home.path))).shared()
+            if mine:  # no reset comes between the look at the byte and the writing
+                page.mirror()
+
+    def post(self) -> None:
+        """Post the listener, if it is not at its post.
+
+        Raises:
+            RuntimeError: there is no thread to be had.
+        """
+        if self.page is not None and (self._listener is None or not self._listener.is_alive()):
+            listener = Listener(self.page, self.hold)
+            listener.start()
+            self._listener = listener
 
     # -- Looking ---------------------------------------------------------------------------------
 
@@ -115,6 +150,7 @@ class Sentinel:
         seen = self._look(epoch, may_adopt=may_adopt)
         if isinstance(seen, Fault | Latched):
             self.stop()
+            self.mirror()
         return seen
 
     def _look(self, epoch: int, *, may_adopt: bool) -> Seen:
@@ -123,6 +159,9 @@ class Sentinel:
         seen: Seen = None
         try:
             self.page.check()
+            self.page.mend()
+            self.mirror()
+            listen(self.page, self.hold)
             latch, found = self._changed()
             check(self.home.path, engine=self.berth.name, settled=True)
         except (LatchError, HomeError) as error:
@@ -150,11 +189,20 @@ class Sentinel:
             return None, found
         return read_latch(path, self.identity or None)
 
+    def _rejoined(self) -> bool:
+        """Whether the page is armed; perhaps by a reset from where there is another memory."""
+        if self.page is None:
+            return False
+        with contextlib.suppress(OSError), contextlib.closing(FileLock(self.home.lock)) as lock:
+            if self.page.map[0] != ARMED and lock.shared():
+                self.page.rejoin()
+        return self.page.armed
+
     def _weigh(self, latch: Latch, epoch: int, *, may_adopt: bool) -> Fault | Latched | Rearmed:
         """Someone wrote the latch: a halt, a reset, or a fraud."""
         if latch.state == latches.HALTED:
             return Latched(latch, latch != self.latch)
-        mirrored = self.page is not None and self.page.map[0] == ARMED
+        mirrored = self._rejoined()
         if latch.epoch > epoch and may_adopt and mirrored:
             return Rearmed(latch)
         if latch.epoch <= epoch:  # an old one; a newer one may be a reset, which the next attach will take
@@ -172,29 +220,51 @@ class Sentinel:
         Returns:
             The cause; if it was someone else's doing, as that one wrote it into the latch.
         """
-        path = self.home.latch
+        self.mirror()
+        due = self._due(cause, epoch, now, may_wait=may_wait)
+        if due.record is None:
+            return due.cause
+        try:
+            with contextlib.closing(Pen(self.home.path)) as pen:
+                for take in (pen.shared, pen.exclusive):
+                    if not take():
+                        break
+                    due = self._due(cause, epoch, now, may_wait=may_wait)  # once more, with the pen
+                    if due.record is None:
+                        return due.cause
+                    if due.keeps_epoch or take == pen.exclusive:
+                        write_latch(self.home.latch, due.record)
+                        return self._known(due.cause, *read_latch(self.home.latch, self.identity or None))
+        except (OSError, LatchError):
+            pass
+        self.durable = False  # halted by the page; the next heartbeat tries again
+        return due.cause
+
+    def _due(self, cause: HaltCause, epoch: int, now: Now, *, may_wait: bool) -> _Due:
+        """What the latch says, and what is to be written over it."""
         latch: Latch | None = None
         try:
-            latch, found = read_latch(path, self.identity or None)
+            latch, found = read_latch(self.home.latch, self.identity or None)
         except LatchError as error:
             if cause.code is HaltCode.EXTERNAL:
                 cause = attrs.evolve(cause, code=error.code, reason=str(error), source="home")
             if error.code is not HaltCode.LATCH_ABSENT or not self.identity:
-                return cause  # what is wrong with the file is evidence, and it is a halt: leave it
-        if latch is not None and latch.state == latches.ARMED and latch.epoch > epoch and unnamed(cause):
-            return cause  # that halt is over: somebody has reset it, and we did not look meanwhile
-        if latch is None or latch.state == latches.ARMED:
-            left = self._left() if latch is not None and unnamed(cause) else None
-            if may_wait and latch is not None and left is None and unnamed(cause):
-                self.durable = False
-                return cause
-            epoch = max(latch.epoch if latch else 0, epoch)
-            try:
-                write_latch(path, attrs.evolve(left, epoch=epoch) if left else self.halted(cause, epoch, now))
-                latch, found = read_latch(path, self.identity or None)
-            except (OSError, LatchError):
-                self.durable = False  # halted by the page; the next heartbeat tries again
-                return cause
+                return _Due(cause)  # what is wrong with the file is evidence, and it is a halt: leave it
+            return _Due(cause, self.halted(cause, epoch, now))
+        if latch.state == latches.HALTED:
+            return _Due(self._known(cause, latch, found))
+        if latch.epoch > epoch and unnamed(cause):
+            return _Due(cause)  # that halt is over: somebody has reset it, and we did not look meanwhile
+        left = self._left() if unnamed(cause) else None
+        if may_wait and left is None and unnamed(cause):
+            self.durable = False
+            return _Due(cause)
+        epoch = max(latch.epoch, epoch)
+        record = attrs.evolve(left, epoch=epoch) if left else self.halted(cause, epoch, now)
+        return _Due(cause, record, keeps_epoch=epoch == latch.epoch)
+
+    def _known(self, cause: HaltCause, latch: Latch, found: os.stat_result) -> HaltCause:
+        """The latch says HALTED. Returns the cause, as it is told there, if ours says no more than that."""
         self.latch, self.latch_stat = latch, found
         self.durable = True
         return cause_of(latch) if unnamed(cause) else cause
@@ -226,13 +296,38 @@ class Sentinel:
 
     # -- Coming and going --------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """The journal has its first records: from here on an empty one is a loss.
+
+        Raises:
+            HomeError: that can't be written down.
+        """
+        try:
+            self.berth.begin()
+            if self.page is not None:
+                self.page.begin()
+        except OSError as error:
+            message = f"{self.home.path}: cannot be written: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
+
     def introduce(self, operator: str, run: str) -> None:
-        """Say in the roster who we are, and which lock and page are ours."""
-        page = self.page.inode if self.page is not None else 0
-        self.berth.introduce(operator=operator, run=run, lock_inode=self.running.inode, page_inode=page)
+        """Say in the roster who we are, and which lock and page are ours.
+
+        Raises:
+            HomeError: that can't be written down.
+        """
+        page, memory = (self.page.inode, self.page.memory) if self.page is not None else (0, (0, 0))
+        lock = self.running.inode
+        try:
+            self.berth.introduce(operator=operator, run=run, lock_inode=lock, page_inode=page, memory=memory)
+        except OSError as error:
+            message = f"{self.home.engines}: cannot be written: {error}"
+            raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
 
     def leave(self) -> None:
-        """Close every lock."""
+        """Close every lock, and listen no more."""
+        if self._listener is not None and self._listener.is_alive():  # which in a forked child it is not
+            self._listener.end()
         self.running.close()
         self.writer.close()
         self.berth.close()

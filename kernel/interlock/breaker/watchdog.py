@@ -26,24 +26,31 @@ other threads run; what stops all threads (SIGSTOP, C code that keeps the interp
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import threading
 import time
-import weakref
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from interlock.core.modes import Mode
-from interlock.core.reasons import HaltCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from interlock.breaker.roster import Engine
 
-__all__ = ["Halts", "Limits", "Sight", "Stall", "WatchThread", "Watchdog", "What", "follow", "stalled", "watched"]
+__all__ = [
+    "Limits",
+    "Sight",
+    "Stall",
+    "Watchdog",
+    "What",
+    "follow",
+    "same",
+    "span_ns",
+    "stalled",
+    "watched",
+]
 
 _NS: Final = 1_000_000_000
 _LOOKS: Final = 4  # at least so many within the smallest limit
@@ -58,7 +65,7 @@ class What(enum.StrEnum):
     SEND = "SEND"
 
 
-def _span_ns(seconds: float) -> int:
+def span_ns(seconds: float) -> int:
     """Seconds as whole nanoseconds.
 
     Raises:
@@ -94,19 +101,19 @@ class Limits:
 
     @beat_ns.default
     def _beat(self) -> int:
-        return _span_ns(self.beat_s)
+        return span_ns(self.beat_s)
 
     @busy_ns.default
     def _busy(self) -> int:
-        return _span_ns(self.busy_s)
+        return span_ns(self.busy_s)
 
     @send_ns.default
     def _send(self) -> int:
-        return _span_ns(self.send_s)
+        return span_ns(self.send_s)
 
     def __attrs_post_init__(self) -> None:
         """See that there are looks enough within each of them."""
-        if _span_ns(self.interval_s) * _LOOKS > self.least_ns:
+        if span_ns(self.interval_s) * _LOOKS > self.least_ns:
             message = f"the interval may be {self.least_ns / _NS / _LOOKS:g} s at most, a quarter of the smallest limit"
             raise ValueError(message)
 
@@ -169,16 +176,18 @@ class Stall:
             What.SEND: f"the send of permit {self.mark} goes on",
         }
         said = f"engine {self.engine.name}, pid {self.engine.pid}: {words[self.what]} for {self.for_ns / _NS:.3f} s"
+        if not self.engine.shown:
+            said += "; it has another memory disk than this watchdog, which sees nothing of what it does"
         late = f"; the watchdog itself did not run for {self.late_ns / _NS:.3f} s" if self.late_ns else ""
         return said + late
 
 
 def watched(engine: Engine) -> bool:
-    """Whether it has to get on: it may be sending, or begin to."""
-    return engine.attached and (engine.mode is Mode.RUNNING or engine.held)
+    """Whether it has to get on: it may be sending, or begin to, or nobody can see from here whether it may."""
+    return engine.attached and (engine.mode is Mode.RUNNING or engine.held or not engine.shown)
 
 
-def _same(one: Engine, other: Engine) -> bool:
+def same(one: Engine, other: Engine) -> bool:
     """Whether two entries tell of the same attachment."""
     return (one.name, one.pid, one.started, one.namespace, one.run) == (
         other.name,
@@ -197,7 +206,7 @@ def follow(engine: Engine, before: Sight | None, at_ns: int) -> Sight:
         before: what was known.
         at_ns: when the look ended.
     """
-    if before is None or not _same(engine, before.engine):
+    if before is None or not same(engine, before.engine):
         begun = {one.permit: at_ns for one in engine.sending}
         return Sight(engine=engine, first=engine, beat_ns=at_ns, busy_ns=at_ns, send_ns=begun)
     was = before.engine
@@ -219,7 +228,7 @@ def stalled(engine: Engine, before: Sight | None, now_ns: int, limits: Limits) -
         now_ns: when this look began.
         limits: for how long what may stand still.
     """
-    if not watched(engine) or before is None or not _same(engine, before.engine):
+    if not watched(engine) or before is None or not same(engine, before.engine):
         return None
     was = before.engine
     stood = [
@@ -288,7 +297,7 @@ class Watchdog:
             mark = (stall.what, stall.mark)
             if self._told.get(name) == mark:
                 told[name] = mark
-            elif not self._unsure:
+            elif not self.unsure:
                 told[name] = mark
                 found.append(attrs.evolve(stall, late_ns=self.late_ns))
         self._sights, self._told = sights, told
@@ -326,7 +335,12 @@ class Watchdog:
         return self._watched_ns
 
     @property
-    def _unsure(self) -> bool:
+    def watched_ns(self) -> int:
+        """How much time it has watched so far; by it no limit runs out while everyone is suspended."""
+        return self._watched_ns
+
+    @property
+    def unsure(self) -> bool:
         """Whether there was a gap just now; not if there are so many that to wait longer is to wait for ever."""
         return 0 < self._gaps < _LOOKS
 
@@ -339,69 +353,3 @@ class Watchdog:
     def settled(self) -> bool:
         """Whether every engine that is watched has got on since it was seen first."""
         return all(sight.settled for sight in self._sights.values())
-
-
-class Halts(Protocol):
-    """What a `WatchThread` can stop; a kernel."""
-
-    def halt(self, reason: str, *, code: HaltCode, source: str, timeout_s: float) -> object:
-        """Stop emission now."""
-
-
-class WatchThread(threading.Thread):
-    """Watches the engine of this very process, from a thread that its loop can't hold up.
-
-    It keeps no kernel alive: with the last reference to it the thread ends. If it fails itself it halts: nobody
-    would see a stall any more.
-
-    Args:
-        kernel: what to halt; held weakly.
-        read: what the roster shows of this engine (`Berth.seen`).
-        limits: for how long what may stand still.
-        timeout_s: how long a halt waits for its confirmation.
-        clock: as for `Watchdog`.
-    """
-
-    def __init__(
-        self,
-        kernel: Halts,
-        read: Callable[[], Engine],
-        limits: Limits,
-        *,
-        timeout_s: float = 2.0,
-        clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:
-        super().__init__(daemon=True, name="interlock-watch")
-        self.watchdog = Watchdog(lambda: (read(),), limits, clock)
-        self._kernel = weakref.ref(kernel)
-        self._interval_s = limits.interval_s
-        self._timeout_s = timeout_s
-        self._over = threading.Event()
-        self._failed = False
-
-    @property
-    def watching(self) -> bool:
-        """Whether it is at its post: a thread that failed is not, even while its last halt goes on."""
-        return self.is_alive() and not self._failed
-
-    def run(self) -> None:
-        """Look, until `end`."""
-        try:
-            while not self._over.is_set() and self._kernel() is not None:
-                for stall in self.watchdog.look():
-                    self._halt(stall.reason, HaltCode.STALLED)
-                    self.watchdog.worked(self._timeout_s)
-                self._over.wait(self._interval_s)
-        except Exception as error:  # noqa: BLE001 - whatever it is: what nobody watches must not run
-            self._failed = True
-            with contextlib.suppress(Exception):
-                self._halt(f"the watchdog failed: {type(error).__name__}: {error}", HaltCode.INTERNAL)
-
-    def _halt(self, reason: str, code: HaltCode) -> None:
-        kernel = self._kernel()
-        if kernel is not None and not self._over.is_set():
-            kernel.halt(reason, code=code, source="watchdog", timeout_s=self._timeout_s)
-
-    def end(self) -> None:
-        """Look no more. It does not wait for the thread: it may be called from it."""
-        self._over.set()

@@ -32,6 +32,8 @@ BATCH: Final = 1024
 """Records after which a seal is written."""
 
 _BUFFER_BYTES: Final = 1 << 16
+_LINE_BYTES: Final = 1 << 12
+"""Longer than the lines that wait."""
 
 
 class JournalError(InterlockError):
@@ -148,6 +150,12 @@ class Journal:
         except BaseException as error:
             self._break(error)
             raise
+
+    @property
+    def roomy(self) -> bool:
+        """Whether a `note` would only wait now, and write nothing."""
+        waiting = len(self._deferred) + 1
+        return len(self._leaves) + waiting < BATCH and len(self._buffer) + waiting * _LINE_BYTES < _BUFFER_BYTES
 
     def flush(self) -> None:
         """Hand all that waits to the sink."""

@@ -10,7 +10,8 @@ Threads may call anything at any time. Four rules make that safe.
 
 1. **One lock, and never across a send.** It guards core and journal; it is let go before a send function,
    and while an order waits for the disk. Neither send functions nor what they return or raise run under it.
-   A cancel does not wait for it long, either: if a hung disk holds it, the cancel goes first.
+   A cancel does not wait for it long, either: if a disk hangs under the lock, or under the very record of the cancel,
+   the cancel goes first.
 2. **Halting does not take it.** `Kernel.halt` first sets the latch byte to zero, which every later look
    at the latch sees; the lock is taken afterwards, to write down what has already happened.
 3. **The last look at the latch is the last act before a send**, in the same critical section that counts

@@ -20,6 +20,7 @@ from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
 from interlock.journal import records
 from interlock.kernel.gates import Gates
+from interlock.kernel.scribe import Scribe
 from interlock.kernel.switch import Switch
 from interlock.kernel.values import Clock, SystemClock
 from interlock.kernel.venue import Venue
@@ -181,8 +182,7 @@ class Kernel(Switch, Gates, Venue):
                     carried(at.sentinel.segment.path.with_name(lost.torn_file))
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
-                at.sentinel.berth.begin()
-                at.sentinel.page.begin()
+                at.sentinel.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
 
@@ -277,6 +277,8 @@ class Kernel(Switch, Gates, Venue):
         self._lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._quiet = threading.Event()
+        self._scribe = Scribe("interlock-cancels")
+        self._late.clear()
         self._pending.clear()
         self._retire("a forked child")
         self._sentinel.segment.abandon()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -18,22 +19,42 @@ from interlock.breaker.sentinel import unnamed
 from interlock.core.machine import Anomaly, Breach, Halted
 from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode
-from interlock.core.values import Cancel, HaltCause
+from interlock.core.values import HaltCause
 from interlock.journal import records
 from interlock.journal.recorder import Recorder
+from interlock.kernel.scribe import Scribe
 from interlock.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from interlock.attach import Attachment
     from interlock.breaker.latch import Latch
-    from interlock.breaker.watchdog import Limits, WatchThread
+    from interlock.breaker.watchdog import Limits
+    from interlock.breaker.watchthread import WatchThread
+    from interlock.core.values import Cancel
     from interlock.kernel.values import Clock
 
 __all__ = ["Inside"]
 
 _CANCEL_WAIT_S: Final = 0.05
+"""For the lock."""
+
+_RECORD_WAIT_S: Final = 0.25
+"""For a cancel's record: long enough for a machine under load, as a late record is out of its order."""
+
+
+@attrs.define
+class Slip:
+    """A cancel, as the journal is to hear of it.
+
+    Attributes:
+        cancel: which.
+        number: its record's; None while it has none.
+    """
+
+    cancel: Cancel
+    number: int | None = None
 
 
 class Inside:
@@ -74,7 +95,9 @@ class Inside:
         self._operator = records.text(operator)
         self._run = run
         self._pending: deque[HaltCause] = deque()
-        self._late: deque[tuple[Cancel, int | None, str | None]] = deque()
+        self._late: deque[Callable[[], None]] = deque()
+        self._scribe = Scribe("interlock-cancels")
+        weakref.finalize(self, self._scribe.close)
         self._engine = engine
         self._asking = 0
         self._closed = False
@@ -127,7 +150,7 @@ class Inside:
     # -- Stopping, before anything is written --------------------------------------------------------
 
     def _stop_emission(self) -> None:
-        """Here first, by a write to our own memory: the page is a file, and its disk may be frozen. Then everywhere."""
+        """Here first, by a write to our own memory, whatever the page may be by now. Then everywhere."""
         self._hold.retire()
         self._sentinel.stop()
 
@@ -141,6 +164,7 @@ class Inside:
 
         def work() -> None:
             try:
+                self._sentinel.mirror()
                 with self._lock:
                     self._handle()
             finally:
@@ -259,20 +283,65 @@ class Inside:
             with self._lock:
                 self._handle()
 
-    # -- Under the lock: cancels that could not wait to be written down ------------------------------
+    # -- Cancels: they say what is to be written down, and a hung disk holds up whoever writes it --------
 
-    def _say_cancel(self, cancel: Cancel) -> int | None:
-        order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
-        number = self._recorder.write("cancel", id=order_id, instrument=instrument)
-        if number is None and not self._closed:
-            self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
-        return number
+    def _say(self, said: Callable[[], None], *, quiet: bool = False) -> None:
+        """Have something of a cancel written down, and wait no longer than a hung disk deserves.
+
+        The disk may hang under whoever has the lock, or under the very record of this cancel. So that is written by
+        another thread, now or when the disk comes back, or by whoever has the lock before that.
+        """
+        self._late.append(said)
+        if quiet and self._say_here(quiet=True):  # it only waits in memory, so it costs no other thread
+            return
+        try:
+            saying = self._scribe.ask(self._say_all)
+        except RuntimeError:  # no thread to be had: then by ourselves
+            self._say_here()
+            return
+        try:
+            raised = saying.exception(0 if self._stuck else _RECORD_WAIT_S)
+        except TimeoutError:
+            self._stuck = True
+            saying.add_done_callback(self._came_back)
+            return
+        if raised is not None:
+            raise raised
+
+    def _say_here(self, *, quiet: bool = False) -> bool:
+        """Say it in this thread. False if that has to wait, or, to be quiet, if it would write anything."""
+        if not self._grab():
+            return False
+        try:
+            if quiet and (len(self._late) > 1 or not self._journal.roomy):
+                return False
+            self._say_late()
+            return True
+        finally:
+            self._lock.release()
+
+    def _say_all(self) -> None:
+        with self._lock:
+            self._say_late()
+
+    def _came_back(self, _: object) -> None:
+        self._stuck = False
 
     def _say_late(self) -> None:
+        """Under the lock: what cancels have said and nobody has written down."""
         while self._late:
-            cancel, number, error = self._late.popleft()
-            if number is None:
-                self._core.cancel(cancel, self._mono())
-                number = self._say_cancel(cancel)
-            if number is not None:
-                self._recorder.note("cancel_end", cancel=number, error=error)
+            self._late.popleft()()
+
+    def _say_cancel(self, slip: Slip) -> None:
+        """Under the lock: it is about to leave, or has left."""
+        cancel = slip.cancel
+        self._core.cancel(cancel, self._mono())
+        order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
+        slip.number = self._recorder.write("cancel", id=order_id, instrument=instrument)
+        if slip.number is None and not self._closed:
+            self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
+
+    def _say_cancel_end(self, slip: Slip, error: str | None) -> None:
+        """Under the lock: how it ended."""
+        if slip.number is not None:
+            self._recorder.note("cancel_end", cancel=slip.number, error=error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.breaker.home import HomeError
 from interlock.breaker.kill import Kill, Quiet, bounded
-from interlock.breaker.watchdog import WatchThread
+from interlock.breaker.watchthread import WatchThread
 from interlock.core.machine import refusal
 from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode, Reason
@@ -281,6 +281,7 @@ class Switch(Looks):
             watch = WatchThread(self, self._sentinel.berth.seen, self._watched)
             watch.start()
             self._watch = watch
+        self._sentinel.post()
         if self._lookout is None or not self._lookout.is_alive():
             lookout = threading.Thread(
                 target=_look_out, args=(weakref.ref(self), self._over), daemon=True, name="interlock-lookout"
@@ -307,7 +308,7 @@ class Switch(Looks):
         """Call those that asked to be, if this epoch is halted. It looks at the byte: a page may be dead for a stop."""
         epoch = self._core.epoch  # first: a reset changes the mode before it
         page = self._sentinel.page
-        if self._core.mode is Mode.HALTED or (page is not None and page.map[0] != ARMED):
+        if self._core.mode is Mode.HALTED or (page is not None and page.halted):
             self._bells.ring(epoch, self._call_raised)
         elif self._halted_in:  # also one that was reset between two looks
             self._bells.ring(self._halted_in, self._call_raised)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from interlock.core.errors import MisuseError
 from interlock.journal import records
-from interlock.kernel.inside import Inside
+from interlock.kernel.inside import Inside, Slip
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,44 +32,36 @@ class Venue(Inside):
         Returns:
             What ``send`` returned; what it raised is raised.
         """
-        number = self._cancelling(cancel)
+        slip = self._cancelling(cancel)
         try:
             result = send(cancel)
         except BaseException as error:
-            self._cancelled(cancel, number, error)
+            self._cancelled(slip, error)
             raise
-        self._cancelled(cancel, number, None)
+        self._cancelled(slip, None)
         return result
 
     async def cancel_async(self, cancel: Cancel, send: Callable[[Cancel], Awaitable[T]]) -> T:
         """As `cancel`, for asyncio."""
-        number = self._cancelling(cancel)
+        slip = self._cancelling(cancel)
         try:
             result = await send(cancel)
         except BaseException as error:
-            self._cancelled(cancel, number, error)
+            self._cancelled(slip, error)
             raise
-        self._cancelled(cancel, number, None)
+        self._cancelled(slip, None)
         return result
 
-    def _cancelling(self, cancel: Cancel) -> int | None:
-        """Record a cancel; None if that has to wait, which the cancel does not."""
-        if not self._grab():
-            return None
-        try:
-            self._core.cancel(cancel, self._mono())
-            return self._say_cancel(cancel)  # what else is to be done waits until the cancel has left
-        finally:
-            self._lock.release()
+    def _cancelling(self, cancel: Cancel) -> Slip:
+        """Have a cancel recorded before it leaves; if that has to wait for a hung disk, the cancel does not."""
+        slip = Slip(cancel)
+        self._say(partial(self._say_cancel, slip))  # what else is to be done waits until the cancel has left
+        return slip
 
-    def _cancelled(self, cancel: Cancel, number: int | None, error: BaseException | None) -> None:
-        """Record how a cancel ended, now or by whoever has the lock next."""
-        self._late.append((cancel, number, None if error is None else records.failure(error)))
-        if self._grab():
-            try:
-                self._say_late()
-            finally:
-                self._lock.release()
+    def _cancelled(self, slip: Slip, error: BaseException | None) -> None:
+        """Have it recorded how a cancel ended."""
+        failure = None if error is None else records.failure(error)
+        self._say(partial(self._say_cancel_end, slip, failure), quiet=True)
 
     # -- What the venue says -------------------------------------------------------------------------
 

@@ -232,8 +232,9 @@ def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     interval: Annotated[float, typer.Option("--interval", help="Seconds between two looks.")] = 0.25,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
     no_escalate: Annotated[  # noqa: FBT002
-        bool, typer.Option("--no-escalate", help="Do not SIGKILL what is not quiet by then.")
+        bool, typer.Option("--no-escalate", help="Do not SIGKILL what is not quiet by then, or hangs.")
     ] = False,
+    grace: Annotated[float, typer.Option("--grace", help="Seconds until what let go and hangs is killed.")] = 60.0,
     once: Annotated[  # noqa: FBT002
         bool, typer.Option("--once", help="End as soon as every engine has got on, or the home was halted.")
     ] = False,
@@ -247,6 +248,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
             limits=watchdog.Limits(beat_s=beat, busy_s=busy, send_s=send, interval_s=interval),
             timeout_s=timeout,
             escalate=not no_escalate,
+            grace_s=grace,
             once=once,
             operator=operator or _user(),
             json=json,

@@ -26,6 +26,7 @@ from interlock.adapters.replay import ReplayClock, paced
 from interlock.adapters.simulated import SimulatedMarket
 from interlock.adapters.strategies import load
 from interlock.breaker.home import Home, Now
+from interlock.breaker.memory import clear
 from interlock.core.errors import InterlockError
 from interlock.core.modes import Mode
 from interlock.core.values import Order, Permit, Side
@@ -50,6 +51,7 @@ def demo(home: Path | None, *, ticks: int, seed: int, seconds: float, operator: 
     with contextlib.ExitStack() as stack:
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interlock-demo-"))) / "home"
+            stack.callback(clear, home)
         try:
             limits = resources.files("interlock.ops").joinpath("paper.toml").read_bytes()
             now = Now(ts_us=time.time_ns() // 1000, mono_ns=time.monotonic_ns())

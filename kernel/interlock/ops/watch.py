@@ -3,6 +3,9 @@
 It looks at the roster of a home, and halts the home when an engine does not get on: the same halt that an operator
 makes, with code STALLED, and with SIGKILL for what does not drain, unless told otherwise.
 
+An engine that has let go, and whose loop hangs, stays attached: it is told, and gets SIGKILL after a grace, if that was
+asked for (`stragglers`).
+
 What it must survive: that the home vanishes and comes back, engines that come and go, a reader of its report that hangs
 or goes away. It owes a halt until that is confirmed and durable, or somebody reset the home meanwhile, or there is no
 home and every engine that stalled is gone. It may be killed at any step: a halt is made so that any other
@@ -27,14 +30,15 @@ import orjson
 
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home, HomeError, boot_id
-from interlock.breaker.kill import longest_s
+from interlock.breaker.kill import end, longest_s
 from interlock.breaker.notify import sd_notify
-from interlock.breaker.roster import engines
-from interlock.breaker.watchdog import Limits, Stall, Watchdog
+from interlock.breaker.roster import engines, look
+from interlock.breaker.watchdog import Limits, Stall, Watchdog, span_ns
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 from interlock.journal.records import text
 from interlock.ops.exits import Exit
+from interlock.ops.stragglers import News, Stragglers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 
     from interlock.breaker.kill import Quiet
     from interlock.breaker.latch import Latch
+    from interlock.breaker.roster import Engine
+    from interlock.ops.stragglers import Straggler
 
 __all__ = ["Plan", "Teller", "Watch", "watch"]
 
@@ -58,7 +64,9 @@ class Plan:
         home: the directory.
         limits: for how long what may stand still.
         timeout_s: how long a halt waits for quiet before it escalates.
-        escalate: SIGKILL what did not drain by then.
+        escalate: SIGKILL what did not drain by then, and what hangs when ``grace_s`` is over.
+        grace_s: how long an engine that has let go may stay attached with a loop that hangs: at least as long as the
+            stop of its halt may take.
         once: end as soon as every engine has got on, or was halted.
         operator: who answers for it; stands in the latch.
         json: one JSON object a line.
@@ -71,6 +79,12 @@ class Plan:
     once: bool
     operator: str
     json: bool
+    grace_s: float = 60.0
+    grace_ns: int = attrs.field(init=False)
+
+    @grace_ns.default
+    def _grace(self) -> int:
+        return span_ns(self.grace_s)
 
 
 class Teller:
@@ -125,10 +139,12 @@ class Watch:
     ) -> None:
         self.plan = plan
         self.home = Home(plan.home)
-        self.watchdog = Watchdog(lambda: engines(self.home.engines), plan.limits, clock)
+        self.watchdog = Watchdog(self._read, plan.limits, clock)
         self.outcome = Exit.FINE
         self._say = say
         self._clock = clock
+        self._roster: tuple[Engine, ...] = ()
+        self._stragglers = Stragglers(busy_ns=plan.limits.busy_ns, grace_ns=plan.grace_ns)
         self._known: dict[str, int] = {}
         self._there = True
         self._owed: tuple[Stall, ...] = ()
@@ -137,8 +153,10 @@ class Watch:
         self._last: dict[str, object] = {}
 
     def step(self) -> None:
-        """Look once, and halt the home if that is called for."""
+        """Look once, halt the home if that is called for, and end who hangs on."""
+        now_ns = self.watchdog.watched_ns
         stalls = self.watchdog.look()
+        at_ns = self.watchdog.watched_ns
         if self.watchdog.late_ns:
             self._tell("late", for_ns=self.watchdog.late_ns)
         if stalls:
@@ -151,7 +169,14 @@ class Watch:
             self._tell("halt", **self._last)
         elif self._owed and self._clock() >= self._again_ns:
             self._once_more()
+        if not self.watchdog.unsure:
+            for news, straggler in self._stragglers.look(self._roster, stalls, now_ns=now_ns, at_ns=at_ns):
+                self._follow(news, straggler)
         self._tell_changes()
+
+    def _read(self) -> tuple[Engine, ...]:
+        self._roster = tuple(engines(self.home.engines))
+        return self._roster
 
     @property
     def done(self) -> bool:
@@ -215,6 +240,25 @@ class Watch:
         self._again_ns = self._clock() + int(_AGAIN_S * 1_000_000_000)
         if sure:
             self._owed = ()
+
+    # -- Who has let go, and hangs -----------------------------------------------------------------
+
+    def _follow(self, news: News, straggler: Straggler) -> None:
+        engine = straggler.engine
+        who: dict[str, object] = {"engine": engine.name, "pid": engine.pid}
+        if news is News.HANGS:
+            kills_in = self.plan.grace_s if self.plan.escalate else None
+            self._tell("hangs", **who, what=str(straggler.what), kill_in_s=kills_in)
+        elif news is News.MOVES:
+            self._tell("moves", **who)
+        elif self.plan.escalate and engine.pid not in {0, 1, os.getpid()}:
+            problem = end(engine.pid, lambda: self._stands(straggler))
+            self._tell("not killed", **who, message=problem) if problem else self._tell("killed", **who)
+
+    def _stands(self, straggler: Straggler) -> bool:
+        """Whether it hangs still, and its process is the one that was seen."""
+        engine = look(self.home.engines, straggler.engine.name)
+        return engine is not None and straggler.stands(engine) and engine.same_process()
 
     # -- Telling -----------------------------------------------------------------------------------
 

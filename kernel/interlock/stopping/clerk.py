@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import Future
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from interlock.kernel.scribe import Scribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,34 +23,19 @@ class Clerk:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
-        self._began = False
+        self._scribe = Scribe(f"clerk {name}")
 
     async def tell(self, act: Callable[[], T], timeout_s: float) -> T:
         """Have it done, and wait for what it returns or raises, but no longer than this. It may still be done then.
 
         Raises:
             TimeoutError: it took too long.
+            RuntimeError: there is no thread to be had.
         """
-        if not self._began:
-            threading.Thread(target=self._work, name=f"clerk {self._name}", daemon=True).start()
-            self._began = True
-        told: Future[T] = Future()
-        self._jobs.put((act, told))
+        told = self._scribe.ask(act)
         async with asyncio.timeout(timeout_s):
             return await asyncio.wrap_future(told)
 
     def close(self) -> None:
         """End the thread once it has done what it was given."""
-        self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            act, told = job
-            if not told.set_running_or_notify_cancel():  # nobody waits for it any more
-                continue
-            try:
-                told.set_result(act())
-            except BaseException as error:  # noqa: BLE001 - whoever waits is told
-                told.set_exception(error)
+        self._scribe.close()

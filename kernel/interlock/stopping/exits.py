@@ -8,10 +8,12 @@ An exit is sent only if
 3. the position is confirmed: the venue, if it can be asked, says what the ledger says;
 4. its ticket is on the disk in the intent, and in the journal;
 5. gate 2 lets it through, as it would any other order. It waits until the message rate has room for it, because the
-   cancels of this very stop may have used that up.
+   cancels of this very stop may have used that up; and if somebody else takes that room first, it waits again, with
+   another ticket, a few times.
 
 Whatever is missing, there is no exit, and the report says why: a position that is left is seen, one that was
-turned is not. There is one exit for an instrument, and no second try: what it leaves is reported.
+turned is not. There is one exit for an instrument, and what has been sent is never sent again: what it leaves is
+reported.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from __future__ import annotations
 import asyncio
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from interlock.core.modes import Mode
+from interlock.core.reasons import Reason
 from interlock.core.tickets import Ticket
 from interlock.core.values import Order, OrderType, Outcome, Side, TimeInForce
 from interlock.stopping.gateways import Confirms, Sends, Standing
@@ -33,10 +36,14 @@ from interlock.stopping.report import ExitEnd, OrderEnd
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from interlock.core.values import Verdict
     from interlock.stopping.gateways import StopGateway
     from interlock.stopping.lane import Errand
 
 __all__ = ["ExitLane", "Exits"]
+
+_TRIES: Final = 5
+"""How often an exit may find that the room it saw was taken."""
 
 
 @attrs.frozen(kw_only=True)
@@ -143,6 +150,8 @@ class ExitLane(Lane):
         gateway = self.gateway
         if not isinstance(gateway, Sends):
             return attrs.evolve(end, problem="no exit: this gateway can't send")
+        if self.kernel.mode is not Mode.RUNNING:  # before its ticket, which would say for ever that there was an exit
+            return attrs.evolve(end, problem="no exit: halted")
         position = self.kernel.positions()[instrument]
         if problem := await self._unconfirmed(instrument, position):
             return attrs.evolve(end, problem=f"no exit: {problem}")
@@ -151,19 +160,12 @@ class ExitLane(Lane):
         row = {"instrument": instrument, "side": str(order.side), "quantity": f"{order.quantity:f}"}
         version = self.intent.exit(order_id, **row, stage="ticket")
         if not await asyncio.to_thread(self.intent.stored, version, max(0.0, self.left_s())):
+            self.intent.exit(order_id, **row, stage="no ticket")  # or the disk would tell later that it had one
             return attrs.evolve(end, problem=f"no exit: its ticket is not on the disk: {self.intent.problem}"[:300])
-        room = await self._has_room()
-        if self.kernel.mode is not Mode.RUNNING or self.left_s() <= 0:
-            why = "halted" if self.kernel.mode is not Mode.RUNNING else "the budget is spent"
-            return attrs.evolve(end, problem=f"no exit: {why}{'' if room else ', and the message rate has no room'}")
-        ticket = Ticket(client_order_id=order_id, instrument=instrument, side=order.side, quantity=order.quantity)
-        verdict = await self.tell(lambda: self.kernel.ticket(ticket))
-        if verdict is None:
-            return attrs.evolve(end, problem="no exit: no ticket: the journal does not answer")
-        if not verdict:
-            return attrs.evolve(end, problem=f"no exit: no ticket: {verdict.reason} {verdict.limit} {verdict.value}")
-        self.exits[instrument] = attrs.evolve(end, begun=True, standing=Standing.UNKNOWN, problem="no answer")
-        answer, problem = await self.ask(lambda: self.kernel.submit_async(order, gateway.send))
+        made = await self._submitted(end, order, gateway)
+        if isinstance(made, str):
+            return attrs.evolve(end, problem=made)
+        answer, problem = made
         if answer is not None and not answer.accepted:
             self.intent.exit(order_id, **row, stage="refused")
             told = f"{answer.reason} {answer.limit} {answer.value}"
@@ -175,8 +177,38 @@ class ExitLane(Lane):
         self.intent.exit(order_id, **row, stage=str(seen.standing))
         return attrs.evolve(end, begun=True, standing=_standing(seen, order, self), problem=seen.problem)
 
+    async def _submitted(self, end: ExitEnd, order: Order, gateway: Sends) -> str | tuple[Verdict | None, str]:
+        """Submit it, with a ticket for each try; there is another only if the message rate alone was against it.
+
+        Returns:
+            Why it was not tried, or what came of the last try: the verdict, if it ended, and what went wrong.
+        """
+        ticket = Ticket(
+            client_order_id=order.client_order_id,
+            instrument=order.instrument,
+            side=order.side,
+            quantity=order.quantity,
+        )
+        for tries_left in reversed(range(_TRIES)):
+            room = await self._has_room()
+            if self.kernel.mode is not Mode.RUNNING or self.left_s() <= 0:
+                why = "halted" if self.kernel.mode is not Mode.RUNNING else "the budget is spent"
+                return f"no exit: {why}{'' if room else ', and the message rate has no room'}"
+            verdict = await self.tell(lambda: self.kernel.ticket(ticket))
+            if verdict is None:
+                return "no exit: no ticket: the journal does not answer"
+            if not verdict:
+                return f"no exit: no ticket: {verdict.reason} {verdict.limit} {verdict.value}"
+            self.exits[order.instrument] = attrs.evolve(end, begun=True, standing=Standing.UNKNOWN, problem="no answer")
+            answer, problem = await self.ask(lambda: self.kernel.submit_async(order, gateway.send))
+            crowded = answer is not None and not answer.accepted and answer.reason is Reason.MESSAGE_RATE
+            if not crowded or not tries_left:
+                break
+            self.exits[order.instrument] = attrs.evolve(end, problem="the message rate has no room")
+        return answer, problem
+
     async def _has_room(self) -> bool:
-        """Wait until gate 2 has a token for the exit: refused, it would not be tried again."""
+        """Wait until gate 2 has a token for the exit. Somebody else may still take it first."""
         while self.kernel.mode is Mode.RUNNING and self.left_s() > 0:
             if await self.tell(self.kernel.has_token):
                 return True

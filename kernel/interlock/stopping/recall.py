@@ -30,7 +30,7 @@ def recall(record: Record, ends: dict[str, OrderEnd]) -> tuple[ExitEnd, ...]:
         ExitEnd(
             instrument=row.get("instrument", ""),
             client_order_id=order_id,
-            begun=row.get("stage") != "refused",
+            begun=row.get("stage") not in {"refused", "no ticket"},
             standing=ends[order_id].standing if order_id in ends else Standing.CLOSED,
             problem="interrupted: asked for, not sent again",
         )

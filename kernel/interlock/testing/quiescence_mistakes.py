@@ -132,7 +132,7 @@ MISTAKES: Final = (
         name="restart-clears-the-latch",
         says="An engine that comes up makes a fresh home.",
         breaks="AckMeansQuiescent",
-        system=_with(Restart=_after("Restart", lambda *_: {"latch": YES, "byte": YES})),
+        system=_with(Restart=_after("Restart", lambda s, _: {"latch": YES, "byte": YES, "armed_for": s.halts})),
     ),
     Mistake(
         name="restart-writes-the-latch",
@@ -213,6 +213,43 @@ MISTAKES: Final = (
         resetters=1,
     ),
     Mistake(
+        name="halt-without-the-pen",
+        says="A killer reads the record and replaces it, whoever has the pen.",
+        breaks="EpochNeverGoesBack",
+        system=_with(
+            TakePen=_guarded(
+                "TakePen",
+                lambda s, k: z3.And(is_(s.killer(k), model.SET, model.DONE), s.latch, s.pen(k) == 0),
+            )
+        ),
+        resetters=1,
+    ),
+    Mistake(
+        name="reset-without-the-pen",
+        says="A reset does not ask whether a killer is about to replace the record.",
+        breaks="EpochNeverGoesBack",
+        system=_with(ResetPen=_guarded("ResetPen", lambda s, r: s.resetter(r) == model.FREE)),
+        resetters=1,
+    ),
+    Mistake(
+        name="start-goes-by-the-byte",
+        says="A start does not look what halt the byte was armed for.",
+        breaks="NoStartOverAHalt",
+        system=_with(
+            Start=_guarded("Start", lambda s, e: z3.And(s.alive(e), z3.Not(s.running(e)), s.at(e) == model.IN))
+        ),
+        killers=2,
+        resetters=1,
+    ),
+    Mistake(
+        name="armed-for-the-present-count",
+        says="A reset arms the byte for the count that it finds then, and not for the one that it began with.",
+        breaks="NoStartOverAHalt",
+        system=_with(ResetByte=_after("ResetByte", lambda s, _: {"armed_for": s.halts})),
+        killers=2,
+        resetters=1,
+    ),
+    Mistake(
         name="reset-without-the-lock",
         says="A reset does not ask who is out.",
         breaks="AckMeansQuiescent",
@@ -224,8 +261,11 @@ MISTAKES: Final = (
 
 SAME: Final = {
     "latch-under-the-lock": _with(
-        WriteLatch=_guarded(
-            "WriteLatch", lambda s, k: z3.And(is_(s.killer(k), model.ALONE, model.AGAIN), z3.Not(s.durable(k)))
+        TakePen=_guarded(
+            "TakePen",
+            lambda s, k: z3.And(
+                is_(s.killer(k), model.ALONE, model.AGAIN), s.latch, s.pen(k) == 0, model.no_reset_writes(s)
+            ),
         )
     ),
     "one-look-in-enter": attrs.evolve(

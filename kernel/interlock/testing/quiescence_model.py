@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIONS", "AGAIN", "ALONE", "ANNOUNCED", "ARMED", "IDLE", "IN", "KILLER", "LATCHED", "LOCKED", "LOOKING",
-    "NO", "NOW", "OUT", "PLACE", "RESETTER", "SEND", "SENDING", "SET", "WAITING", "YES", "Effect", "Emitter",
-    "Engine", "Killer", "Resetter", "State", "Term", "initial", "is_", "kills_alone", "no_exclusive",
-    "no_shared", "none_sends", "owner", "put", "resets_alone",
+    "NO", "NOTED", "NOW", "OUT", "PENNED", "PLACE", "RESETTER", "SEND", "SENDING", "SET", "WAITING", "YES", "Effect",
+    "Emitter", "Engine", "Killer", "Resetter", "State", "Term", "initial", "is_", "kills_alone", "no_exclusive",
+    "no_reset_writes", "no_shared", "none_sends", "owner", "put", "resets_alone", "resets_with_pen",
 ]  # fmt: skip
 
 Term: TypeAlias = "Any"
@@ -54,10 +54,11 @@ KILLER, (READY, SET, ALONE, AGAIN, DONE, GONE) = z3.EnumSort(
 )
 """Of a killer: set the byte; got the lock exclusively; looked again; done; died."""
 
-RESETTER, (WAITING, FREE, NOTED, LATCHED, ARMED, LOST, OVER) = z3.EnumSort(
-    "Resetting", ("waiting", "free", "noted", "latched", "armed", "lost", "over")
+RESETTER, (WAITING, FREE, PENNED, NOTED, LATCHED, ARMED, LOST, OVER) = z3.EnumSort(
+    "Resetting", ("waiting", "free", "penned", "noted", "latched", "armed", "lost", "over")
 )
-"""Of a reset: got the lock; noted the count of halts; wrote the latch; armed the byte; found a halt meanwhile; over."""
+"""Of a reset: got the lock; got the pen; noted the count of halts; wrote the latch; armed the byte; found a halt
+meanwhile; over."""
 
 YES, NO = z3.BoolVal(val=True), z3.BoolVal(val=False)
 
@@ -69,7 +70,10 @@ owner: Final = z3.Function("owner", Emitter, Engine)
 class State:
     """What is so. Functions are of an element; byte and latch are True where they say ARMED.
 
-    ``fenced`` is history: somebody has halted since the engine was started.
+    ``armed_for`` is the count of halts for which the byte was armed, as the page has it.
+    ``fenced`` is history: somebody has halted since the engine was started. So is ``owed``: somebody has halted since
+    a reset noted the count.
+    ``pen`` is the epoch in the record that a killer is replacing, with the pen in its hand; 0: it is not.
     ``durable`` and ``acked`` are a killer's report: the latch is on disk, and all was quiet in this epoch (0: never).
     """
 
@@ -77,6 +81,8 @@ class State:
     latch: Term
     epoch: Term
     halts: Term
+    armed_for: Term
+    owed: Term
     alive: Term
     running: Term
     fenced: Term
@@ -84,6 +90,7 @@ class State:
     at: Term
     send: Term
     killer: Term
+    pen: Term
     durable: Term
     acked: Term
     resetter: Term
@@ -95,6 +102,8 @@ NOW: Final = State(
     latch=z3.Bool("latch"),
     epoch=z3.Int("epoch"),
     halts=z3.Int("halts"),
+    armed_for=z3.Int("armed_for"),
+    owed=z3.Bool("owed"),
     alive=z3.Function("alive", Engine, z3.BoolSort()),
     running=z3.Function("running", Engine, z3.BoolSort()),
     fenced=z3.Function("fenced", Engine, z3.BoolSort()),
@@ -102,6 +111,7 @@ NOW: Final = State(
     at=z3.Function("at", Engine, PLACE),
     send=z3.Function("send", Emitter, SEND),
     killer=z3.Function("killer", Killer, KILLER),
+    pen=z3.Function("pen", Killer, z3.IntSort()),
     durable=z3.Function("durable", Killer, z3.BoolSort()),
     acked=z3.Function("acked", Killer, z3.IntSort()),
     resetter=z3.Function("resetter", Resetter, RESETTER),
@@ -130,7 +140,22 @@ def kills_alone(s: State, k: Term) -> Term:
 
 def resets_alone(s: State, r: Term) -> Term:
     """Whether a reset has."""
-    return is_(s.resetter(r), FREE, NOTED, LATCHED, ARMED, LOST)
+    return is_(s.resetter(r), FREE, PENNED, NOTED, LATCHED, ARMED, LOST)
+
+
+def resets_with_pen(s: State, r: Term) -> Term:
+    """Whether a reset has the pen, alone."""
+    return is_(s.resetter(r), PENNED, NOTED, LATCHED, ARMED, LOST)
+
+
+def no_reset_writes(s: State) -> Term:
+    """Whether no reset has the pen."""
+    return z3.ForAll([_R], z3.Not(resets_with_pen(s, _R)))
+
+
+def no_killer_writes(s: State) -> Term:
+    """Whether no killer has it."""
+    return z3.ForAll([_K], s.pen(_K) == 0)
 
 
 def no_exclusive(s: State) -> Term:
@@ -151,11 +176,11 @@ def none_sends(s: State, e: Term, *ways: Term) -> Term:
 def initial(s: State) -> Term:
     """All is armed, in epoch 1; engines are up and out; nobody has done anything."""
     return z3.And(
-        s.byte, s.latch, s.epoch == 1, s.halts == 0,
+        s.byte, s.latch, s.epoch == 1, s.halts == 0, s.armed_for == 0, z3.Not(s.owed),
         z3.ForAll([_E], z3.And(s.alive(_E), z3.Not(s.dead(_E)), s.at(_E) == OUT)),
         z3.ForAll([_E], z3.Not(z3.Or(s.running(_E), s.fenced(_E)))),
         z3.ForAll([_T], s.send(_T) == IDLE),
-        z3.ForAll([_K], z3.And(s.killer(_K) == READY, z3.Not(s.durable(_K)), s.acked(_K) == 0)),
+        z3.ForAll([_K], z3.And(s.killer(_K) == READY, s.pen(_K) == 0, z3.Not(s.durable(_K)), s.acked(_K) == 0)),
         z3.ForAll([_R], z3.And(s.resetter(_R) == WAITING, s.noted(_R) == 0)),
     )  # fmt: skip
 
@@ -205,8 +230,12 @@ def _withdraw(s: State, e: Term) -> Effect:
 
 @_step(Engine)
 def _start(s: State, e: Term) -> Effect:
-    """After an `enter` that said True. The lock may have been let go since; then the page is dead."""
+    """After an `enter` that said True. The lock may have been let go since; then the page is dead.
+
+    An armed byte is one that was armed for the present count: the kernel looks at both, with the lock.
+    """
     entered = z3.Or(s.at(e) == IN, z3.And(s.at(e) == OUT, s.dead(e)))
+    entered = z3.And(entered, z3.Or(z3.Not(s.byte), s.halts == s.armed_for))
     after = attrs.evolve(s, running=put(s.running, e, YES), fenced=put(s.fenced, e, NO))
     return z3.And(s.alive(e), z3.Not(s.running(e)), entered), after
 
@@ -301,15 +330,35 @@ def _restart(s: State, e: Term) -> Effect:
 @_step(Killer)
 def _set_byte(s: State, k: Term) -> Effect:
     """Nobody is asked, and nothing waited for."""
-    after = attrs.evolve(s, byte=NO, halts=s.halts + 1, killer=put(s.killer, k, SET), fenced=lambda _: YES)
+    after = attrs.evolve(s, byte=NO, halts=s.halts + 1, owed=YES, killer=put(s.killer, k, SET), fenced=lambda _: YES)
     return s.killer(k) == READY, after
 
 
 @_step(Killer)
+def _take_pen(s: State, k: Term) -> Effect:
+    """The record is read, with the pen, at any time after the byte, or never; a reset that has it is not waited for."""
+    guard = z3.And(is_(s.killer(k), SET, ALONE, AGAIN, DONE), z3.Not(s.durable(k)), s.latch, s.pen(k) == 0)
+    return z3.And(guard, no_reset_writes(s)), attrs.evolve(s, pen=put(s.pen, k, s.epoch))
+
+
+@_step(Killer)
 def _write_latch(s: State, k: Term) -> Effect:
-    """At any time after the byte, or never: the disk may be full, or hang."""
-    guard = z3.And(is_(s.killer(k), SET, ALONE, AGAIN, DONE), z3.Not(s.durable(k)))
-    return guard, attrs.evolve(s, latch=NO, durable=put(s.durable, k, YES))
+    """And replaced, some time, or never: the disk may be full, or hang."""
+    after = attrs.evolve(s, latch=NO, epoch=s.pen(k), pen=put(s.pen, k, 0), durable=put(s.durable, k, YES))
+    return z3.Not(s.pen(k) == 0), after
+
+
+@_step(Killer)
+def _drop_pen(s: State, k: Term) -> Effect:
+    """The disk is full. It tries again later."""
+    return z3.Not(s.pen(k) == 0), attrs.evolve(s, pen=put(s.pen, k, 0))
+
+
+@_step(Killer)
+def _find_latched(s: State, k: Term) -> Effect:
+    """Somebody else has written it."""
+    guard = z3.And(is_(s.killer(k), SET, ALONE, AGAIN, DONE), z3.Not(s.durable(k)), z3.Not(s.latch))
+    return guard, attrs.evolve(s, durable=put(s.durable, k, YES))
 
 
 @_step(Killer)
@@ -325,6 +374,7 @@ def _look_again(s: State, k: Term) -> Effect:
         s,
         byte=NO,
         halts=z3.If(s.byte, s.halts + 1, s.halts),
+        owed=z3.Or(s.owed, s.byte),
         durable=put(s.durable, k, z3.And(s.durable(k), z3.Not(s.latch))),
         killer=put(s.killer, k, AGAIN),
     )
@@ -338,7 +388,9 @@ def _ack(s: State, k: Term) -> Effect:
 
 @_step(Killer)
 def _killer_dies(s: State, k: Term) -> Effect:
-    return is_(s.killer(k), SET, ALONE, AGAIN), attrs.evolve(s, killer=put(s.killer, k, GONE))
+    """Its locks go with it."""
+    after = attrs.evolve(s, killer=put(s.killer, k, GONE), pen=put(s.pen, k, 0))
+    return is_(s.killer(k), SET, ALONE, AGAIN, DONE), after
 
 
 # -- The reset ---------------------------------------------------------------------------------------
@@ -351,9 +403,17 @@ def _lock_reset(s: State, r: Term) -> Effect:
 
 
 @_step(Resetter)
+def _reset_pen(s: State, r: Term) -> Effect:
+    """It does not wait for it: who can't have it gives up."""
+    guard = z3.And(s.resetter(r) == FREE, no_killer_writes(s), no_reset_writes(s))
+    return guard, attrs.evolve(s, resetter=put(s.resetter, r, PENNED))
+
+
+@_step(Resetter)
 def _note_halts(s: State, r: Term) -> Effect:
-    guard = z3.And(s.resetter(r) == FREE, z3.Or(z3.Not(s.byte), z3.Not(s.latch)))
-    return guard, attrs.evolve(s, resetter=put(s.resetter, r, NOTED), noted=put(s.noted, r, s.halts))
+    armed = z3.And(s.byte, s.halts == s.armed_for, s.latch)
+    after = attrs.evolve(s, resetter=put(s.resetter, r, NOTED), noted=put(s.noted, r, s.halts), owed=NO)
+    return z3.And(s.resetter(r) == PENNED, z3.Not(armed)), after
 
 
 @_step(Resetter)
@@ -364,7 +424,8 @@ def _reset_latch(s: State, r: Term) -> Effect:
 
 @_step(Resetter)
 def _reset_byte(s: State, r: Term) -> Effect:
-    after = attrs.evolve(s, byte=YES, resetter=put(s.resetter, r, ARMED))
+    """What it is armed for goes first; while the byte says halt nobody asks."""
+    after = attrs.evolve(s, byte=YES, armed_for=s.noted(r), resetter=put(s.resetter, r, ARMED))
     return s.resetter(r) == LATCHED, after
 
 
@@ -377,9 +438,7 @@ def _reset_done(s: State, r: Term) -> Effect:
 @_step(Resetter)
 def _halt_wins(s: State, r: Term) -> Effect:
     guard = z3.And(s.resetter(r) == ARMED, z3.Not(s.halts == s.noted(r)))
-    return guard, attrs.evolve(
-        s, byte=NO, halts=s.halts + 1, resetter=put(s.resetter, r, LOST)
-    )  # fmt: skip
+    return guard, attrs.evolve(s, byte=NO, halts=s.halts + 1, owed=YES, resetter=put(s.resetter, r, LOST))
 
 
 @_step(Resetter)

@@ -20,6 +20,7 @@ from interlock.testing.quiescence_model import (
     IN,
     LATCHED,
     LOOKING,
+    NOTED,
     NOW,
     OUT,
     SENDING,
@@ -33,6 +34,7 @@ from interlock.testing.quiescence_model import (
     is_,
     kills_alone,
     no_exclusive,
+    no_reset_writes,
     no_shared,
     owner,
     resets_alone,
@@ -70,6 +72,12 @@ INVARIANTS: Final = (
         z3.ForAll([_K, _L], z3.Implies(z3.And(kills_alone(s, _K), kills_alone(s, _L)), _K == _L)),
         z3.ForAll([_R, _Q], z3.Implies(z3.And(resets_alone(s, _R), resets_alone(s, _Q)), _R == _Q)),
         z3.ForAll([_K, _R], z3.Not(z3.And(kills_alone(s, _K), resets_alone(s, _R)))))),
+    Claim(name="PenKeepsEpoch", says=lambda s: z3.ForAll([_K], z3.Implies(
+        z3.Not(s.pen(_K) == 0), z3.And(s.pen(_K) == s.epoch, no_reset_writes(s))))),
+    Claim(name="NotedShows", says=lambda s: z3.ForAll([_R], z3.Implies(
+        is_(s.resetter(_R), NOTED, LATCHED, ARMED), z3.And(
+            s.noted(_R) <= s.halts, z3.Implies(s.owed, s.noted(_R) < s.halts))))),
+    Claim(name="OwedShows", says=lambda s: z3.Implies(z3.And(s.owed, s.byte), z3.Not(s.halts == s.armed_for))),
     Claim(name="AgainMeansHalted", says=lambda s: z3.ForAll([_K], z3.Implies(
         s.killer(_K) == AGAIN, z3.Not(s.byte)))),
     Claim(name="LockedMeansLatched", says=lambda s: z3.ForAll([_K], z3.Implies(
@@ -95,11 +103,16 @@ THEOREMS: Final = (
         z3.And(_current(s, _K), s.durable(_K)), z3.Not(s.latch)))),
     Claim(name="NoLateEmission", of_step=True, says=lambda s, after: z3.ForAll([_K, _T], z3.Implies(
         z3.And(_current(s, _K), z3.Not(s.send(_T) == SENDING)), z3.Not(after.send(_T) == SENDING)))),
+    Claim(name="EpochNeverGoesBack", of_step=True, says=lambda s, after: after.epoch >= s.epoch),
+    Claim(name="NoStartOverAHalt", of_step=True, says=lambda s, after: z3.ForAll([_E], z3.Implies(
+        z3.And(s.byte, s.owed, z3.Not(s.running(_E))), z3.Not(after.running(_E))))),
 )  # fmt: skip
 """What the promises say.
 
 After a halt no send begins before a reset *and* a start. And while an ack holds, that is until the next reset, nobody
-is sending, the halt is on disk, if the ack says so, and no send begins, whoever starts what.
+is sending, the halt is on disk, if the ack says so, and no send begins, whoever starts what. Nobody, however slow,
+takes the record back into an epoch that is over. And over an armed byte no engine starts, if somebody has halted since
+the reset began that armed it.
 """
 
 SYSTEM: Final = System(before=NOW, initial=initial, actions=tuple(ACTIONS), invariants=INVARIANTS, theorems=THEOREMS)

@@ -16,6 +16,7 @@ import orjson
 
 from interlock.breaker.files import write_durably
 from interlock.breaker.home import Home, HomeError, Now
+from interlock.breaker.memory import VARIABLE, clear
 from interlock.breaker.roster import engines
 from interlock.core.errors import InterlockError
 from interlock.core.reasons import HaltCode
@@ -116,6 +117,7 @@ class Stage:
                 if pipe is not None:
                     pipe.close()
         if self._temporary is not None:
+            clear(self.path)
             self._temporary.cleanup()
 
     def mine(self) -> Home:
@@ -134,7 +136,9 @@ class Stage:
         self, command: Sequence[str], *, stdin: int | None = None, stderr: int | IO[bytes] = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
         """Start a process that ends with the stage; in a group of its own, so that Ctrl-C goes to the drill alone."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_") or name == VARIABLE
+        }
         process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - our own commands
             list(command), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment, process_group=0
         )
