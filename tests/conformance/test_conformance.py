@@ -10,6 +10,7 @@ from interlock.testing.conformance.machine import Attack
 from interlock.testing.conformance.report import try_claim
 
 from . import defects
+from .embedded import Embedded
 from .toy import Toy
 
 FOUND = {
@@ -43,6 +44,17 @@ def test_sound_engine_holds_every_claim(claim: Claim) -> None:
         (),
     )
     assert wanted is Verdict.NOT_TESTED or line.orders >= line.attempts / 4
+
+
+UNTESTED = {Claim.QUIET_AFTER_BOUND, Claim.STOP_FINISHES}
+"""The second is the stop executor's, which this engine has not."""
+
+
+@pytest.mark.parametrize("claim", Claim, ids=str)
+def test_kernel_holds_every_claim(claim: Claim) -> None:
+    """An engine that embeds the real kernel holds every claim that can be tested with it."""
+    line = try_claim(Embedded, claim, attempts=15, steps=20)
+    assert line.verdict is (Verdict.NOT_TESTED if claim in UNTESTED else Verdict.HELD), (line.story, line.why)
 
 
 @pytest.mark.parametrize("engine", FOUND, ids=lambda engine: engine.__name__)
