@@ -216,7 +216,11 @@ def test_first_failure_breaks_for_good(first: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["write", "note"])
-@pytest.mark.parametrize("value", [2**53, -(2**53), 2**64, "\udcff", object(), {1: 2}], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [2**53, -(2**53), 2**64, "\udcff", object(), {1: 2}],
+    ids=["2^53", "-2^53", "2^64", "surrogate", "object", "keys"],
+)
 def test_what_the_format_cannot_hold_breaks(how: str, value: object) -> None:
     """An integer of 2^53 or more, a lone surrogate or an object is refused, and breaks the journal."""
     journal, sink = new()

@@ -892,3 +892,22 @@ def test_progress_is_shown_on_a_terminal(home: Path, ticks: Path, tmp_path: Path
     assert any(word in told.out for word in shown)
     assert "\x1b[" in told.out
     assert result in told.out
+
+
+def test_interrupt_after_the_report_of_a_halt_does_not_change_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is tired of waiting for a long journal has a confirmed halt all the same."""
+    home = arm(tmp_path / "home")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("interlock.ops.cli._journal_it", interrupted)
+    told = quick("halt", "--home", home.path)
+    assert (told.code, "Confirmed" in told.out) == (0, True)
+
+
+def test_demo_that_would_never_end_is_refused() -> None:
+    """A time without an end is no time for a demonstration, and a mistake that is told as one."""
+    assert quick("demo", "--seconds", "inf").code == 2

@@ -177,7 +177,8 @@ def halt(
     except OSError as error:  # the disk that is full may be the one that we print to
         with contextlib.suppress(OSError):
             err.print(f"interlock: {'confirmed' if sure else 'UNCONFIRMED'}, but it can't be printed: {error}")
-    _journal_it(home, operator)  # after the report: a journal may be long, and a disk slow
+    with contextlib.suppress(KeyboardInterrupt):  # the exit code is decided
+        _journal_it(home, operator)  # after the report: a journal may be long, and a disk slow
     raise typer.Exit(int(Exit.FINE if sure else Exit.UNCONFIRMED))
 
 
@@ -451,7 +452,9 @@ def demo(
     ] = None,
     ticks: Annotated[int, typer.Option("--ticks", min=20, help="How many simulated ticks.")] = 200,
     seed: Annotated[int, typer.Option("--seed", help="Of market and venue.")] = 7,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.5, help="How long it should take, about.")] = 6.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.5, max=3600, help="How long it should take, about.")
+    ] = 6.0,
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """See a kill switch work: trade on a simulated market, halt from another process, check the journal."""
