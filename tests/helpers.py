@@ -23,7 +23,7 @@ from interlock import Cancel, Fill, Kernel, Order, OrderType, Permit, Quote, Sid
 from interlock.breaker.home import Home, Now
 from interlock.breaker.latch import HALTED, Latch
 from interlock.breaker.segment import chunks, segments
-from interlock.journal.verify import Report, Status, verify
+from interlock.verify import Report, Status, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -308,7 +308,7 @@ def fill(order_id: str, fill_id: str, *, side: Side = Side.BUY, quantity: str = 
 
 def journal(path: Path, engine: str = "engine") -> list[dict[str, Any]]:
     """The records of a home's journal that are whole lines, decoded."""
-    found = b"".join(name.read_bytes() for name in segments(Home(path).stream(engine)))
+    found = b"".join(chunk for name in segments(Home(path).stream(engine)) for chunk in chunks(name))
     return [orjson.loads(line) for line in found.split(b"\n")[:-1]]
 
 
@@ -331,7 +331,7 @@ def of_kind(path: Path, kind: str, engine: str = "engine") -> list[dict[str, Any
 
 def verified(path: Path, engine: str = "engine") -> Report:
     """What the independent verifier says of a home's journal."""
-    return verify((name.name, chunks(name)) for name in segments(Home(path).stream(engine)))
+    return verify((name.name.removesuffix(".zst"), chunks(name)) for name in segments(Home(path).stream(engine)))
 
 
 def sound(path: Path, *statuses: Status) -> Report:

@@ -20,9 +20,9 @@ import typer
 
 from interlock import HaltCode, Reason
 from interlock.core.modes import NEXT, TABLE, Mode, Trigger
-from interlock.journal.verify.kinds import SHAPES
 from interlock.ops.cli import app
 from interlock.ops.exits import Exit
+from interlock.verify.kinds import SHAPES
 
 ROOT: Final = Path(__file__).parents[1]
 KERNEL: Final = ROOT / "kernel"
@@ -132,7 +132,23 @@ def test_every_command_and_option_stands_in_operating() -> None:
     """Each command of the command line, and each of its options, is named in docs/operating.md."""
     said = " ".join(spans(read(ROOT / "docs" / "operating.md")))
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
-    assert set(commands) == {"arm", "run", "halt", "watch", "status", "reset", "verify", "demo", "drill"}
+    assert set(commands) == {
+        "arm",
+        "run",
+        "halt",
+        "watch",
+        "status",
+        "reset",
+        "verify",
+        "prove",
+        "replay",
+        "keys",
+        "demo",
+        "drill",
+        "compress",
+        "limits",
+        "bundle",
+    }
     options = {option for command in commands.values() for given in command.params for option in given.opts}
     wanted = {f"interlock {name}" for name in commands} | {option for option in options if option.startswith("--")}
     missing = [word for word in sorted(wanted) if not re.search(rf"(?<!\S){re.escape(word)}(?![\w-])", said)]

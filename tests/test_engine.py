@@ -41,8 +41,8 @@ from interlock.breaker.home import Home
 from interlock.breaker.latch import read_latch
 from interlock.core.values import TimeInForce
 from interlock.engine import Engine, Latencies, Report
-from interlock.journal.verify import Status
 from interlock.stopping import Overrun, Phase, State, StopExecutor
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -356,7 +356,7 @@ def test_orders_before_the_error_were_sent(tmp_path: Path) -> None:
     assert (ended.report.orders_sent, ended.report.errors, ended.mode) == (2, 2, Mode.IDLE)
 
 
-@pytest.mark.parametrize("rubbish", [None, 7, object()], ids=repr)
+@pytest.mark.parametrize("rubbish", [None, 7, object()], ids=["none", "number", "object"])
 def test_strategy_that_returns_no_orders_at_all_is_an_error(tmp_path: Path, rubbish: Any) -> None:
     """What cannot be gone through is an error of the strategy, like one that it raised."""
     ended = play(tmp_path / "home", feed=Scripted([at(n) for n in range(1, 9)]), strategy=Wants(lambda _: rubbish))

@@ -20,8 +20,8 @@ from interlock.breaker.home import Home
 from interlock.breaker.latch import HALTED, read_latch
 from interlock.engine import Engine
 from interlock.engine import loop as engines
-from interlock.journal.verify import Status
 from interlock.stopping import Exits, Standing, StopExecutor
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence

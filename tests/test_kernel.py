@@ -19,7 +19,7 @@ from interlock.breaker.home import Home
 from interlock.breaker.segment import Segment, segments
 from interlock.core.errors import MisuseError
 from interlock.journal.recovery import Recovery
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 from .helpers import (
     KERNEL,
@@ -108,8 +108,8 @@ class GatedSegment(Segment):
 
 def gated(kernel: Kernel) -> GatedSegment:
     """Put a gated segment on the same file under the kernel's journal."""
-    segment = GatedSegment(kernel._sentinel.segment.path)
     kernel._sentinel.segment.close()
+    segment = GatedSegment(kernel._sentinel.segment.path)
     kernel._sentinel.segment = segment
     kernel._journal._sink = segment
     return segment

@@ -26,7 +26,7 @@ from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
 from interlock.breaker.roster import Berth, engines
 from interlock.breaker.watchdog import Limits
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 from .helpers import (
     HOME_ID,

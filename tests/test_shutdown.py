@@ -15,7 +15,6 @@ from tests.helpers import NAME, attach, journal, of_kind, order, sound
 from tests.stopping_helpers import BRIEF, LONG_S, PATIENT, Raises, Venue, hold, place
 
 from interlock import HaltCode, Mode, Reason
-from interlock.journal.verify import Status
 from interlock.stopping import (
     Exits,
     Overrun,
@@ -28,6 +27,7 @@ from interlock.stopping import (
     StopOutcome,
 )
 from interlock.stopping import shutdown as shutdowns
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,10 +17,10 @@ from tests.stopping_helpers import BRIEF, LONG_S, OTHER, Raises, Venue, executor
 from interlock import Kernel, MisuseError, Mode, Order, Reason, Side, TimeInForce
 from interlock.adapters.paper import PaperVenue
 from interlock.core.tickets import Ticket
-from interlock.journal.verify import Status
 from interlock.stopping import Exits, Standing, State, StopExecutor, StopOutcome
 from interlock.stopping.gateways import believed
 from interlock.stopping.intent import decode, encode
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

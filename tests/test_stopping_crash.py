@@ -15,9 +15,9 @@ from tests.helpers import arm, attach, of_kind, order, python, quote, running, s
 from tests.stopping_helpers import OTHER, PATIENT, TWO, intents
 
 from interlock import Cancel, Fill, Kernel, Mode, Order, OrderType, Permit, Side
-from interlock.journal.verify import Status
 from interlock.stopping import Standing, State, StopExecutor, StopOutcome
 from interlock.stopping.intent import Intent, decode
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,9 @@ from tests.helpers import LIMITS, NAME, abandon, arm, attach, cancel, of_kind, o
 from tests.stopping_helpers import BRIEF, LONG_S, OTHER, PATIENT, Venue, executor, hold, intents, place
 
 from interlock import HomeError, Kernel, Mode, Order, Side, Verdict
-from interlock.journal.verify import Status
 from interlock.stopping import Exits, Standing, State, intent
 from interlock.stopping.recall import recall
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,40 +19,44 @@ from interlock.breaker.files import sync_directory
 from interlock.breaker.grounds import check, probe
 from interlock.breaker.home import Home, HomeError
 from interlock.breaker.latch import Latch, LatchError, read_latch
-from interlock.breaker.lock import FileLock
+from interlock.breaker.lock import FileLock, WriterLock
 from interlock.breaker.memory import require_memory, whole
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
 from interlock.breaker.roster import Berth, look
 from interlock.breaker.segment import (
+    NO_ROOM,
     MappedSegment,
     Segment,
-    carried,
-    cut,
-    interrupted,
-    lines,
-    put_back,
+    chunks,
+    first_of,
+    is_closed,
     segment_name,
     segments,
-    set_aside,
-    trim,
+    unfinished,
 )
 from interlock.breaker.sentinel import Sentinel
+from interlock.breaker.source import code_hash
+from interlock.breaker.torn import carried, cut, finish, inflate, interrupted, put_back, set_aside, trim
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode
 from interlock.core.restore import Restorer
 from interlock.journal.recovery import Recovery
-from interlock.journal.writer import Journal
+from interlock.journal.statements import origin_of
+from interlock.journal.writer import SEGMENT_BYTES, Journal
+from interlock.store.checkpoints import CheckpointError, Notes, Point
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-_all__ = ["Attachment", "Salvage", "Told", "contradiction", "open_home"]
+__all__ = ["Attachment", "Salvage", "Told", "contradiction", "newest_of", "open_home", "rolled_back"]
 
 
 _BUSY_S: Final = 0.25
+TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run", "end"})
+"""The kinds that say something of modes, or of epochs, or are no records of what was done."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,21 +82,25 @@ class Told:
     """What a journal says about modes, by its last words.
 
     Attributes:
-        records: how many there are.
+        records: how many there are, the beginnings of segments left out.
         halted: whether the last word is a halt.
         epoch: the latest that it tells the beginning or the end of.
         highest: the latest that it names at all.
+        ended: number of the last record that ended a run; -1: none, or something came after it.
     """
 
     records: int = 0
     halted: bool = False
     epoch: int = 0
     highest: int = 0
+    ended: int = -1
 
     def visit(self, record: Mapping[str, object]) -> None:
         """Follow one record."""
-        self.records += 1
         kind = record["kind"]
+        if kind == "segment":
+            return
+        self.records += 1
         if kind == "salvage":
             inner = record["record"]
             if isinstance(inner, dict):
@@ -101,8 +109,13 @@ class Told:
             self.halted = True
         elif kind == "reset":
             self.halted = False
+        elif kind == "end":
+            number = record["seq"]
+            self.ended = number if isinstance(number, int) else -1
+        elif kind == "run":
+            self.ended = -1
         epoch = record.get("epoch")
-        if kind in {"arm", "start", "halt", "reset", "run"} and isinstance(epoch, int):
+        if kind in TELLING and isinstance(epoch, int):
             self.highest = max(self.highest, epoch)
             if kind != "run":  # which names the latch's epoch before the reset to it is written
                 self.epoch = max(self.epoch, epoch)
@@ -114,6 +127,8 @@ class Attachment:
 
     Attributes:
         sentinel: the hold on its files.
+        origin: whose journal it is.
+        code: the hash of the source that runs.
         limits_sha256: of the limits file.
         errors_in_a_row: of the limits.
         remember: how many order ids are remembered at least.
@@ -121,10 +136,16 @@ class Attachment:
         journal: ready to be appended to.
         fault: why it came up HALTED although no HALTED record says so, or None.
         told: what the journal's last words were.
+        last_ts: when the journal's last record was written, us UTC; 0: never.
         salvage: what recovery set aside, or None.
+        notes: the home's checkpoints of this engine.
+        newest: the newest of them.
+        rolled_back: what it has against the journal, or None.
     """
 
     sentinel: Sentinel
+    origin: str
+    code: str
     limits_sha256: str
     errors_in_a_row: int
     remember: int
@@ -132,11 +153,15 @@ class Attachment:
     journal: Journal
     fault: tuple[HaltCode, str] | None
     told: Told
+    last_ts: int
     salvage: Salvage | None
+    notes: Notes
+    newest: Point | None
+    rolled_back: str | None
 
 
-def open_home(  # noqa: C901 - one step after the other, each with its own way out
-    path: str | os.PathLike[str], engine: str, *, mapped: bool = False
+def open_home(
+    path: str | os.PathLike[str], engine: str, *, mapped: bool = False, segment_bytes: int = SEGMENT_BYTES
 ) -> Attachment:
     """Open a home for one engine.
 
@@ -144,6 +169,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         path: the home.
         engine: its name.
         mapped: write the journal through a mapping, for durability ``process``.
+        segment_bytes: the size at which a new segment is begun.
 
     Raises:
         HomeError: there is no home, its journal can't be opened, or another process is attached under that name.
@@ -164,31 +190,23 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
         restorer, told = Restorer(core), Told()
 
-        def visit(record: Mapping[str, object]) -> None:
-            told.visit(record)
-            restorer.play(record)
-
-        recovery = Recovery(visit=visit)
+        notes = Notes(home.path, engine)
+        newest, unread = newest_of(notes)
+        recovery = Recovery(visit=_visitor(told, restorer), mark=newest.says.size if newest else -1)
         known = home.streams()
-        last, opened, writer = _claim(home, engine)
+        stream, opened, writer = _claim(home, engine)
         held.append(writer)
         probe(home.engines / engine)
         check(home.path, engine=engine)  # once more, with what was made since
-        _mend(opened)
-        for name in opened:
-            if not recovery.begin(int(name.stem)):
-                set_aside(name)
-                continue
-            last = name
-            for line in lines(name):
-                recovery.feed(line)
-        salvage = _salvage(recovery, last)
+        _mend(stream, opened)
+        last, salvage = _recover(recovery, stream, opened)
         if told.records == 0 and (berth.begun or (begun and not known)):
-            fault = fault or (HaltCode.JOURNAL_FAILED, f"{last.parent}: the journal is gone")
+            fault = fault or (HaltCode.JOURNAL_FAILED, f"{stream}: the journal is gone")
         holes = restorer.finish()
-        against = contradiction(latch, told, holes, recovery)
-        if against is not None and (fault is None or fault[0] is HaltCode.EXTERNAL):
-            fault = against  # which says more than that the page says halt
+        fault = _graver(fault, contradiction(latch, told, holes, recovery))
+        identity = latch.home if latch else home.identity()
+        unlike = unread or rolled_back(newest, recovery, origin_of(identity, engine))
+        fault = _graver(fault, (HaltCode.JOURNAL_ROLLED_BACK, unlike) if unlike else None)
         if latch is None or latch.epoch < told.highest:  # an epoch is never used twice
             core.epoch = max(told.highest, 1)
         if fault is None and latch is not None and latch.state == latches.ARMED:
@@ -197,7 +215,7 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
         return Attachment(
             sentinel=Sentinel(
                 home=home,
-                identity=latch.home if latch else home.identity(),
+                identity=identity,
                 page=page,
                 latch=latch,
                 latch_stat=latch_stat,
@@ -207,22 +225,34 @@ def open_home(  # noqa: C901 - one step after the other, each with its own way o
                 hold=Hold(page.map if page else DEAD, running, berth.slots),
                 segment=segment,
             ),
+            origin=origin_of(identity, engine),
+            code=code_hash(),
             limits_sha256=digest,
             errors_in_a_row=limits.errors_in_a_row,
             remember=limits.gate2.remember_ids if limits.gate2 else 0,
             core=core,
-            journal=Journal(segment, recovery.tree),
+            journal=Journal(segment, recovery.tree, recovery.day, size=segment.size, segment_bytes=segment_bytes),
             fault=fault,
             told=told,
+            last_ts=recovery.last_ts,
             salvage=salvage,
+            notes=notes,
+            newest=newest,
+            rolled_back=unlike,
         )
     except OSError as error:
         _close(held)
         message = f"{home.path}: the journal cannot be opened, so nothing is permitted: {error}"
-        raise HomeError(HaltCode.JOURNAL_FAILED, message) from error
+        code = HaltCode.JOURNAL_FULL if error.errno in NO_ROOM else HaltCode.JOURNAL_FAILED
+        raise HomeError(code, message) from error
     except BaseException:
         _close(held)
         raise
+
+
+def _graver(fault: tuple[HaltCode, str] | None, other: tuple[HaltCode, str] | None) -> tuple[HaltCode, str] | None:
+    """The first of two faults, unless the second says more than that the page says halt."""
+    return other if other is not None and (fault is None or fault[0] is HaltCode.EXTERNAL) else fault
 
 
 def _close(held: list[Berth | FileLock]) -> None:
@@ -263,7 +293,7 @@ def _berth(home: Home, engine: str) -> Berth:
 
 
 def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
-    """The journal's open end, all its segments, and a lock on that very file: a journal has one writer.
+    """The journal's directory, its segments, and a lock on that very directory: a journal has one writer.
 
     Raises:
         HomeError: another process writes to it.
@@ -273,16 +303,12 @@ def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
     if not stream.is_dir():
         stream.mkdir(mode=0o700)
         sync_directory(home.journal)
-    opened = segments(stream)
-    last = opened[-1] if opened else stream / segment_name(0)
-    if not opened:
-        Segment(last).close()
-    writer = FileLock(last)
+    writer = WriterLock(stream)
     if not writer.exclusive():
         writer.close()
-        message = f"{last}: another process writes to it"
+        message = f"{stream}: another process writes to it"
         raise HomeError(HaltCode.JOURNAL_FAILED, message)
-    return last, opened, writer
+    return stream, segments(stream), writer
 
 
 def _witnesses(
@@ -341,35 +367,97 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
     return None
 
 
-def _mend(opened: list[Path]) -> None:
-    """Cut off unused room, and put back what a recovery had cut off that never came to its seal.
+def _visitor(told: Told, restorer: Restorer) -> Callable[[Mapping[str, object]], None]:
+    """What takes every record of a journal, of which there may be millions: each to whom it says something."""
+    plays = restorer.plays
 
-    The orders in that must not be forgotten.
-    """
-    if not opened:
-        return
-    trim(opened[-1])
-    path = opened[0]
-    for sidecar, torn in interrupted(path):
-        named: list[object] = []
+    def visit(record: Mapping[str, object]) -> None:
+        kind = record["kind"]
+        if kind in TELLING:
+            told.visit(record)
+        else:
+            told.records += 1
+        play = plays.get(kind)  # type: ignore[call-overload] # whatever it is, it is there or not
+        if play is not None:
+            play(record)
 
-        def visit(record: Mapping[str, object], named: list[object] = named) -> None:
-            named.append(record.get("torn_sha256"))
-
-        scan = Recovery(visit=visit)
-        for line in lines(path):
-            scan.feed(line)
-        if sha256(torn).hexdigest() not in named[: len(named) - len(scan.tail)]:  # not in a sealed recovery
-            put_back(path, scan.sealed_bytes, torn)
-        carried(sidecar)
+    return visit
 
 
-def _salvage(recovery: Recovery, path: Path) -> Salvage | None:
-    """Move what follows the last valid seal out of the way."""
-    if not path.exists() or path.stat().st_size == recovery.sealed_bytes:
+def newest_of(notes: Notes) -> tuple[Point | None, str | None]:
+    """The newest checkpoint, or why it can't be read: then nobody knows how long the journal was."""
+    try:
+        return notes.newest(), None
+    except CheckpointError as error:
+        return None, str(error)
+
+
+def rolled_back(newest: Point | None, recovery: Recovery, origin: str) -> str | None:
+    """What the newest checkpoint has against the journal that was recovered; its size is the recovery's mark."""
+    if newest is None:
         return None
+    says = newest.says
+    if says.origin != origin:
+        return f"the checkpoint of size {says.size} is of {says.origin}, not of {origin}"
+    if says.size > recovery.tree.size:
+        return f"a checkpoint of size {says.size} was signed, and the journal has {recovery.tree.size} sealed records"
+    if says.root != recovery.marked:
+        return f"the journal has another root at size {says.size} than the checkpoint that was signed there"
+    return None
+
+
+def _mend(stream: Path, opened: list[Path]) -> None:
+    """Finish what a crash left half done: unused room, segments without a name, a recovery that came to no seal.
+
+    What such a recovery had cut off is put back: the orders in that must not be forgotten.
+    """
+    for path in unfinished(stream):
+        path.unlink()
+    for place, path in enumerate(opened):
+        if not is_closed(path):
+            trim(path)
+            if path is not opened[-1]:
+                finish(path)
+        for sidecar, torn in interrupted(path):
+            named: list[object] = []
+
+            def visit(record: Mapping[str, object], named: list[object] = named) -> None:
+                named.append(record.get("torn_sha256"))
+
+            scan = Recovery(visit=visit)
+            for name in opened[: place + 1]:
+                scan.begin(first_of(name))
+                scan.scan(chunks(name))
+            if sha256(torn).hexdigest() not in named[: len(named) - len(scan.tail)]:  # not in a sealed recovery
+                put_back(path, scan.sealed_bytes, torn)
+            carried(sidecar)
+
+
+def _recover(recovery: Recovery, stream: Path, opened: list[Path]) -> tuple[Path, Salvage | None]:
+    """Read all segments. Returns the one to go on in, which may not be there yet, and what was set aside."""
+    last = None
+    for path in opened:
+        if recovery.begin(first_of(path)):
+            recovery.scan(chunks(path))
+            last = path
+        else:
+            set_aside(path)
+    last, salvage = _salvage(recovery, last)
+    if last is None or (salvage is None and is_closed(last)):
+        last = stream / segment_name(recovery.tree.size)
+        recovery.day = None
+    return last, salvage
+
+
+def _salvage(recovery: Recovery, path: Path | None) -> tuple[Path | None, Salvage | None]:
+    """Move what follows the last valid seal out of the way. Returns the segment that was cut, and what was cut off."""
+    if path is None or not (recovery.torn or recovery.tail):
+        return path, None
+    path = inflate(path)
+    if path.stat().st_size == recovery.sealed_bytes:
+        return path, None
     sidecar, torn = cut(path, recovery.sealed_bytes)
-    return Salvage(
+    return path, Salvage(
         sealed=recovery.tree.size,
         root=recovery.tree.root(),
         torn_file=sidecar.name,

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .halts import HALTS, SHORT, measure
+from .journal import measure_journal
 from .measure import Plan, Rate, Timing, print_table
 from .ours import gates, halting, memory, whole_loop
 from .peers import find_quotes, measure_peers
+from .verifying import measure as measure_verifying
+from .verifying import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +73,9 @@ def main() -> None:
                 for strategy in ("observe", "every-nth", "every-tick")
             ]
         notes += memory(directory, (1_000, 10_000) if options.short else (100_000, 1_000_000))
+        notes += measure_journal(directory, short=options.short, only_ours=options.only_ours)
+        verified = measure_verifying(directory / "verified", 20_000 if options.short else 500_000)
+        notes += [f"verify: {sentence}" for sentence in sentences(verified)]
         stops, tallies, said = measure(directory, SHORT if options.short else HALTS, only_ours=options.only_ours)
     ours = list(rates)
     if not options.only_ours:

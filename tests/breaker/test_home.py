@@ -23,6 +23,7 @@ from tests.helpers import (
     cancel,
     halt_home,
     journal,
+    kinds,
     of_kind,
     order,
     python,
@@ -41,7 +42,7 @@ from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.page import Page
 from interlock.breaker.segment import segments
 from interlock.core.modes import ARMED
-from interlock.journal.verify import Status
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -507,7 +508,7 @@ def _fill(path: Path) -> None:
 
 @pytest.mark.parametrize("durability", ["disk", "process"])
 def test_full_disk_while_running(tmp_path: Path, durability: str) -> None:
-    """On a disk that fills up orders pass until the journal can't take one; then nothing is sent, and all is HALTED."""
+    """On a disk that fills up orders pass until only the reserve is left: then all is HALTED, and the halt is told."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=12m", "none") as disk:
         home = arm(disk / "home").path
         kernel = running(home, durability=durability)
@@ -524,20 +525,54 @@ def test_full_disk_while_running(tmp_path: Path, durability: str) -> None:
             accepted.append(wanted.client_order_id)
             kernel.on_cancelled(wanted.client_order_id)
         assert refused is not None
-        assert refused.reason is Reason.JOURNAL_FAILED
+        # It is the permit itself that finds no room, or the wait for the disk behind it, which then finds the halt.
+        assert refused.reason in {Reason.JOURNAL_FAILED, Reason.HALTED}
         assert venue.seen == accepted
         permits_nothing(kernel)
+        assert kernel.cause is not None
+        assert kernel.cause.code is HaltCode.JOURNAL_FULL
+        kernel.cancel(cancel("c"), venue.cancel)
         report = kernel.halt("still")
-        assert (report.confirmed, report.recorded) == (True, False)
+        assert (report.confirmed, report.recorded) == (True, True)
+        with pytest.raises(HomeError, match="no room"):
+            kernel.reset(operator="ann", reason="too early", epoch=1)
         kernel.close()
-        assert {record["id"] for record in of_kind(home, "permit")} >= set(accepted)
-        no_room = pytest.raises(HomeError) if durability == "process" else contextlib.suppress(HomeError)
-        with no_room, attach(home, durability=durability) as again:
+        permits = {record["id"]: record["seq"] for record in of_kind(home, "permit")}
+        assert permits.keys() >= set(accepted)
+        voided = {record["permit"] for record in of_kind(home, "void")}
+        assert {permits[name] for name in permits.keys() - set(accepted)} == voided
+        assert [record["code"] for record in of_kind(home, "halt")] == ["JOURNAL_FULL", "OPERATOR"]
+        assert kinds(home)[-3:] == ["halt", "beat", "end"]
+        assert "cancel" in kinds(home)
+        _fill(disk)  # what the close gave back
+        with attach(home, durability=durability) as again:
             permits_nothing(again)
         (disk / "ballast").unlink()
         with attach(home, durability=durability) as again:
             permits_nothing(again)
-        sound(home, Status.IN_DOUBT)
+            again.reset(operator="ann", reason="there is room again", epoch=1)
+            assert again.start()
+        sound(home)
+
+
+def test_room_that_comes_back(tmp_path: Path) -> None:
+    """A kernel that halted for want of room may be reset, and goes on in the same journal, once there is some again."""
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=12m", "none") as disk:
+        home = arm(disk / "home").path
+        kernel = running(home)
+        _fill(disk)
+        venue = RecordingVenue()
+        number = 0
+        while kernel.submit(order(f"o{number}"), venue.send):
+            kernel.on_cancelled(f"o{number}")
+            number += 1
+        (disk / "ballast").unlink()
+        kernel.reset(operator="ann", reason="there is room again", epoch=1)
+        assert kernel.start()
+        assert kernel.consult(quote(kernel))
+        assert kernel.submit(order("after"), venue.send)
+        kernel.close()
+        sound(home)
 
 
 def test_arming_on_a_full_disk(tmp_path: Path) -> None:
@@ -582,7 +617,7 @@ from tests.helpers import *
 home = sys.argv[1]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 kernel = running(home, durability="disk")
-size = kernel._sentinel.segment.path.stat().st_size
+size = kernel._sentinel.segment.size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + int(sys.argv[2]), resource.RLIM_INFINITY))
 venue = RecordingVenue()
 number = 0

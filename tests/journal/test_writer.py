@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.journal.records import KEYS
 from interlock.journal.tree import Tree
-from interlock.journal.verify import verify
-from interlock.journal.writer import BATCH, Journal, JournalError
+from interlock.journal.writer import BATCH, Journal, JournalError, NoRoomError
 
-from .builder import record, root_of, segment
+from .lines import TS, record, root_of, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+OPENING: dict[str, object] = {key: value for key, value in record("segment").items() if key in KEYS["segment"][5:-3]}
+"""What tells whose segment it is."""
 
 
 class Sink:
@@ -25,16 +30,19 @@ class Sink:
 
     def __init__(self) -> None:
         self.data = b""
+        self.segments: list[tuple[int, bytes]] = []
         self.writes = 0
         self.syncs = 0
         self.error: BaseException | None = None
+        self.short: str | None = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> str | None:
         """Take them."""
         self.writes += 1
         if self.error:
             raise self.error
         self.data += data
+        return self.short
 
     def sync(self) -> None:
         """Count."""
@@ -42,12 +50,24 @@ class Sink:
         if self.error:
             raise self.error
 
+    def room(self) -> str | None:
+        """Say what is to be said."""
+        return self.short
 
-def new() -> tuple[Journal, Sink]:
+    def turn(self, first: int, opening: bytes) -> None:
+        """Begin the next segment."""
+        if self.error:
+            raise self.error
+        self.segments.append((first, self.data))
+        self.data += opening
+
+
+def new(segment_bytes: int = 1 << 30) -> tuple[Journal, Sink]:
     """Return a journal that holds its first record."""
     sink = Sink()
-    journal = Journal(sink, Tree())
-    journal.write(record("run"))
+    journal = Journal(sink, Tree(), segment_bytes=segment_bytes)
+    journal.opening = lambda: OPENING
+    journal.begin(TS, 0)
     return journal, sink
 
 
@@ -102,17 +122,17 @@ def test_any_mix_of_calls_verifies(calls: list[str]) -> None:
         if call == "flush":
             journal.flush()
         elif call == "seal":
-            journal.seal(1, 0)
+            journal.seal(TS, 0)
         else:
             put(journal, call)
             appended += 1
-    journal.seal(1, 0)
+    journal.seal(TS, 0)
     found = lines(sink)
     assert [one["seq"] for one in found] == list(range(len(found)))
     assert sum(one["kind"] != "seal" for one in found) == appended
     assert journal.seq == len(found)
     assert journal.size_bytes == len(sink.data)
-    assert verify([(segment(0), [sink.data])]).verdict == "VERIFIED"
+    assert sealed(sink.data)[-1]["kind"] == "seal"
 
 
 @pytest.mark.parametrize("how", ["write", "note", "defer"])
@@ -125,8 +145,8 @@ def test_batches_end_in_a_seal(how: str) -> None:
     seals = [one["seq"] for one in lines(sink) if one["kind"] == "seal"]
     assert len(seals) >= 3
     assert all(later - earlier <= BATCH + 1 for earlier, later in zip([0, *seals], seals, strict=False))
-    journal.seal(1, 0)
-    assert verify([(segment(0), [sink.data])]).verdict == "VERIFIED"
+    journal.seal(TS, 0)
+    assert sealed(sink.data)[-1]["kind"] == "seal"
 
 
 def test_held_batch_has_no_seal_inside() -> None:
@@ -138,16 +158,16 @@ def test_held_batch_has_no_seal_inside() -> None:
     journal.flush()
     assert all(one["kind"] != "seal" for one in lines(sink))
     journal.holding = False
-    journal.seal(1, 0)
-    assert verify([(segment(0), [sink.data])]).verdict == "VERIFIED"
+    journal.seal(TS, 0)
+    assert sealed(sink.data)[-1]["kind"] == "seal"
 
 
 def test_a_seal_needs_a_batch() -> None:
     """Sealing twice writes one seal."""
     journal, sink = new()
-    journal.seal(1, 0)
+    journal.seal(TS, 0)
     size = len(sink.data)
-    journal.seal(1, 0)
+    journal.seal(TS, 0)
     assert len(sink.data) == size
 
 
@@ -172,7 +192,7 @@ def note_and_flush(journal: Journal) -> None:
 BREAKING: dict[str, Callable[[Journal], None]] = {
     "write": lambda journal: journal.write(record("anomaly", seq=1)),
     "flush": note_and_flush,
-    "seal": lambda journal: journal.seal(1, 0),
+    "seal": lambda journal: journal.seal(TS, 0),
     "sync": lambda journal: journal.sync(),
 }
 
@@ -196,7 +216,11 @@ def test_first_failure_breaks_for_good(first: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["write", "note"])
-@pytest.mark.parametrize("value", [2**53, -(2**53), 2**64, "\udcff", object(), {1: 2}], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [2**53, -(2**53), 2**64, "\udcff", object(), {1: 2}],
+    ids=["2^53", "-2^53", "2^64", "surrogate", "object", "keys"],
+)
 def test_what_the_format_cannot_hold_breaks(how: str, value: object) -> None:
     """An integer of 2^53 or more, a lone surrogate or an object is refused, and breaks the journal."""
     journal, sink = new()
@@ -223,7 +247,7 @@ def test_deferred_record_that_cannot_be_written_breaks() -> None:
     [
         lambda journal: journal.write(record("anomaly", seq=1)),
         lambda journal: (journal.note(record("anomaly", seq=1)), journal.flush()),
-        lambda journal: (journal.note(record("anomaly", seq=1)), journal.seal(1, 1)),
+        lambda journal: (journal.note(record("anomaly", seq=1)), journal.seal(TS, 1)),
         lambda journal: (journal.defer(interrupted), journal.next()),
     ],
     ids=["write", "flush", "seal", "next"],
@@ -245,3 +269,136 @@ def test_interrupt_breaks_for_good(act: Callable[[Journal], object]) -> None:
 def interrupted(seq: int) -> dict[str, object]:
     """Make a record, almost."""
     raise KeyboardInterrupt(seq)
+
+
+# -- Segments ------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from(["write", "note", "defer", "seal", "turn"]), max_size=60))
+def test_turns_anywhere_keep_one_tree(calls: list[str]) -> None:
+    """Wherever a segment is begun, numbers and roots go on, and it begins with what the tree is so far, and a seal."""
+    journal, sink = new()
+    for call in calls:
+        if call == "seal":
+            journal.seal(TS, 0)
+        elif call == "turn":
+            journal.turn(TS, 0)
+        else:
+            put(journal, call)
+    journal.seal(TS, 0)
+    found = sealed(sink.data)
+    raw = sink.data.splitlines()
+    assert [first for first, _ in sink.segments] == [one["seq"] for one in found[1:] if one["kind"] == "segment"]
+    assert len(sink.segments) == calls.count("turn")
+    for first, before in sink.segments:
+        assert [*found[first]] == KEYS["segment"]
+        assert found[first]["size"] == first
+        assert found[first]["root"] == root_of(raw[:first]).hex()
+        assert (found[first - 1]["kind"], found[first + 1]["kind"]) == ("seal", "seal")
+        assert before.count(b"\n") == first
+        assert root_from(found[first]["peaks"]) == found[first]["root"]
+
+
+def root_from(peaks: list[str]) -> str:
+    """Return the root over perfect subtrees, the largest first."""
+    root = bytes.fromhex(peaks[-1])
+    for peak in peaks[-2::-1]:
+        root = sha256(b"\x01" + bytes.fromhex(peak) + root).digest()
+    return root.hex()
+
+
+def test_a_segment_is_due_by_size_and_by_day() -> None:
+    """It is time for a new segment when the open one has its size, or another day has begun, before or after."""
+    journal, sink = new(segment_bytes=10_000)
+    day = 86_400_000_000
+    midnight = TS - TS % day
+    assert not journal.due(midnight)
+    assert not journal.due(midnight + day - 1)
+    assert journal.due(midnight + day)
+    assert journal.due(midnight - 1)
+    while len(sink.data) < 10_000:
+        assert not journal.due(TS)
+        put(journal, "write")
+    assert journal.due(TS)
+    journal.turn(TS + day, 0)
+    assert not journal.due(TS + day)
+
+
+def test_nobody_beats() -> None:
+    """Without a heartbeat the seal of a batch begins a new segment when the open one has twice its size."""
+    journal, sink = new(segment_bytes=100_000)
+    for _ in range(10_000):
+        put(journal, "write")
+    journal.seal(TS, 0)
+    sealed(sink.data)
+    starts = [0, *(len(before) for _, before in sink.segments)]
+    sizes = [after - before for before, after in itertools.pairwise(starts)]
+    assert len(sizes) >= 5
+    assert all(200_000 <= size < 200_000 + BATCH * 250 for size in sizes)
+
+
+def test_held_batch_is_not_parted() -> None:
+    """While a batch is held no segment begins, whatever its size is."""
+    journal, sink = new(segment_bytes=1)
+    journal.holding = True
+    for _ in range(2 * BATCH):
+        put(journal, "note")
+    assert sink.segments == []
+    journal.holding = False
+    journal.seal(TS, 0)
+    assert len(sink.segments) == 1
+
+
+def test_no_room_for_a_segment_breaks_nothing() -> None:
+    """If there is no room for a new segment the journal is full, not broken, and goes on in the open one."""
+    journal, sink = new()
+    put(journal, "write")
+    sink.error = NoRoomError("no room")
+    sink.turn, turn = _raising(sink.error), sink.turn  # type: ignore[method-assign]
+    sink.error = None
+    journal.turn(TS, 0)
+    assert (journal.full, journal.broken) == ("no room", None)
+    put(journal, "write")
+    journal.room()
+    assert journal.full is None
+    sink.turn = turn  # type: ignore[method-assign]
+    journal.turn(TS, 0)
+    sealed(sink.data)
+    assert len(sink.segments) == 1
+
+
+def _raising(error: BaseException) -> Callable[..., None]:
+    def turn(*_: object) -> None:
+        raise error
+
+    return turn
+
+
+def test_failed_turn_breaks_for_good() -> None:
+    """Any other failure on the way to a new segment breaks the journal: nobody knows which file is the open one."""
+    journal, sink = new()
+    sink.turn = _raising(OSError(5, "Input/output error"))  # type: ignore[method-assign]
+    with pytest.raises(JournalError, match="Input/output"):
+        journal.turn(TS, 0)
+    data = sink.data
+    with pytest.raises(JournalError, match="Input/output"):
+        put(journal, "write")
+    assert sink.data == data
+
+
+@pytest.mark.parametrize("how", ["write", "note"])
+def test_sink_that_has_only_its_reserve(how: str) -> None:
+    """That the sink has nothing left but its reserve is told by `full`; what was written stands."""
+    journal, sink = new()
+    sink.short = "nearly full"
+    put(journal, how)
+    journal.flush()
+    assert (journal.full, journal.broken) == ("nearly full", None)
+    put(journal, how)
+    journal.seal(TS, 0)
+    assert [one["kind"] for one in sealed(sink.data)] == ["segment", "anomaly", "anomaly", "seal"]
+    journal.room()
+    assert journal.full is not None
+    sink.short = None
+    journal.room()
+    assert journal.full is None

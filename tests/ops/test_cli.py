@@ -23,7 +23,7 @@ from interlock.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMANDS = ("arm", "run", "halt", "status", "reset", "verify", "demo", "drill")
+COMMANDS = ("arm", "run", "halt", "status", "reset", "verify", "prove", "demo", "drill")
 
 
 @pytest.fixture

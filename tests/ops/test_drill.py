@@ -138,11 +138,13 @@ def agrees(home: Path, said: dict[str, Any]) -> None:
         assert len([record for record in records if record["kind"] == "sent"]) == checked["sent"]
         assert len(found) == checked["records"]
         refused = [record["id"] for record in records if record["kind"] == "refuse" and record["code"] == "HALTED"]
+        flooded = sum(record["count"] for record in records if record["kind"] == "flood" and record["code"] == "HALTED")
         ids = {record["seq"]: record["id"] for record in permits}  # one may have been permitted, and not have begun
         void = [ids[record["permit"]] for record in records if record["kind"] == "void"]
         if lane["first_refused"]:
             assert lane["first_refused"] == {"order": [*void, *refused][0], "reason": "HALTED"}
-            assert len(void + refused) == lane["refused"] + (lane["name"] == measured["restart"]["engine"])
+            all_refused = len(void + refused) + flooded
+            assert all_refused == lane["refused"] + (lane["name"] == measured["restart"]["engine"])
         causes = {record["reason"] for record in records if record["kind"] == "halt"}
         assert f"kill drill: {said['plan']['kind']}" in causes
 

@@ -161,7 +161,7 @@ def verdict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with ThreadPoolExecutor(max_workers=2) as pool:
         for item in request.session.items:
             params = getattr(getattr(item, "callspec", None), "params", {})
-            if "mutant" in params:
+            if {"module", "mutant", "name"} <= params.keys():
                 module, mutant, name = (params[k] for k in ("module", "mutant", "name"))
                 directory = tmp_path_factory.mktemp("mutant")
                 runs[module, mutant["name"], name] = pool.submit(run_changed, directory, module, mutant, name)

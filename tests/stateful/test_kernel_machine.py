@@ -226,7 +226,7 @@ BUGS: dict[type[Kernel], str] = {
     AcksAtOnce: "AckMeansQuiescent",
     KeepsPermitsGood: "OnePermitOneSend",
     ForgetsTheUnknown: "forgotten",
-    GoesBackInTime: "mono goes back",
+    GoesBackInTime: "mono goes back|UTC moves by",
 }
 """What is wrong, and the words by which the machine tells."""
 

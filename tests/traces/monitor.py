@@ -20,7 +20,7 @@ from tests.traces.plan import OPERATOR
 
 from interlock.breaker.home import Home
 from interlock.breaker.segment import chunks, segments
-from interlock.journal.verify import Status, verify
+from interlock.verify import Status, verify
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -297,10 +297,12 @@ class _Survey:
         if roster is not None:
             for name in self._names(roster):
                 self._file(name, roster, self._home / "engines" / name, private=True)
-        top = self._home / "stops"
-        stops = self._directory("stops", home, top, opened)
-        for name in () if stops is None else self._names(stops):
-            self._within(name, stops, top / name)
+        for kind in ("stops", "checkpoints", "anchors"):
+            top = self._home / kind
+            listed = self._directory(kind, home, top, opened)
+            for name in () if listed is None else self._names(listed):
+                self._within(name, listed, top / name, many=kind != "stops")
+        self._within("keys", home, self._home / "keys")
         top = self._home / "journal"
         journal = self._directory("journal", home, top, opened)
         if journal is None:
@@ -311,13 +313,13 @@ class _Survey:
                 continue
             self._within(name, journal, top / name)
 
-    def _within(self, name: str, above: int | None, where: Path) -> None:
-        """A directory of files."""
+    def _within(self, name: str, above: int | None, where: Path, *, many: bool = False) -> None:
+        """A directory of files; of many, that nobody holds open, each is looked at once and not at every heartbeat."""
         if above is None:
             return
         with contextlib.ExitStack() as opened:
             listed = self._directory(name, above, where, opened)
-            for inner in () if listed is None else os.listdir(listed):  # noqa: PTH208 - by descriptor
+            for inner in () if listed is None or (many and self._settled) else os.listdir(listed):  # noqa: PTH208
                 self._file(inner, listed, where / inner)
 
     def _names(self, directory: int) -> list[str]:

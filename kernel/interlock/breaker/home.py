@@ -11,8 +11,6 @@ import os
 import shutil
 import tempfile
 import threading
-import tomllib
-from decimal import Decimal
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -29,8 +27,8 @@ from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import clear
 from interlock.breaker.page import FilePage, Page, peek
 from interlock.breaker.roster import engines, home_of, is_engine_name
+from interlock.breaker.versions import Versions, parse_limits
 from interlock.core.errors import HomeError, LimitsError
-from interlock.core.limits import Limits
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 
@@ -39,8 +37,9 @@ if TYPE_CHECKING:
 
     from interlock.breaker.kill import Quiet
     from interlock.breaker.roster import Engine
+    from interlock.core.limits import Limits
 
-__all__ = ["Home", "HomeError", "Now", "boot_id"]
+__all__ = ["Home", "HomeError", "Now", "boot_id", "parse_limits"]
 
 _ARM: Final = "ARM"
 _LOOK_S: Final = 0.5
@@ -135,6 +134,7 @@ class Home:
                 made = Home(building)
                 made.journal.mkdir(mode=0o700)
                 made.engines.mkdir(mode=0o700)
+                made.versions().approve(limits, operator=operator, reason=reason, ts_us=now.ts_us)
                 write_durably(made.limits, limits)
                 made.lock.touch(mode=0o600, exist_ok=False)
                 Page.make(made.page, home)
@@ -167,6 +167,10 @@ class Home:
             message = f"{self.limits}: cannot be read: {error.strerror}"
             raise LimitsError(message) from error
         return parse_limits(data, str(self.limits)), sha256(data).hexdigest()
+
+    def versions(self) -> Versions:
+        """The versions of the limits, with who approved them."""
+        return Versions(self.path / "limits")
 
     def identity(self) -> str:
         """The home's UUID: from the latch, else from the page, else from the roster, else empty."""
@@ -379,17 +383,3 @@ def _set_aside(path: Path) -> None:
     while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
     path.rename(aside)
-
-
-def parse_limits(data: bytes, where: str) -> Limits:
-    """Limits from the bytes of a TOML file; its fractions are read as exact decimals.
-
-    Raises:
-        LimitsError: with file, and line or key.
-    """
-    try:
-        table = tomllib.loads(data.decode("utf-8"), parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as error:  # also a number that is too large to read
-        message = f"{where}: not valid TOML: {error}"
-        raise LimitsError(message) from error
-    return Limits.from_mapping(table, where)

@@ -20,6 +20,7 @@ import os
 import signal
 import threading
 import time
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -31,7 +32,7 @@ from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import whole
 from interlock.breaker.page import FilePage, Page, halt_all
 from interlock.breaker.roster import Engine, engines, holders
-from interlock.breaker.segment import segments
+from interlock.breaker.segment import COMPRESSED, first_of, segments
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 
@@ -695,15 +696,25 @@ def _with_orders(journal: Path, waiting: tuple[Waiting, ...]) -> tuple[Waiting, 
 
 def _permits(directory: Path, wanted: set[int]) -> Iterator[tuple[int, dict[str, object]]]:
     """The records of these permits, from the end of a journal that somebody may be writing; else they are left out."""
-    with contextlib.suppress(OSError, IndexError):
-        path = segments(directory)[-1]
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(0, os.fstat(descriptor).st_size - _LONGEST_SEARCH))
-            data = file.read(_LONGEST_SEARCH)
-        for permit in wanted:
-            at = data.rfind(b'{"v":1,"seq":%d,"kind":"permit"' % permit)
-            end = data.find(b"\n", at)
-            if at >= 0 <= end:
-                with contextlib.suppress(JSONDecodeError):
-                    yield permit, loads(data[at:end])
+    with contextlib.suppress(OSError):
+        paths = segments(directory)
+        begun = [first_of(path) for path in paths]
+        places = {permit: bisect_right(begun, permit) - 1 for permit in wanted}  # a send may be older than a segment
+        for place in {place for place in places.values() if place >= 0}:
+            data = _end_of(paths[place])
+            for permit in wanted:
+                at = data.rfind(b'{"v":1,"seq":%d,"kind":"permit"' % permit)
+                end = data.find(b"\n", at)
+                if at >= 0 <= end:
+                    with contextlib.suppress(JSONDecodeError):
+                        yield permit, loads(data[at:end])
+
+
+def _end_of(path: Path) -> bytes:
+    """The last bytes of a segment; none of one that was compressed, which is too old to matter."""
+    if path.name.endswith(COMPRESSED):
+        return b""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, os.fstat(descriptor).st_size - _LONGEST_SEARCH))
+        return file.read(_LONGEST_SEARCH)

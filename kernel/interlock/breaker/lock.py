@@ -21,7 +21,7 @@ from interlock.breaker.files import same_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FileLock", "Pen"]
+__all__ = ["FileLock", "Pen", "WriterLock"]
 
 _FIRST_POLL_S = 0.0001
 _LONGEST_POLL_S = 0.002
@@ -131,6 +131,23 @@ class Pen(FileLock):
             OSError: it isn't there, or can't be opened.
         """
         self._open(home, os.O_RDONLY | os.O_DIRECTORY)
+
+
+class WriterLock(FileLock):
+    """The right to write one engine's journal, on its directory: its files follow one another, and this one stays."""
+
+    __slots__ = ()
+
+    def __init__(self, stream: Path) -> None:
+        """Open it.
+
+        Args:
+            stream: the directory.
+
+        Raises:
+            OSError: it isn't there, or can't be opened.
+        """
+        self._open(stream, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 _OPEN: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()

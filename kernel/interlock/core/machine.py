@@ -334,10 +334,13 @@ class Machine:
 
     def regrant(self, working: Working) -> None:
         """Reserve an order that passed gate 2, now or in the journal of an earlier run."""
-        order_id = working.order.client_order_id
+        self.ids.add(working.order.client_order_id)
+        self.reserve(working)
+
+    def reserve(self, working: Working) -> None:
+        """The second half of that, for an order whose id is remembered already."""
         working.epoch = self.epoch
-        self.ids.add(order_id)
-        self.working[order_id] = working
+        self.working[working.order.client_order_id] = working
         working.book.reserve(working)
 
     def begin(self, working: Working, latch: int) -> bool:

@@ -12,14 +12,15 @@ Modes are not restored. Whether the kernel is HALTED is the latch's to say, and 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from interlock.core.ledger import Status, Working
 from interlock.core.values import Fill, Order, OrderType, Side, TimeInForce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from interlock.core.ledger import Book
     from interlock.core.machine import Machine
 
 __all__ = ["Restorer", "restore"]
@@ -42,62 +43,39 @@ def restore(core: Machine, records: Iterable[Mapping[str, object]]) -> list[str]
     return restorer.finish()
 
 
-class Restorer:
-    """Takes the records one by one; see `restore`."""
+_SIDES: Final = frozenset(map(str, Side))
+_TYPES: Final = frozenset(map(str, OrderType))
+_TIFS: Final = frozenset(map(str, TimeInForce))
 
-    def __init__(self, core: Machine) -> None:
-        self.core = core
-        self.holes: list[str] = []
-        self.open: dict[int, Working] = {}
-        self.heard: set[Working] = set()
-        self.strange = _Strange()
-        self._trips, core.trips_on_anomaly = core.trips_on_anomaly, False
-        core.restoring = True
 
-    def finish(self) -> list[str]:
-        """All records were played: what is still open is unknown. Returns the holes."""
-        core = self.core
-        core.trips_on_anomaly = self._trips
-        core.restoring = False
-        for working in core.working.values():
-            if working.status is Status.GRANTED:
-                working.status = Status.DONE if working in self.heard else Status.UNKNOWN
-        for account in core.accounts():
-            account.breached = account.assess()  # a loss is not over because nobody looked
-            books = [book for book in core.books.values() if book.account is account]
-            account.breached_by = max(books, key=lambda book: abs(book.position)).name
-        core.notices.clear()
-        return [*self.holes, *self.strange.left()]
+class _Granted:
+    """A permit of the journal. Most are over some records later, so their orders are made only when they are needed.
 
-    def play(self, record: Mapping[str, object]) -> None:  # noqa: C901 - one branch a kind
-        """Apply one record, if its kind says something about the ledger."""
-        kind = record["kind"]
-        if kind == "salvage":
-            self.play(cast("Mapping[str, object]", record["record"]))
-        elif kind == "permit":
-            self._permit(record)
-        elif kind in {"sent", "unknown", "void"}:
-            self._outcome(cast("int", record["permit"]), str(kind))
-        elif kind == "accept":
-            self._hear(record)
-            self.core.on_accept(cast("str", record["id"]))
-        elif kind in {"cancelled", "reject"}:
-            self.strange.close(cast("str", record["id"]))
-            self.core.on_closed(cast("str", record["id"]), str(kind))
-        elif kind == "fill":
-            self._fill(record)
-        elif kind == "mark":
-            self._mark(record)
-        elif kind == "start":
-            session = record["session"]
-            if isinstance(session, str) and session != self.core.session:
-                self.core.begin_session(session)
-        elif kind == "reset":
-            for account in self.core.accounts():
-                account.begin_session()
+    Attributes:
+        record: the permit's.
+        book: of its instrument.
+        size: and ``units``: quantity and price as the book counts them, with ``size_text`` and ``price_text``.
+        status: what is known of its send.
+        heard: whether the venue spoke of it before anybody wrote how its send ended.
+        working: its order, once it was made.
+    """
 
-    def _permit(self, record: Mapping[str, object]) -> None:
-        book = self.core.books.get(cast("str", record["instrument"]))
+    __slots__ = ("book", "heard", "price_text", "record", "size", "size_text", "status", "units", "working")
+
+    def __init__(
+        self, record: Mapping[str, object], book: Book, size: tuple[int, str], price: tuple[int, str | None]
+    ) -> None:
+        self.record = record
+        self.book = book
+        self.size, self.size_text = size
+        self.units, self.price_text = price
+        self.status = Status.GRANTED
+        self.heard = False
+        self.working: Working | None = None
+
+    def make(self) -> Working:
+        """Its order."""
+        record = self.record
         price = cast("str | None", record["price"])
         order = Order(
             client_order_id=cast("str", record["id"]),
@@ -110,41 +88,161 @@ class Restorer:
             reduce_only=cast("bool", record["reduce_only"]),
         )
         number = cast("int", record["seq"])
-        if book is None:
-            self.strange.permit(number, order)
-            return
-        size, size_text, _ = book.sizes[str(order.quantity)]
-        units: int | None = 0
-        price_text: str | None = None
-        if order.price is not None:
-            units, price_text, _ = book.prices[str(order.price)]
-        if size is None or units is None:
-            self.holes.append(f"record {record['seq']}: {order.instrument} is not known with this grid")
-            return
-        working = Working(order, book, number, size, size_text, units, price_text)
-        self.core.regrant(working)
-        self.open[number] = working
+        working = Working(order, self.book, number, self.size, self.size_text, self.units, self.price_text)
+        working.status = self.status
+        self.working = working
+        return working
 
-    def _outcome(self, number: int, kind: str) -> None:
-        working = self.open.pop(number, None)
-        if working is None:
+
+class Restorer:
+    """Takes the records one by one; see `restore`.
+
+    Attributes:
+        plays: for each kind that says something about the ledger what takes it.
+    """
+
+    def __init__(self, core: Machine) -> None:
+        self.core = core
+        self.holes: list[str] = []
+        self.open: dict[int, _Granted] = {}
+        self.asleep: dict[str, _Granted] = {}
+        self.heard: set[Working] = set()
+        self.strange = _Strange()
+        self._trips, core.trips_on_anomaly = core.trips_on_anomaly, False
+        core.restoring = True
+        self.plays: dict[str, Callable[[Mapping[str, object]], None]] = {
+            "salvage": lambda record: self.play(cast("Mapping[str, object]", record["record"])),
+            "permit": self._permit,
+            "sent": self._outcome,
+            "unknown": self._outcome,
+            "void": self._outcome,
+            "accept": self._accept,
+            "cancelled": self._closed,
+            "reject": self._closed,
+            "fill": self._fill,
+            "mark": self._mark,
+            "start": self._start,
+            "reset": self._reset,
+        }
+
+    def finish(self) -> list[str]:
+        """All records were played: what is still open is unknown. Returns the holes."""
+        core = self.core
+        for granted in list(self.asleep.values()):
+            self._wake(granted)
+        inorder = sorted(core.working.items(), key=lambda item: item[1].number)
+        core.working.clear()
+        core.working.update(inorder)
+        core.trips_on_anomaly = self._trips
+        core.restoring = False
+        for working in core.working.values():
+            if working.status is Status.GRANTED:
+                working.status = Status.DONE if working in self.heard else Status.UNKNOWN
+        for account in core.accounts():
+            account.breached = account.assess()  # a loss is not over because nobody looked
+            books = [book for book in core.books.values() if book.account is account]
+            account.breached_by = max(books, key=lambda book: abs(book.position)).name
+        core.notices.clear()
+        return [*self.holes, *self.strange.left()]
+
+    def play(self, record: Mapping[str, object]) -> None:
+        """Apply one record, if its kind says something about the ledger."""
+        play = self.plays.get(cast("str", record["kind"]))
+        if play is not None:
+            play(record)
+
+    def _permit(self, record: Mapping[str, object]) -> None:
+        instrument, order_id = cast("str", record["instrument"]), cast("str", record["id"])
+        number = cast("int", record["seq"])
+        quantity, price = cast("str", record["quantity"]), cast("str | None", record["price"])
+        book = self.core.books.get(instrument)
+        if book is None:
+            self.strange.permit(number, order_id, instrument, Decimal(quantity))
+            return
+        if not (record["side"] in _SIDES and record["type"] in _TYPES and record["tif"] in _TIFS):  # it is made later
+            message = f"record {number} is no order"
+            raise ValueError(message)
+        size, size_text, _ = book.sizes[quantity]
+        units, price_text, _ = (0, None, None) if price is None else book.prices[price]
+        if size is None or units is None:
+            self.holes.append(f"record {number}: {instrument} is not known with this grid")
+            return
+        self.core.ids.add(order_id)
+        granted = _Granted(record, book, (size, size_text), (units, price_text))
+        self.asleep[order_id] = self.open[number] = granted
+
+    def _wake(self, granted: _Granted) -> None:
+        """Its order is needed."""
+        del self.asleep[cast("str", granted.record["id"])]
+        working = granted.make()
+        if granted.heard:
+            self.heard.add(working)
+        self.core.reserve(working)
+
+    def _outcome(self, record: Mapping[str, object]) -> None:
+        number, kind = cast("int", record["permit"]), record["kind"]
+        granted = self.open.pop(number, None)
+        if granted is None:
             if kind == "void":
                 self.strange.void(number)
             return
-        self.heard.discard(working)
-        if kind == "void":
-            self.core.void(working)
-        elif working.status is Status.GRANTED:
-            working.status = Status.DONE if kind == "sent" else Status.UNKNOWN
+        granted.heard = False
+        said = Status.DONE if kind == "sent" else Status.UNKNOWN
+        working = granted.working
+        if working is not None:
+            self.heard.discard(working)
+            if kind == "void":
+                self.core.void(working)
+            elif working.status is Status.GRANTED:
+                working.status = said
+        elif granted.status is Status.GRANTED:
+            granted.status = said
+            if kind == "void":
+                order_id = cast("str", granted.record["id"])
+                self.asleep.pop(order_id, None)
+                self.core.ids.forget(order_id)
+
+    def _accept(self, record: Mapping[str, object]) -> None:
+        order_id = cast("str", record["id"])
+        granted = self.asleep.get(order_id)
+        if granted is None:
+            self._hear(record)
+            self.core.on_accept(order_id)
+            return
+        granted.heard = True
+        if granted.status is Status.UNKNOWN:
+            granted.status = Status.DONE
+
+    def _closed(self, record: Mapping[str, object]) -> None:
+        order_id = cast("str", record["id"])
+        granted = self.asleep.pop(order_id, None)
+        if granted is not None:
+            granted.status = Status.DONE
+            return
+        self.strange.close(order_id)
+        self.core.on_closed(order_id, cast("str", record["kind"]))
 
     def _hear(self, record: Mapping[str, object]) -> None:
         """The venue spoke of an order: if nobody wrote how its send ended, it is not in doubt for that."""
         working = self.core.working.get(cast("str", record["id"]))
-        if working is not None:
+        if working is not None and working.status is Status.GRANTED:  # else its end was told
             self.heard.add(working)
+
+    def _start(self, record: Mapping[str, object]) -> None:
+        session = record["session"]
+        if isinstance(session, str) and session != self.core.session:
+            self.core.begin_session(session)
+
+    def _reset(self, record: Mapping[str, object]) -> None:
+        del record
+        for account in self.core.accounts():
+            account.begin_session()
 
     def _fill(self, record: Mapping[str, object]) -> None:
         instrument = cast("str", record["instrument"])
+        granted = self.asleep.get(cast("str", record["id"]))
+        if granted is not None:
+            self._wake(granted)
         self._hear(record)
         fill = Fill(
             client_order_id=cast("str", record["id"]),
@@ -188,10 +286,10 @@ class _Strange:
         self._open: dict[str, tuple[str, Decimal]] = {}
         self._ids: dict[int, str] = {}
 
-    def permit(self, number: int, order: Order) -> None:
+    def permit(self, number: int, order_id: str, instrument: str, quantity: Decimal) -> None:
         """A permit, which may be open."""
-        self._ids[number] = order.client_order_id
-        self._open[order.client_order_id] = (order.instrument, order.quantity)
+        self._ids[number] = order_id
+        self._open[order_id] = (instrument, quantity)
 
     def void(self, number: int) -> None:
         """A permit that was withdrawn."""

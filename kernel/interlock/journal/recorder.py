@@ -1,8 +1,8 @@
 """The recorder: what a kernel says in its journal, with times and numbers.
 
 It puts times on records, counts what would flood the journal if every one were written (ticks that gate 1
-refused, running totals), and carries over what recovery salvaged. It raises nothing: a journal that broke
-says so in ``journal.broken``, and whoever records has to look there and halt.
+refused, orders that gate 2 refuses over and over, running totals), and carries over what recovery salvaged. It
+raises nothing: a journal that broke says so in ``journal.broken``, and whoever records has to look there and halt.
 
 Records are made under the kernel's lock, and each takes its time when it is made, so ``mono`` never goes
 back from one to the next.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.core.values import Order
 from interlock.journal import records
+from interlock.journal.rows import Refusals
 from interlock.journal.writer import JournalError
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Recorder"]
 
 _REBASE_NS: Final = 1 << 52
-_CLOCK_STEP_US: Final = 1_000_000
+_CLOCK_STEP_US: Final = 999_998  # a second, less what the times of two records lose when they are cut to microseconds
 _NOTHING: Final = (0, 0, 0)
+
+_ENDS_ROWS: Final = frozenset({"start", "stop", "halt", "reset", "end"})
 
 Record = dict[str, object]
 
@@ -48,6 +51,7 @@ class Recorder:
     Attributes:
         ticks: consulted about in this run; `blocked`, `permits` and `refusals` likewise.
         row: the row of refused ticks that is open, or None.
+        refused: the row of refused orders.
         utc_ns: what to add to monotonic time to get UTC.
         durable: every record with a smaller number is on the disk.
     """
@@ -65,6 +69,7 @@ class Recorder:
         "journal",
         "permits",
         "refusals",
+        "refused",
         "row",
         "ticks",
         "utc_ns",
@@ -94,15 +99,24 @@ class Recorder:
         self._beaten = (0, 0, 0, 0)
         self._marked: dict[str, tuple[int, int, int]] = {}
         self.row: tuple[str, str | None, int, int, int] | None = None
+        self.refused = Refusals(self._flood)
 
     # -- Making and writing ----------------------------------------------------------------------
 
     def _head(self, kind: str, mono: int) -> Record:
         return records.head(self.journal.next(), kind, (mono + self.utc_ns) // 1000, mono - self.zero_ns)
 
-    def write(self, kind: str, **members: object) -> int | None:
-        """Write a record now. Returns its number, or None if the journal is broken."""
-        record = {**self._head(kind, self._mono()), **members}
+    def write(self, kind: str, /, mono: int | None = None, **members: object) -> int | None:
+        """Write a record now. Returns its number, or None if the journal is broken.
+
+        Args:
+            kind: of the record.
+            mono: when, if it was decided a moment ago: nothing was recorded since.
+            **members: in the order of the format.
+        """
+        if kind in _ENDS_ROWS:
+            self._end_rows()
+        record = {**self._head(kind, self._mono() if mono is None else mono), **members}
         number = self.journal.seq
         try:
             self.journal.write(record)
@@ -111,14 +125,18 @@ class Recorder:
         return number
 
     def begin(self, **members: object) -> None:
-        """Write the ``run`` record, which stands at the run's zero."""
+        """Write the ``run`` record, which stands at the run's zero; before it, what an empty segment begins with."""
         try:
+            if self.journal.fresh:
+                self.journal.begin((self.zero_ns + self.utc_ns) // 1000, 0)
             self.journal.write({**self._head("run", self.zero_ns), **members})
         except JournalError:
             return
 
     def note(self, kind: str, **members: object) -> None:
         """Append a record that may wait for the next write."""
+        if kind in _ENDS_ROWS:
+            self._end_rows()
         record = {**self._head(kind, self._mono()), **members}
         try:
             self.journal.note(record)
@@ -148,10 +166,24 @@ class Recorder:
         if self._disk and sealed is not None:
             self.sync(sealed)
 
+    def turn(self) -> None:
+        """Begin a new segment, if it is time for one. It waits for the disk, so it is for the heartbeat."""
+        mono = self._mono()
+        ts = (mono + self.utc_ns) // 1000
+        journal = self.journal
+        try:
+            if journal.broken is None and journal.full is None and journal.due(ts):
+                journal.turn(ts, mono - self.zero_ns)
+                self.durable = journal.seq
+        except JournalError:
+            return
+
     # -- On the way of an order --------------------------------------------------------------------
 
     def permit(self, working: Working, epoch: int, mono: int) -> bool:
-        """Number a granted order and write its permit; False if the journal is broken."""
+        """Number a granted order and write its permit; False if the journal is broken, or full now."""
+        if self.refused.seen:
+            self.refused.end(mono)
         journal = self.journal
         number = working.number = journal.next()
         self.permits += 1
@@ -159,7 +191,7 @@ class Recorder:
             journal.write(records.permit(number, (mono + self.utc_ns) // 1000, mono - self.zero_ns, epoch, working))
         except JournalError:
             return False
-        return True
+        return journal.full is None
 
     def sent(self, working: Working, said: str | None) -> None:
         """A send returned."""
@@ -175,20 +207,32 @@ class Recorder:
     def refuse(self, order: Order, verdict: Verdict, epoch: int, mode: str, mono: int) -> None:
         """Gate 2 refused. An order is frozen, and its record may wait; anything else is recorded as it is now."""
         self.refusals += 1
+        code = verdict.reason
+        ts = (mono + self.utc_ns) // 1000
+        if self.refused.counts(order, code, mode, epoch, mono, ts):
+            return
         journal = self.journal
         journal.defer(
             records.refuse,
-            (mono + self.utc_ns) // 1000,
+            ts,
             mono - self.zero_ns,
             epoch,
             mode,
             order,
-            verdict.reason,
+            code,
             verdict.limit,
             verdict.value,
         )
         if order.__class__ is not Order:
             journal.next()
+
+    def _flood(self, members: Record, mono: int | None) -> None:
+        """How many refusals were counted."""
+        record = {**self._head("flood", self._mono() if mono is None else mono), **members}
+        try:
+            self.journal.note(record)
+        except JournalError:
+            return
 
     # -- The kill switch -------------------------------------------------------------------------
 
@@ -249,10 +293,22 @@ class Recorder:
         said = records.printed(instrument)
         self.note("block", code=str(code), instrument=said, count=count, first_ts=first, last_ts=last)
 
+    def close_rows(self) -> None:
+        """Write down what was counted up to now, of ticks and of orders."""
+        self.unblock()
+        self.refused.tell()
+
+    def _end_rows(self) -> None:
+        """As `close_rows`; the next refusal is the first of another row, and tickets are over."""
+        self.unblock()
+        self.refused.end()
+        self.refused.ticketed.clear()
+
     def totals(self, accounts: Iterable[Account]) -> None:
         """Running totals and equity, where they changed since they were written."""
         totals = (self.ticks, self.blocked, self.permits, self.refusals)
         if totals != self._beaten:
+            self.close_rows()  # the records up to here add up to the totals
             self._beaten = totals
             self.note(
                 "beat",
@@ -286,6 +342,22 @@ class Recorder:
             zero = self._mono()
             shift, self.zero_ns = zero - self.zero_ns, zero
             self.note("rebase", shift=shift)
+
+    def clock_back(self, last_ts: int) -> None:
+        """Say so if this run began earlier, by UTC, than the journal's last record was written."""
+        back_us = last_ts - (self.zero_ns + self.utc_ns) // 1000
+        if back_us > _CLOCK_STEP_US:
+            self.note("anomaly", code="CLOCK_BACK", detail=f"UTC is {back_us} us before the last record's")
+
+    # -- Checkpoints ---------------------------------------------------------------------------------
+
+    def checkpoint(self, *, size: int, root: str, key: str, why: str) -> None:
+        """A checkpoint of this size and root was signed."""
+        self.note("checkpoint", size=size, root=root, key=key, why=why)
+
+    def witnessed(self, *, size: int, witness: str) -> None:
+        """An outside witness has taken the checkpoint of this size."""
+        self.note("anchor", size=size, witness=records.text(witness))
 
     # -- After a crash ---------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ Record = dict[str, object]
 _ORDER: Final = "id instrument side type quantity price tif reduce_only"
 _KINDS: Final = {
     "run": "run version home epoch boot pid engine operator durability limits remember",
+    "segment": "origin epoch boot version code config size root peaks",
     "arm": "epoch operator reason",
     "start": "epoch operator session",
     "drain": "epoch reason",
@@ -34,6 +35,7 @@ _KINDS: Final = {
     "unknown": "permit begun error",
     "void": "permit code",
     "refuse": f"epoch mode {_ORDER} code limit value",
+    "flood": "epoch mode code instrument count first last first_ts last_ts",
     "cancel": "id instrument",
     "cancel_end": "cancel error",
     "accept": "id venue_id",
@@ -48,6 +50,15 @@ _KINDS: Final = {
     "recover": "sealed root torn_file torn_bytes torn_sha256 salvaged",
     "salvage": "record",
     "rebase": "shift",
+    "checkpoint": "size root key why",
+    "anchor": "size witness",
+    "inputs": "",
+    "quote": "instrument venue_ts received_ts sequence bid ask bid_size ask_size armed code",
+    "trade": "instrument venue_ts received_ts sequence price quantity armed code",
+    "begin": "permit",
+    "heartbeat": "",
+    "unread": "id fill instrument side quantity price fee",
+    "odd": "field type text",
     "end": "code",
     "seal": "size root",
 }

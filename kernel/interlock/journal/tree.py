@@ -25,6 +25,19 @@ class Tree:
         self.size = 0
         self._peaks: dict[int, bytes] = {}
 
+    @classmethod
+    def of(cls, size: int, peaks: Sequence[bytes]) -> Tree:
+        """The tree of this size, from the roots of its perfect subtrees, the largest first.
+
+        Raises:
+            ValueError: there are more or fewer of them than such a tree has.
+        """
+        tree = cls()
+        tree.size = size
+        levels = [level for level in range(size.bit_length() - 1, -1, -1) if size >> level & 1]
+        tree._peaks = dict(zip(levels, peaks, strict=True))
+        return tree
+
     def copy(self) -> Tree:
         """A tree of its own, as it stands now."""
         other = Tree()
@@ -53,6 +66,10 @@ class Tree:
             start >>= 1
             level += 1
 
+    def peak(self, level: int) -> bytes:
+        """The root of the perfect subtree of ``2 ** level`` leaves; there is one if that bit is set in ``size``."""
+        return self._peaks[level]
+
     def root(self) -> str:
         """The Merkle tree hash of all leaves, in hex."""
         root: bytes | None = None
@@ -60,3 +77,7 @@ class Tree:
             peak = self._peaks[level]
             root = peak if root is None else sha256(b"\x01" + peak + root).digest()
         return (sha256(b"").digest() if root is None else root).hex()
+
+    def peaks(self) -> list[str]:
+        """The roots of the perfect subtrees, in hex, the largest first: all that the tree can be continued from."""
+        return [self._peaks[level].hex() for level in sorted(self._peaks, reverse=True)]

@@ -11,11 +11,16 @@ Two rules.
 
 A batch ends in a seal: a record with the Merkle root over all lines before it. The seal is a leaf of the
 tree like any other line.
+
+The journal is cut into segments, each a file that begins with a `segment` record. A new one is begun by
+`turn`, which waits for the disk, and so is for the heartbeat; only if nobody beats does the seal of a batch begin
+one, when the open one has twice its size. **No room is not yet a failure:** the sink keeps some in reserve, and
+says in time that it can't get more (`full`). Then the kernel halts, and what must be told of that still fits.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from orjson import OPT_STRICT_INTEGER, JSONEncodeError, dumps
 
@@ -26,12 +31,16 @@ if TYPE_CHECKING:
 
     from interlock.journal.tree import Tree
 
-__all__ = ["BATCH", "Journal", "JournalError", "Sink"]
+__all__ = ["BATCH", "SEGMENT_BYTES", "Journal", "JournalError", "NoRoomError", "Sink"]
 
 BATCH: Final = 1024
 """Records after which a seal is written."""
 
+SEGMENT_BYTES: Final = 1 << 28
+"""The size at which a new segment is begun."""
+
 _BUFFER_BYTES: Final = 1 << 16
+_DAY_US: Final = 86_400_000_000
 _LINE_BYTES: Final = 1 << 12
 """Longer than the lines that wait."""
 
@@ -40,14 +49,36 @@ class JournalError(InterlockError):
     """The journal could not take a record, now or earlier. The kernel must halt."""
 
 
+class NoRoomError(OSError):
+    """There is no room for a new segment; the open one is as it was."""
+
+
 class Sink(Protocol):
     """Where the bytes go: a file, or what a test puts there. Raises OSError when it can't."""
 
-    def write(self, data: bytes) -> None:
-        """Take all of it, in such a way that it outlives this process."""
+    def write(self, data: bytes | bytearray) -> str | None:
+        """Take all of it, in such a way that it outlives this process.
+
+        Returns:
+            Why there is no more room than the reserve now, or None.
+        """
 
     def sync(self) -> None:
         """Make all that was taken outlive the machine's power."""
+
+    def room(self) -> str | None:
+        """Try again to get more room than the reserve; returns what `write` does."""
+
+    def turn(self, first: int, opening: bytes) -> None:
+        """Close the open segment for good, and begin the next, on the disk.
+
+        Args:
+            first: the number of its first record.
+            opening: its first bytes.
+
+        Raises:
+            NoRoomError: there is no room for it.
+        """
 
 
 class Journal:
@@ -56,19 +87,46 @@ class Journal:
     Args:
         sink: takes the lines.
         tree: over the lines that are already there.
+        day: the day (UTC, since 1970) on which the open segment was begun; None: it is still empty.
+        size: bytes in the open segment.
+        segment_bytes: the size at which a new one is begun.
 
     Attributes:
         seq: the number of the next record, but for those deferred; see `next`.
         size_bytes: bytes written by this writer.
         broken: why it can't be written any more, or None.
+        full: why it can't get more room than its reserve, or None.
         holding: while it is set, no batch ends by itself: what belongs together is sealed together.
+        opening: gives the members of a ``segment`` record that tell whose it is, from ``origin`` to ``config``.
     """
 
-    __slots__ = ("_buffer", "_deferred", "_leaves", "_sink", "_tree", "broken", "holding", "seq", "size_bytes")
+    __slots__ = (
+        "_buffer",
+        "_day",
+        "_deferred",
+        "_leaves",
+        "_limit",
+        "_sink",
+        "_size",
+        "_tree",
+        "broken",
+        "full",
+        "holding",
+        "opening",
+        "seq",
+        "size_bytes",
+    )
 
-    def __init__(self, sink: Sink, tree: Tree) -> None:
+    def __init__(
+        self, sink: Sink, tree: Tree, day: int | None = None, *, size: int = 0, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self._sink = sink
         self._tree = tree
+        self._day = day
+        self._size = size  # before this writer's first byte; so the open segment has that and `size_bytes`
+        self._limit = segment_bytes
+        self.opening: Callable[[], dict[str, object]] | None = None
+        self.full: str | None = None
         self._leaves: list[bytes] = []
         self._buffer = bytearray()
         self._deferred: list[tuple[Callable[..., dict[str, object]], tuple[object, ...]]] = []
@@ -96,11 +154,13 @@ class Journal:
                 self._buffer += b"\n"
                 self._flush()
             else:
-                self._sink.write(line + b"\n")
+                full = self._sink.write(line + b"\n")
+                if full is not None:
+                    self.full = full
                 self.size_bytes += len(line) + 1
             self.seq += 1
             if len(self._leaves) >= BATCH and not self.holding:
-                self.seal(record["ts"], record["mono"])
+                self._seal_at(record)
         except BaseException as error:
             self._break(error)
             raise
@@ -144,7 +204,7 @@ class Journal:
             self._buffer += b"\n"
             self.seq += 1
             if len(self._leaves) >= BATCH and not self.holding:
-                self.seal(record["ts"], record["mono"])
+                self._seal_at(record)
             elif len(self._buffer) > _BUFFER_BYTES:
                 self._flush()
         except BaseException as error:
@@ -170,8 +230,13 @@ class Journal:
             self._break(error)
             raise
 
-    def seal(self, ts: object, mono: object) -> None:
+    def seal(self, ts: int, mono: int) -> None:
         """End the batch, if there is one, with a seal made at ``ts`` (us) and ``mono`` (ns)."""
+        self._end_batch(ts, mono)
+        if self.opening is not None and not self.holding and self._size + self.size_bytes >= 2 * self._limit:
+            self.turn(ts, mono)  # nobody beats
+
+    def _end_batch(self, ts: int, mono: int) -> None:
         if self.broken is not None:
             raise JournalError(self.broken)
         if self._deferred:
@@ -180,17 +245,7 @@ class Journal:
             return
         try:
             self._tree.extend(self._leaves)
-            line = dumps(
-                {
-                    "v": 1,
-                    "seq": self.seq,
-                    "kind": "seal",
-                    "ts": ts,
-                    "mono": mono,
-                    "size": self._tree.size,
-                    "root": self._tree.root(),
-                }
-            )
+            line = _seal(self.seq, ts, mono, self._tree)
             self._buffer += line
             self._buffer += b"\n"
             self.seq += 1
@@ -200,6 +255,83 @@ class Journal:
         except BaseException as error:
             self._break(error)
             raise
+
+    # -- Segments ------------------------------------------------------------------------------------
+
+    @property
+    def sealed(self) -> tuple[int, str]:
+        """Size and root of the tree up to and with the last seal: right after `seal`, what a checkpoint signs."""
+        return self._tree.size, self._tree.root()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the open segment is still empty."""
+        return self._day is None
+
+    def due(self, ts: int) -> bool:
+        """Whether at this time (us) a new segment is to be begun."""
+        return self._size + self.size_bytes >= self._limit or ts // _DAY_US != self._day
+
+    def begin(self, ts: int, mono: int) -> None:
+        """Write the ``segment`` record of an empty segment; no seal follows."""
+        self._day = ts // _DAY_US
+        self.write(self._opening(ts, mono))
+
+    def turn(self, ts: int, mono: int) -> None:
+        """Seal, close this segment for good, and begin the next one, which is sealed and on the disk when it appears.
+
+        All that was written before is on the disk, too, when this returns. If there is no room for a new segment
+        this one goes on, and the journal is `full`.
+
+        Raises:
+            JournalError: it is broken, now or since earlier.
+        """
+        self._end_batch(ts, mono)
+        try:
+            line = dumps(self._opening(ts, mono), option=OPT_STRICT_INTEGER)
+            tree = self._tree.copy()
+            tree.extend([line])
+            seal = _seal(self.seq + 1, ts, mono, tree)
+            tree.extend([seal])
+            opening = line + b"\n" + seal + b"\n"
+            self._sink.turn(self.seq, opening)
+        except NoRoomError as error:
+            self.full = str(error)
+            return
+        except BaseException as error:
+            self._break(error)
+            raise
+        self._tree = tree
+        self.seq += 2
+        self._size = -self.size_bytes
+        self.size_bytes += len(opening)
+        self._day = ts // _DAY_US
+
+    def _opening(self, ts: int, mono: int) -> dict[str, object]:
+        tree = self._tree
+        given = self.opening() if self.opening is not None else {}
+        return {
+            "v": 1,
+            "seq": self.seq,
+            "kind": "segment",
+            "ts": ts,
+            "mono": mono,
+            **given,
+            "size": tree.size,
+            "root": tree.root(),
+            "peaks": tree.peaks(),
+        }
+
+    def room(self) -> None:
+        """Try again to get the room that was not to be had; `full` says whether it was."""
+        if self.full is not None and self.broken is None:
+            self.full = self._sink.room()
+
+    # -- To the sink -----------------------------------------------------------------------------------
+
+    def _seal_at(self, record: dict[str, object]) -> None:
+        """End the batch at the time of its last record."""
+        self.seal(cast("int", record["ts"]), cast("int", record["mono"]))
 
     def sync(self) -> None:
         """Make all that was written durable."""
@@ -211,9 +343,10 @@ class Journal:
             self._break(error)
 
     def _flush(self) -> None:
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        self._sink.write(data)
+        data, self._buffer = self._buffer, bytearray()
+        full = self._sink.write(data)
+        if full is not None:
+            self.full = full
         self.size_bytes += len(data)
 
     def _break(self, error: BaseException) -> None:
@@ -227,3 +360,11 @@ class Journal:
         self.broken = f"the journal cannot be written: {str(error) or type(error).__name__}"
         if isinstance(error, OSError | JSONEncodeError):
             raise JournalError(self.broken) from error
+
+
+def _seal(seq: int, ts: int, mono: int, tree: Tree) -> bytes:
+    """The line of a seal over a tree."""
+    return dumps(
+        {"v": 1, "seq": seq, "kind": "seal", "ts": ts, "mono": mono, "size": tree.size, "root": tree.root()},
+        option=OPT_STRICT_INTEGER,
+    )

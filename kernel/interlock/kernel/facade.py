@@ -7,30 +7,36 @@ import os
 import threading
 import uuid
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from interlock.attach import Attachment, open_home
 from interlock.breaker import latch as latches
 from interlock.breaker.home import boot_id
 from interlock.breaker.roster import engine_name
-from interlock.breaker.segment import carried
 from interlock.breaker.sentinel import cause_of
+from interlock.breaker.torn import carried
 from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
 from interlock.journal import records
+from interlock.journal.writer import SEGMENT_BYTES
 from interlock.kernel.gates import Gates
 from interlock.kernel.scribe import Scribe
+from interlock.kernel.signing import KernelDesk, Signing, Wish, look_back
 from interlock.kernel.switch import Switch
 from interlock.kernel.values import Clock, SystemClock
 from interlock.kernel.venue import Venue
+from interlock.store.notary import EVERY, EVERY_S
 from interlock.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from interlock.breaker.sentinel import Sentinel
     from interlock.breaker.watchdog import Limits
+    from interlock.store.witness import Witness
 
 __all__ = ["Kernel"]
 
@@ -48,10 +54,20 @@ class Kernel(Switch, Gates, Venue):
         clock: Clock,
         run: str,
         watch: Limits | None,
+        signing: Signing | None,
+        record_inputs: bool,
     ) -> None:
         """Use `attach`."""
         super().__init__(
-            attachment, operator=operator, engine=engine, durability=durability, clock=clock, run=run, watch=watch
+            attachment,
+            operator=operator,
+            engine=engine,
+            durability=durability,
+            clock=clock,
+            run=run,
+            watch=watch,
+            signing=signing,
+            record_inputs=record_inputs,
         )
         _ATTACHED.add(self)
         weakref.finalize(self, _let_go, attachment.sentinel).atexit = False
@@ -68,6 +84,13 @@ class Kernel(Switch, Gates, Venue):
         clock: Clock | None = None,
         run: str | None = None,
         watch: Limits | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        keys: str | os.PathLike[str] | None = None,
+        witnesses: Sequence[Witness] = (),
+        witness_quorum: int | None = None,
+        checkpoint_every_s: float = EVERY_S,
+        checkpoint_every: int = EVERY,
+        record_inputs: bool = False,
     ) -> Self:
         """Attach to a home that `interlock arm` made.
 
@@ -82,6 +105,15 @@ class Kernel(Switch, Gates, Venue):
             run: a UUID for the run, for tests.
             watch: for how long loop, tick and send may stand still before a thread of this process halts; None: no
                 such thread. Whoever gives it calls `heartbeat` from the loop.
+            segment_bytes: the size at which the journal goes on in a new file, at the next heartbeat.
+            keys: the directory that `interlock keys issue` filled: the journal's checkpoints are signed with them.
+            witnesses: who gets the checkpoints. What they have kept is compared with the journal first.
+            witness_quorum: how many of those that remember anything must have answered before a start; None: all.
+            checkpoint_every_s: seconds after which a checkpoint is made, if there is anything new.
+            checkpoint_every: records after which one is made; one is also made at each start, halt, reset, new segment
+                of the journal, and at the end.
+            record_inputs: put every input of the core into the journal, ticks and heartbeats included, so that
+                `interlock replay` can make every decision again. The journal then grows with the feed.
 
         Returns:
             A kernel, IDLE; or HALTED, if the home is halted or in any way not as it should be. A
@@ -94,17 +126,26 @@ class Kernel(Switch, Gates, Venue):
         if durability not in {"disk", "process"}:
             message = f"durability is disk or process, not {durability!r}"
             raise ValueError(message)
+        if segment_bytes < 1:
+            message = f"a segment has at least a byte, not {segment_bytes!r}"
+            raise ValueError(message)
         run = str(uuid.UUID(run)) if run else str(uuid.uuid4())
-        attachment = open_home(home, engine_name(engine), mapped=durability == "process")
+        wish = Wish.of(keys, witnesses, witness_quorum, checkpoint_every_s, checkpoint_every)
+        clock = clock or SystemClock()
+        mapped = durability == "process"
+        attachment = open_home(home, engine_name(engine), mapped=mapped, segment_bytes=segment_bytes)
         try:
+            signing = None if wish is None else look_back(wish, attachment, clock.utc_us())
             return cls(
                 attachment,
                 operator=operator,
                 engine=engine,
                 durability=durability,
-                clock=clock or SystemClock(),
+                clock=clock,
                 run=run,
                 watch=watch,
+                signing=signing,
+                record_inputs=record_inputs,
             )
         except BaseException:
             attachment.sentinel.leave()
@@ -150,6 +191,7 @@ class Kernel(Switch, Gates, Venue):
         """Say that we are here; carry over what a crash left; bring the journal up to the latch."""
         at = self._at
         recorder = self._recorder
+        self._journal.opening = partial(_opening, at)  # not of the kernel: that would keep it alive
         with self._lock:
             recorder.begin(
                 run=self._run,
@@ -173,6 +215,9 @@ class Kernel(Switch, Gates, Venue):
                     torn=lost.torn,
                     salvaged=lost.records,
                 )
+            if self._inputs is not None:
+                recorder.note("inputs")
+            recorder.clock_back(at.last_ts)
             self._agree()
             recorder.totals(self._core.accounts())
             recorder.settle()
@@ -180,11 +225,26 @@ class Kernel(Switch, Gates, Venue):
                 with contextlib.suppress(OSError):  # then it is still open, which the next attach will see to
                     at.sentinel.segment.sync()
                     carried(at.sentinel.segment.path.with_name(lost.torn_file))
+            recorder.turn()
             self._handle()
             if self._journal.broken is None and at.sentinel.page is not None:
                 at.sentinel.begin()
             at.sentinel.introduce(self._operator, self._run)
             self._settle()
+        self._begin_signing()
+
+    def _begin_signing(self) -> None:
+        """Say what the last run and the witnesses left unsaid, and post the notary, if he may sign."""
+        signing = self._signing
+        if signing is None:
+            return
+        missed = self._at.told.ended >= (signing.last.size if signing.last else self._at.told.ended + 1)
+        if missed and signing.last is not None:
+            said = f"the run before ended with record {self._at.told.ended}; the last checkpoint is {signing.last.size}"
+            self.anomaly("CHECKPOINT_MISSED", said)
+        for name, why in signing.lookback.silent.items():
+            self.anomaly("WITNESS_SILENT", f"{name}: {why}")
+        signing.begin(KernelDesk(self))
 
     def _agree(self) -> None:
         """Halts and resets that happened while nobody was attached get their records now."""
@@ -236,7 +296,6 @@ class Kernel(Switch, Gates, Venue):
         with self._lock:
             self._handle()
             self._make_durable()
-            self._recorder.unblock()
             self._recorder.totals(self._core.accounts())
             self._recorder.note("end", code=str(self._core.mode))
             self._recorder.settle()
@@ -245,9 +304,28 @@ class Kernel(Switch, Gates, Venue):
             if self._watch is not None:
                 self._watch.end()
             self._hold.retire()
+            self._finishing = self._signing is not None and self._journal.broken is None
             self._retire("detached")
-            self._sentinel.segment.close()
-            self._settle()  # a send that is still in flight keeps both locks until it has ended
+            if not self._finishing:
+                self._leave()
+        if self._finishing:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Closed, and the end not signed yet: that is done without the lock, and nobody else writes any more."""
+        try:
+            if self._signing is not None:
+                self._signing.finish()
+        finally:
+            with self._lock:
+                with self._last_words():
+                    self._recorder.settle()
+                self._finishing = False
+                self._leave()
+
+    def _leave(self) -> None:
+        self._sentinel.segment.close()
+        self._settle()  # a send that is still in flight keeps both locks until it has ended
 
     def _retire(self, why: str) -> None:
         """From here on this kernel refuses, and neither writes nor, unless asked to, halts the home."""
@@ -270,7 +348,7 @@ class Kernel(Switch, Gates, Venue):
     def _forked(self) -> None:
         """In a forked child: this copy never permits anything, and keeps no lock alive."""
         self._hold.abandon()
-        self._closed = True
+        self._closed, self._finishing, self._signing = True, False, None
         self._sentinel.leave()
         self._lookout = self._watch = None
         self._bells.clear()
@@ -283,6 +361,18 @@ class Kernel(Switch, Gates, Venue):
         self._retire("a forked child")
         self._sentinel.segment.abandon()
         self._sentinel.berth.abandon()
+
+
+def _opening(at: Attachment) -> dict[str, object]:
+    """Whose segment begins, and with what code and limits it is written."""
+    return {
+        "origin": at.origin,
+        "epoch": at.core.epoch,
+        "boot": boot_id(),
+        "version": __version__,
+        "code": at.code,
+        "config": at.limits_sha256,
+    }
 
 
 def _let_go(sentinel: Sentinel) -> None:

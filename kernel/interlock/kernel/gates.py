@@ -38,7 +38,10 @@ class Gates(Inside):
             recorder = self._recorder
             recorder.ticks += 1
             core = self._core
-            verdict = core.consult(tick, self._hold.page[0], mono, (mono + recorder.utc_ns) // 1000)
+            latch = self._hold.page[0]
+            verdict = core.consult(tick, latch, mono, (mono + recorder.utc_ns) // 1000)
+            if self._inputs is not None:
+                self._inputs.tick(tick, latch, verdict, mono)
             if verdict is not PASS:
                 recorder.block(verdict, tick, mono)
             elif recorder.row is not None:
@@ -46,6 +49,8 @@ class Gates(Inside):
             if core.notices:
                 self._handle()
         except BaseException:
+            if self._inputs is not None:  # this tick may be lost to the journal, which was to have them all
+                self._journal.broken = self._journal.broken or "interrupted between gate 1 and the record"
             self._interrupted()
             raise
         else:
@@ -131,9 +136,9 @@ class Gates(Inside):
                     self._handle()
                 return decided
             if not self._recorder.permit(decided, core.epoch, mono):
-                core.void(decided)
+                self._withdraw(decided, Reason.JOURNAL_FAILED)
                 self._handle()
-                return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
+                return refusal(Reason.JOURNAL_FAILED, value=self._journal.broken or self._journal.full)
         except BaseException:
             self._journal.broken = self._journal.broken or "interrupted between gate 2 and the record"
             self._interrupted()
@@ -157,6 +162,8 @@ class Gates(Inside):
         if not self._core.begin(working, ARMED):
             hold.end(number)
             return None
+        if self._inputs is not None:
+            self._inputs.begun(working)
         return grant(working.order, working.number, self._core.epoch)
 
     def _never_began(self, working: Working) -> Verdict:

@@ -21,6 +21,7 @@ from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode
 from interlock.core.values import HaltCause
 from interlock.journal import records
+from interlock.journal.inputs import InputRecorder
 from interlock.journal.recorder import Recorder
 from interlock.kernel.scribe import Scribe
 from interlock.version import __version__
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from interlock.breaker.watchdog import Limits
     from interlock.breaker.watchthread import WatchThread
     from interlock.core.values import Cancel
+    from interlock.kernel.signing import Signing
     from interlock.kernel.values import Clock
 
 __all__ = ["Inside"]
@@ -70,6 +72,8 @@ class Inside:
         clock: Clock,
         run: str,
         watch: Limits | None,
+        signing: Signing | None,
+        record_inputs: bool,
     ) -> None:
         """Use `attach`."""
         sentinel = attachment.sentinel
@@ -84,7 +88,7 @@ class Inside:
         self._mono = clock.mono_ns
         self._clock = clock
         self._disk = durability == "disk"
-        self._recorder = Recorder(
+        self._recorder = (InputRecorder if record_inputs else Recorder)(
             attachment.journal,
             mono_ns=clock.mono_ns,
             utc_us=clock.utc_us,
@@ -92,6 +96,7 @@ class Inside:
             version=__version__,
             disk=self._disk,
         )
+        self._inputs = self._recorder if isinstance(self._recorder, InputRecorder) else None
         self._operator = records.text(operator)
         self._run = run
         self._pending: deque[HaltCause] = deque()
@@ -100,7 +105,8 @@ class Inside:
         weakref.finalize(self, self._scribe.close)
         self._engine = engine
         self._asking = 0
-        self._closed = False
+        self._closed = self._finishing = False
+        self._signing = signing
         self._stuck = False
         self._over = threading.Event()
         self._lookout: threading.Thread | None = None
@@ -185,9 +191,7 @@ class Inside:
             self._say_late()
         while self._pending:
             self._asked(self._pending.popleft())
-        if self._journal.broken is not None and core.mode is not Mode.HALTED:
-            self._stop_emission()
-            core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
+        self._mind_the_journal()
         if self._hold.page[0] != ARMED and core.mode is not Mode.HALTED and not self._asking:
             core.observe(self._hold.page[0])
         while core.notices:
@@ -200,9 +204,16 @@ class Inside:
                 self._recorder.write("anomaly", code=notice.code, detail=records.text(notice.detail))
             else:
                 assert_never(notice)
-            if self._journal.broken is not None and core.mode is not Mode.HALTED:
-                self._stop_emission()
-                core.halt(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken, "journal"))
+            self._mind_the_journal()
+
+    def _mind_the_journal(self) -> None:
+        """Halt over a journal that broke, or that has nothing left but its reserve, which is for what must be told."""
+        journal = self._journal
+        why = journal.broken or journal.full
+        if why is not None and self._core.mode is not Mode.HALTED:
+            self._stop_emission()
+            code = HaltCode.JOURNAL_FULL if journal.broken is None else HaltCode.JOURNAL_FAILED
+            self._core.halt(self._cause(code, why, "journal"))
 
     def _asked(self, cause: HaltCause) -> None:
         """A halt of another thread; if the core has just seen its byte, then this is the cause of that."""
@@ -226,7 +237,6 @@ class Inside:
         cause = self._sentinel.make_durable(cause, core.epoch, self._now(), may_wait=True)
         if notice.first or unnamed(core.cause):
             core.cause = cause
-        self._recorder.unblock()
         self._record_halt(cause, at_ns, first=notice.first)
         for working in notice.voided:
             self._recorder.note("void", permit=working.number, code="HALTED")
@@ -236,10 +246,17 @@ class Inside:
     def _record_halt(self, cause: HaltCause, at_ns: int, *, first: bool) -> None:
         core = self._core
         self._recorder.halt(cause, at_ns, epoch=core.epoch, first=first, in_flight=list(core.in_flight))
+        self._sign("halt")
 
     def _record_reset(self, latch: Latch, *, prior: int) -> None:
         who = latch.operator or ""
         self._recorder.write("reset", epoch=latch.epoch, prior=prior, operator=who, reason=latch.reason)
+        self._sign("reset")
+
+    def _sign(self, why: str) -> None:
+        """Have a checkpoint made, by the notary's thread and when this one has let go of the lock."""
+        if self._signing is not None:
+            self._signing.ask(why)
 
     def _make_durable(self) -> None:
         """Try again what a full disk prevented, or what was left to whoever set the byte."""
@@ -266,8 +283,20 @@ class Inside:
         if core.in_flight or hold.sending:
             return
         self._quiet.set()
-        if self._closed:
+        if self._closed and not self._finishing:
             self._sentinel.leave()
+
+    @contextlib.contextmanager
+    def _last_words(self) -> Iterator[None]:
+        """Under the lock: once it is closed, and only so, the journal still takes what tells of the last checkpoint."""
+        journal = self._journal
+        why = journal.broken if self._finishing else None
+        if why is not None:
+            journal.broken, journal.holding = None, True  # nor does it go on in another segment
+        try:
+            yield
+        finally:
+            journal.broken = journal.broken or why
 
     def _commit(self, number: int) -> None:
         """Without the lock: wait until the record is on the disk, together with all who wait."""
@@ -279,7 +308,7 @@ class Inside:
                 sealed = recorder.seal()
             if sealed is not None:
                 recorder.sync(sealed)
-        if self._journal.broken is not None:
+        if self._journal.broken is not None or self._journal.full is not None:
             with self._lock:
                 self._handle()
 
@@ -334,12 +363,14 @@ class Inside:
 
     def _say_cancel(self, slip: Slip) -> None:
         """Under the lock: it is about to leave, or has left."""
-        cancel = slip.cancel
-        self._core.cancel(cancel, self._mono())
+        cancel, mono = slip.cancel, self._mono()
+        self._core.cancel(cancel, mono)
         order_id, instrument = records.name(cancel.client_order_id), records.name(cancel.instrument)
-        slip.number = self._recorder.write("cancel", id=order_id, instrument=instrument)
+        slip.number = self._recorder.write("cancel", mono, id=order_id, instrument=instrument)
         if slip.number is None and not self._closed:
             self._stop_emission()  # a broken journal halts; that is latched once the cancel has left
+            if self._core.mode is not Mode.HALTED and not self._pending:
+                self._pending.append(self._cause(HaltCode.JOURNAL_FAILED, self._journal.broken or "", "journal"))
 
     def _say_cancel_end(self, slip: Slip, error: str | None) -> None:
         """Under the lock: how it ended."""

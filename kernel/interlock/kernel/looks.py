@@ -37,17 +37,20 @@ class Looks(Inside):
         with self._lock:
             mono = self._mono()
             self._core.beat(mono)
+            if self._inputs is not None:
+                self._inputs.heartbeat(mono)
             if quick:
                 return
             self._inspect()
             core = self._core
             idle = not core.in_flight and all(w.status is not Status.GRANTED for w in core.working.values())
             self._recorder.anchor(idle=idle)
-            self._recorder.unblock()
+            self._recorder.close_rows()
             if mono - self._totalled_ns >= _TOTALS_EVERY_NS:
                 self._recorder.totals(core.accounts())
                 self._totalled_ns = mono
             self._recorder.settle()
+            self._recorder.turn()
             self._handle()
 
     def busy(self, since_ns: int) -> None:
@@ -77,6 +80,7 @@ class Looks(Inside):
         core = self._core
         hold = self._hold
         was = core.mode
+        self._journal.room()
         if self._closed:
             return
         if was is Mode.HALTED and (core.in_flight or not hold.leave()):

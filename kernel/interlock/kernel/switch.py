@@ -16,6 +16,7 @@ from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import HaltCause, Verdict
 from interlock.journal import records
 from interlock.kernel.looks import Looks
+from interlock.kernel.signing import KernelDesk
 from interlock.kernel.values import HaltReport, StopReport
 
 if TYPE_CHECKING:
@@ -45,14 +46,20 @@ class Switch(Looks):
             True if it is RUNNING now; else the refusal.
         """
         session = session if session is None else records.text(session)
+        kept_out = self._look_back()
+        if kept_out is not None:
+            return kept_out
         with self._lock:
             kept_out = self._enter()
             if kept_out is not None:
                 return kept_out
             latch = self._sentinel.latch
-            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, self._mono(), session)
+            mono = self._mono()
+            verdict = self._core.start(self._hold.page[0], latch.epoch if latch else 0, mono, session)
             if verdict:
-                said = self._recorder.write("start", epoch=self._core.epoch, operator=self._operator, session=session)
+                who = self._operator
+                said = self._recorder.write("start", mono, epoch=self._core.epoch, operator=who, session=session)
+                self._recorder.unblock()  # before the totals that count what is in it
                 self._recorder.totals(self._core.accounts())  # where the session opens
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED)
@@ -60,7 +67,21 @@ class Switch(Looks):
             self._settle()
             if self._core.mode is Mode.RUNNING:
                 self._quiet.clear()
+                self._sign("start")
             return verdict
+
+    def _look_back(self) -> Verdict | None:
+        """Without the lock, since witnesses may be far away: why a journal that is signed does not start, or None."""
+        signing = self._signing
+        if signing is None:
+            return None
+        before = signing.rolled_back
+        kept_out = signing.keeps_out(self._clock.utc_us())
+        if signing.rolled_back is not None and before is None:
+            self.halt(signing.rolled_back, code=HaltCode.JOURNAL_ROLLED_BACK, source="witness")
+        elif kept_out is None and not signing.begin(KernelDesk(self)):
+            return refusal(Reason.HALTED, "notary", "no thread to be had")
+        return kept_out
 
     def _enter(self) -> Verdict | None:
         """Take the running lock, and under it the look that counts. None: it is held, in the home's epoch.
@@ -120,6 +141,7 @@ class Switch(Looks):
                 if said is None:
                     verdict = refusal(Reason.JOURNAL_FAILED, value=self._journal.broken)
                 else:
+                    self._recorder.refused.ticketed.add(ticket.client_order_id)
                     core.admit(ticket)
             self._handle()
             return verdict
@@ -138,7 +160,6 @@ class Switch(Looks):
             with self._lock:
                 verdict = self._core.stop(self._hold.page[0])
                 if verdict:  # written before a halt that was asked for meanwhile
-                    self._recorder.unblock()
                     self._recorder.note("stop", epoch=self._core.epoch)
                     self._recorder.settle()
                 self._handle()
@@ -247,6 +268,9 @@ class Switch(Looks):
                 raise HomeError(HaltCode.EXTERNAL, message)
             if self._journal.broken is not None:
                 raise HomeError(HaltCode.JOURNAL_FAILED, self._journal.broken)
+            self._journal.room()
+            if self._journal.full is not None:
+                raise HomeError(HaltCode.JOURNAL_FULL, self._journal.full)
             self._sentinel.home.reset(
                 epoch=epoch,
                 known_epoch=self._core.epoch,

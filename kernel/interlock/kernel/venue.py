@@ -70,6 +70,8 @@ class Venue(Inside):
         with self._lock:
             self._attached()
             self._core.on_accept(order_id)
+            if self._inputs is not None:
+                self._inputs.odd_id(order_id)
             said = None if venue_id is None else records.text(venue_id)
             self._recorder.note("accept", id=records.name(order_id), venue_id=said)
             self._handle()
@@ -81,6 +83,8 @@ class Venue(Inside):
             known = self._core.on_fill(fill)
             if known is not None:
                 self._recorder.fill(fill, known=known)
+            elif self._inputs is not None and self._core.notices:
+                self._inputs.unread(fill)
             self._handle()
 
     def on_cancelled(self, order_id: str, reason: str = "") -> None:
@@ -132,6 +136,8 @@ class Venue(Inside):
         with self._lock:
             self._attached()
             self._core.on_closed(order_id, kind)
+            if self._inputs is not None:
+                self._inputs.odd_id(order_id)
             self._recorder.note(kind, id=records.name(order_id), reason=records.text(reason))
             self._handle()
 

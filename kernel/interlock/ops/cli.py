@@ -1,14 +1,11 @@
-"""The command line: ``interlock arm | run | halt | watch | status | reset | verify | demo | drill``."""
+"""The command line: ``interlock arm | run | halt | status | reset | verify`` and more; see ``interlock --help``."""
 
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
 import signal
 import sys
 import threading
-import time
 import uuid
 from importlib import resources
 from io import TextIOWrapper
@@ -18,28 +15,38 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import attrs
 import typer
 
-from interlock.attach import Told, contradiction
+from interlock.attach import Told, contradiction, newest_of, rolled_back
 from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
+from interlock.breaker.compress import compress as pack
+from interlock.breaker.compress import compressible
 from interlock.breaker.grounds import problems
-from interlock.breaker.home import Home, HomeError, Now, boot_id, parse_limits
+from interlock.breaker.home import Home, HomeError, boot_id, parse_limits
 from interlock.breaker.roster import engine_name, engines, look
-from interlock.breaker.segment import lines, segments
+from interlock.breaker.segment import chunks, first_of, segments
 from interlock.core.errors import InterlockError, LimitsError
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
-from interlock.journal.records import text
 from interlock.journal.recovery import Recovery
+from interlock.journal.statements import origin_of
 from interlock.kernel import Kernel
 from interlock.ops import demo as demos
+from interlock.ops import limits as limit_commands
+from interlock.ops import replay as replays
 from interlock.ops import runner
 from interlock.ops import watch as watches
-from interlock.ops.audit import audit
+from interlock.ops.bundle import command as bundles
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
 from interlock.ops.drill import command as drills
 from interlock.ops.exits import Exit
+from interlock.ops.keys import keys
+from interlock.ops.options import HomeOption, JsonOption, OperatorOption, now, plain, user
+from interlock.ops.prove import prove
+from interlock.ops.signed import signed
+from interlock.ops.verify import verify
+from interlock.store.checkpoints import Notes
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -52,21 +59,17 @@ app = typer.Typer(
     help="A halt kernel for live trading engines: nothing reaches the venue without its permit, "
     "and once it is HALTED no permit exists.",
     epilog="Exit codes: 0 fine, 2 usage or input, 3 ended or refused because HALTED, 4 unconfirmed, "
-    "5 in doubt, 6 tampered, 7 drill failed.",
+    "5 in doubt, 6 tampered or decided otherwise, 7 drill failed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(limit_commands.app)
+app.command()(bundles.bundle)
+app.add_typer(keys)
 
 _FIRST = "engine"
 _JOURNAL_S = 10.0
-HomeOption = Annotated[Path, typer.Option("--home", "-H", help="The home directory.", envvar="INTERLOCK_HOME")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-
-
-def _plain(given: str | None) -> str | None:
-    """A text that any record can hold: an argument may be long, and need not be UTF-8."""
-    return None if given is None else text(given)
 
 
 def _name(given: str) -> str:
@@ -82,18 +85,6 @@ def _names(given: list[str] | None) -> list[str] | None:
 
 
 EngineOption = Annotated[str, typer.Option("--engine", help="The engine's name: its journal's, too.", callback=_name)]
-OperatorOption = Annotated[str, typer.Option("--operator", help="Who does it; stands in the journal.", callback=_plain)]
-
-
-def _now() -> Now:
-    return Now(ts_us=time.time_ns() // 1000, mono_ns=time.monotonic_ns())
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def paper_limits() -> bytes:
@@ -117,7 +108,7 @@ def arm(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
     limits: Annotated[Path | None, typer.Option("--limits", help="TOML file with the limits.")] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Use the commented example limits.")] = False,  # noqa: FBT002
     operator: OperatorOption = "",
-    reason: Annotated[str, typer.Option("--reason", help="Why.", callback=_plain)] = "armed",
+    reason: Annotated[str, typer.Option("--reason", help="Why.", callback=plain)] = "armed",
     engine: Annotated[
         list[str] | None,
         typer.Option("--engine", help="An engine to begin a journal for; may be repeated.", callback=_names),
@@ -131,10 +122,10 @@ def arm(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         data = paper_limits() if limits is None else limits.read_bytes()
     except OSError as error:
         fail(Exit.USAGE, f"{limits}: {error.strerror}", json=json)
-    operator = operator or _user()
+    operator = operator or user()
     try:
         parse_limits(data, str(limits or "paper.toml"))
-        Home(home).arm(data, home=str(uuid.uuid4()), operator=operator, reason=reason, now=_now())
+        Home(home).arm(data, home=str(uuid.uuid4()), operator=operator, reason=reason, now=now())
         for name in engine or [_FIRST]:
             Kernel.attach(home, operator=operator, engine=name).close()
     except InterlockError as error:
@@ -149,7 +140,7 @@ def arm(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
 def halt(
     home: HomeOption,
     reason: Annotated[
-        str, typer.Option("--reason", help="Why; stands in latch and journal.", callback=_plain)
+        str, typer.Option("--reason", help="Why; stands in latch and journal.", callback=plain)
     ] = "halted by operator",
     operator: OperatorOption = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait until all are quiet.")] = 2.0,
@@ -159,11 +150,11 @@ def halt(
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """The kill switch: stop emission now, in every engine of this home, and say whether all are quiet."""
-    operator = operator or _user()
+    operator = operator or user()
     target = Home(home)
 
     def halted(armed: latches.Latch) -> latches.Latch:
-        now = _now()
+        moment = now()
         return attrs.evolve(
             armed,
             state=latches.HALTED,
@@ -171,9 +162,9 @@ def halt(
             reason=reason,
             source="cli",
             operator=operator,
-            ts_us=now.ts_us,
+            ts_us=moment.ts_us,
             boot=boot_id(),
-            mono_ns=now.mono_ns,
+            mono_ns=moment.mono_ns,
         )
 
     try:
@@ -251,7 +242,7 @@ def watch(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
             escalate=not no_escalate,
             grace_s=grace,
             once=once,
-            operator=operator or _user(),
+            operator=operator or user(),
             json=json,
         )
         raise typer.Exit(int(watches.watch(plan)))
@@ -296,6 +287,7 @@ def status(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FBT002
             if engine.attached
         ],
         "journal_records": told.records,
+        **signed(target, now().ts_us),
     }
     if json:
         show(found)
@@ -319,16 +311,17 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         against = str(error)
     for name in home.streams():
         told = Told()
-        recovery = Recovery(visit=told.visit)
+        newest, unlike = newest_of(Notes(home.path, name))
+        recovery = Recovery(visit=told.visit, mark=newest.says.size if newest else -1)
         try:
             for path in segments(home.stream(name)):
-                if recovery.begin(int(path.stem)):
-                    for line in lines(path):
-                        recovery.feed(line.rstrip(b"\x00"))
+                if recovery.begin(first_of(path)):
+                    recovery.scan(chunks(path))
         except OSError as error:
             against = against or str(error)
         found = contradiction(latch, told, [], recovery)
-        against = against or (None if found is None else f"{name}: {found[1]}")
+        said = found[1] if found else unlike or rolled_back(newest, recovery, origin_of(home.identity(), name))
+        against = against or (None if said is None else f"{name}: {said}")
         everything.records += told.records
         everything.highest = max(everything.highest, told.highest)
     if not everything.records:
@@ -339,8 +332,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
 @app.command()
 def reset(
     home: HomeOption,
-    operator: Annotated[str, typer.Option("--operator", help="Who answers for it.", callback=_plain)],
-    reason: Annotated[str, typer.Option("--reason", help="Why it is safe now.", callback=_plain)],
+    operator: Annotated[str, typer.Option("--operator", help="Who answers for it.", callback=plain)],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe now.", callback=plain)],
     epoch: Annotated[int, typer.Option("--epoch", help="The current epoch, as `interlock status` shows it.")],
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -349,7 +342,7 @@ def reset(
     try:
         target.require()
         known, _ = _told(target, None)
-        made = target.reset(epoch=epoch, known_epoch=known.highest, operator=operator, reason=reason, now=_now())
+        made = target.reset(epoch=epoch, known_epoch=known.highest, operator=operator, reason=reason, now=now())
     except InterlockError as error:
         fail(Exit.USAGE, str(error), json=json)
     _journal_it(home, operator)
@@ -359,25 +352,31 @@ def reset(
         say(f"{home}: armed again, epoch {made.epoch}. Start the engine when you are ready.")
 
 
+app.command()(verify)
+app.command()(prove)
+
+
 @app.command()
-def verify(
-    home: Annotated[Path | None, typer.Option("--home", "-H", help="The home whose journal to check.")] = None,
-    journal: Annotated[
-        Path | None, typer.Option("--journal", help="A journal's directory, in place of a home.")
-    ] = None,
+def compress(
+    home: HomeOption,
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
-    """Check all journals: structure, sequence, seals, and that nothing was sent that should not have been."""
-    if (home is None) is (journal is None):
-        fail(Exit.USAGE, "give either --home or --journal", json=json)
-    directory = journal if journal is not None else Home(home or "").journal
-    if not directory.is_dir():
-        fail(Exit.USAGE, f"{directory}: no journal here", json=json)
-    streams = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir()}
+    """Compress the closed segments of all journals. What is compressed is read back before the plain file goes."""
+    target = Home(home)
+    done = {"segments": 0, "bytes": 0, "compressed": 0}
     try:
-        raise typer.Exit(audit({"": directory} if segments(directory) or not streams else streams, json=json))
-    except OSError as error:
-        fail(Exit.USAGE, f"{directory}: {error}", json=json)
+        target.require()
+        for name in target.streams():
+            for path in compressible(target.stream(name)):
+                done["bytes"] += path.stat().st_size
+                done["compressed"] += pack(path).stat().st_size
+                done["segments"] += 1
+    except (HomeError, OSError) as error:
+        fail(Exit.USAGE, str(error), json=json)
+    if json:
+        show(done)
+    else:
+        say(f"{done['segments']} segments: {done['bytes']} bytes, compressed {done['compressed']}")
 
 
 @app.command()
@@ -407,8 +406,13 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         bool, typer.Option("--cancel-on-stop", help="Cancel working orders in an orderly stop.")
     ] = False,
     session: Annotated[
-        str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=_plain)
+        str | None, typer.Option("--session", help="A new label begins a new P&L session.", callback=plain)
     ] = None,
+    signing: Annotated[Path | None, typer.Option("--keys", help="Sign checkpoints with the keys here.")] = None,
+    witnesses: Annotated[Path | None, typer.Option("--witnesses", help="TOML file: who keeps checkpoints.")] = None,
+    record_inputs: Annotated[  # noqa: FBT002
+        bool, typer.Option("--record-inputs", help="Put all that was decided on into the journal, for `replay`.")
+    ] = False,
     engine: EngineOption = _FIRST,
     operator: OperatorOption = "",
     json: JsonOption = False,  # noqa: FBT002
@@ -428,11 +432,17 @@ def run(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         seed=seed,
         cancel_on_stop=cancel_on_stop,
         session=session,
+        keys=signing,
+        witnesses=witnesses,
+        record_inputs=record_inputs,
         engine=engine,
-        operator=operator or _user(),
+        operator=operator or user(),
         json=json,
     )
     raise typer.Exit(int(runner.run(plan)))
+
+
+app.command()(replays.replay)
 
 
 @app.command()
@@ -448,7 +458,7 @@ def demo(
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """See a kill switch work: trade on a simulated market, halt from another process, check the journal."""
-    raise typer.Exit(int(demos.demo(home, ticks=ticks, seed=seed, seconds=seconds, operator=_user(), json=json)))
+    raise typer.Exit(int(demos.demo(home, ticks=ticks, seed=seed, seconds=seconds, operator=user(), json=json)))
 
 
 @app.command()
@@ -479,7 +489,7 @@ def drill(  # noqa: PLR0913, PLR0917 - one for each thing that can be chosen
         seconds=seconds,
         timeout_s=timeout,
         escalate=escalate,
-        operator=operator or _user(),
+        operator=operator or user(),
     )
     raise typer.Exit(int(drills.run(plan, report, json=json)))
 

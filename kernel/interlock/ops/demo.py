@@ -117,7 +117,7 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
         show({"story": told, "run": summary, "verify": audit.verdict, "fine": fine})
     else:
         say("The journal, checked by the verifier, which shares no code with the engine:")
-        tell(audit)
+        tell({"": audit})
     if not fine:
         err.print("interlock: the demo did not go as it must", markup=False)
     return Exit.FINE if fine else Exit(audit.exit_code or Exit.UNCONFIRMED)

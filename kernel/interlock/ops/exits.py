@@ -19,8 +19,8 @@ class Exit(enum.IntEnum):
     UNCONFIRMED = 4
     """Emission is stopped, but someone may still be inside a send."""
     IN_DOUBT = 5
-    """``verify``: orders whose end nobody recorded, or an unsealed tail."""
+    """``verify``: orders whose end nobody recorded, or an unsealed tail; ``replay``: not all can be replayed."""
     TAMPERED = 6
-    """``verify``: a rule is broken."""
+    """``verify``: a rule is broken; ``replay``: a decision differs."""
     FAILED = 7
     """``drill``: something that the drill was to show did not come about."""

@@ -26,6 +26,7 @@ from interlock.engine import Engine
 from interlock.kernel import Kernel, SystemClock
 from interlock.ops.console import err, fail, say, show
 from interlock.ops.exits import Exit
+from interlock.ops.witnesses import Witnesses, read
 from interlock.stopping import StopExecutor
 from interlock.stopping.signals import Signals
 
@@ -59,6 +60,9 @@ class Plan:
     seed: int
     cancel_on_stop: bool
     session: str | None
+    keys: Path | None
+    witnesses: Path | None
+    record_inputs: bool
     engine: str
     operator: str
     json: bool
@@ -69,6 +73,7 @@ def run(plan: Plan) -> Exit:
     try:
         speed = _speed(plan.speed)
         feed = _feed(plan)
+        asked = _witnesses(plan)
         Home(plan.home).require()
     except HomeError as error:
         fail(Exit.HALTED, str(error), json=plan.json)
@@ -76,7 +81,7 @@ def run(plan: Plan) -> Exit:
         fail(Exit.USAGE, str(error), json=plan.json)
     try:
         with _Signals() as signals:
-            return asyncio.run(_run(plan, feed, speed, signals))
+            return asyncio.run(_run(plan, feed, asked, speed, signals))
     except asyncio.CancelledError:
         fail(Exit.FINE, "interrupted before the first tick; nothing was started", json=plan.json)
     except HomeError as error:
@@ -130,7 +135,25 @@ class _Signals:
             self._task.cancel()
 
 
-async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Signals) -> Exit:
+def _witnesses(plan: Plan) -> Witnesses:
+    """Who keeps the checkpoints.
+
+    Raises:
+        ValueError: this does not go together.
+        WitnessesError: the file is not as it should be.
+    """
+    if plan.witnesses is not None and plan.keys is None:
+        message = "--witnesses needs --keys: witnesses keep what is signed"
+        raise ValueError(message)
+    if plan.keys is not None and plan.speed != "live":
+        message = (
+            "--keys needs --speed live: a key is valid in the time of the wall, and a replay is in that of its ticks"
+        )
+        raise ValueError(message)
+    return Witnesses() if plan.witnesses is None else read(plan.witnesses)
+
+
+async def _run(plan: Plan, source: CsvFeed, asked: Witnesses, speed: Decimal | str, signals: _Signals) -> Exit:
     signals.attend()
     limits, _ = Home(plan.home).read_limits()
     instruments = {name: instrument for name, (instrument, _) in limits.instruments.items()}
@@ -145,11 +168,15 @@ async def _run(plan: Plan, source: CsvFeed, speed: Decimal | str, signals: _Sign
         feed = primed if speed == "max" else paced(primed, speed)
     kernel = Kernel.attach(
         plan.home,
+        keys=plan.keys,
+        witnesses=asked.witnesses,
+        witness_quorum=asked.quorum,
         operator=plan.operator,
         engine=plan.engine,
         durability=plan.durability,
         clock=timeline or SystemClock(),
         watch=Limits() if timeline is None else None,
+        record_inputs=plan.record_inputs,
     )
     with kernel:
         unique = f"R{kernel.journal_size[0]}"  # ids of orders and fills are never used twice on one home

@@ -5,13 +5,12 @@ It is drawn from the record alone. Whatever stands in it is escaped, whoever wro
 
 from __future__ import annotations
 
-import html
-import unicodedata
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.ops.drill.picture import draw, windows
 from interlock.ops.drill.record import Kind
+from interlock.ops.sheet import document, escape, style
+from interlock.ops.sheet import number as _number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,12 +35,6 @@ _LEGEND: Final = (
 )
 
 
-def escape(text: str) -> str:
-    """Text as the page may show it: no mark-up, and no character that is not seen but changes what is."""
-    seen = (c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in text)
-    return html.escape("".join(seen))
-
-
 def page(record: Mapping[str, Any], measured: Measured, digest: str) -> str:
     """The page.
 
@@ -50,7 +43,6 @@ def page(record: Mapping[str, Any], measured: Measured, digest: str) -> str:
         measured: what was measured.
         digest: SHA-256 of the record's file.
     """
-    css = resources.files("interlock.ops.drill").joinpath("page.css").read_text(encoding="utf-8")
     title = f"Kill drill, {record['began'][:10]}: {record['verdict']}"
     parts = [
         *_head(record, measured),
@@ -67,23 +59,7 @@ def page(record: Mapping[str, Any], measured: Measured, digest: str) -> str:
         *_signatures(record),
         _foot(record, digest),
     ]
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>\n{css}</style>",
-            "</head>",
-            "<body>",
-            *parts,
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    return document(title, [style("interlock.ops.drill", "page.css")], parts)
 
 
 def _foot(record: Mapping[str, Any], digest: str) -> str:
@@ -152,7 +128,8 @@ def _timeline(measured: Measured) -> Iterator[str]:
 
 def _criteria(record: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Criteria</h2>"
-    yield '<table class="criteria"><thead><tr><th></th><th>What must be so</th><th>Asked for</th><th>Found</th></tr>'
+    yield '<table class="criteria stack"><thead><tr><th></th><th>What must be so</th><th>Asked for</th>'
+    yield "<th>Found</th></tr>"
     yield "</thead><tbody>"
     for one in record["criteria"]:
         mark = '<td class="mark good">✓ met</td>' if one["passed"] else '<td class="mark bad">✗ not met</td>'
@@ -285,11 +262,6 @@ def _signatures(record: Mapping[str, Any]) -> Iterator[str]:
             f'{f": {escape(who)}" if who else ""}<i class="short"></i>Date</div>'
         )
     yield "</div>"
-
-
-def _number(value: int) -> str:
-    """With thin spaces between thousands."""
-    return f"{value:,}".replace(",", "\u202f")
 
 
 def _ms(ns: int) -> str:

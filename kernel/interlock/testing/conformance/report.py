@@ -1,0 +1,184 @@
+"""The conformance report: a line a claim, and for what is broken the shortest story of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from hypothesis import HealthCheck, Verbosity, seed, settings
+from hypothesis.errors import Flaky
+from hypothesis.stateful import run_state_machine_as_test
+
+from interlock.testing.conformance.claims import CLAIMS, Claim, missing
+from interlock.testing.conformance.machine import Attack, Tally
+from interlock.testing.conformance.story import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from interlock.testing.conformance.adapter import Adapter
+
+__all__ = ["Line", "Report", "Verdict", "check", "try_claim"]
+
+
+class Verdict(StrEnum):
+    """What a test came to."""
+
+    HELD = "HELD"
+    BROKEN = "BROKEN"
+    NOT_TESTED = "NOT TESTED"
+
+
+@attrs.frozen(kw_only=True)
+class Line:
+    """One claim.
+
+    Attributes:
+        claim: which.
+        verdict: what the test came to.
+        why: for NOT TESTED, why not; for BROKEN, what came of it.
+        story: for BROKEN, what was done, a sentence each.
+        attempts: how many there were, shrinking included.
+        steps: how many calls of the engine.
+        orders: how many orders reached the venue.
+        raised: what calls of the engine raised, and how often.
+        sure: False if the breach did not come at every attempt of the same steps, as with threads.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    why: str = ""
+    story: tuple[str, ...] = ()
+    attempts: int = 0
+    steps: int = 0
+    orders: int = 0
+    raised: tuple[tuple[str, int], ...] = ()
+    sure: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What an engine came to.
+
+    Attributes:
+        adapter: name of the adapter's class.
+        lines: one a claim.
+    """
+
+    adapter: str
+    lines: tuple[Line, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing is broken, else 1."""
+        return int(any(line.verdict is Verdict.BROKEN for line in self.lines))
+
+    def to_text(self) -> str:
+        """For people."""
+        width = max(len(line.claim) for line in self.lines)
+        out = [f"Conformance of {self.adapter}", ""]
+        for line in self.lines:
+            done = f"{line.attempts} attempts, {line.orders} orders at the venue" if line.attempts else line.why
+            out.append(f"{line.claim:{width}}  {line.verdict:10}  {done}")
+        for line in self.lines:
+            if line.verdict is Verdict.BROKEN:
+                sure = "" if line.sure else " (not at every attempt: threads race)"
+                out += ["", f"{line.claim}: {CLAIMS[line.claim].says}. It is broken{sure}:"]
+                out += [f"{number:3}. {step}" for number, step in enumerate(line.story, 1)]
+                out += [f"  => {line.why}"]
+        return "\n".join(out)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        lines = [{**attrs.asdict(line), "says": CLAIMS[line.claim].says} for line in self.lines]
+        return {"adapter": self.adapter, "exit_code": self.exit_code, "lines": lines}
+
+
+def try_claim(
+    adapter: type[Adapter], claim: Claim, *, attempts: int = 200, steps: int = 30, from_seed: int | None = None
+) -> Line:
+    """Test one claim.
+
+    Args:
+        adapter: of the engine.
+        claim: which.
+        attempts: how many, if none breaks it.
+        steps: how many an attempt.
+        from_seed: to have other attempts than the usual ones; None: always the same.
+    """
+    why = missing(claim, adapter)
+    if why:
+        return Line(claim=claim, verdict=Verdict.NOT_TESTED, why=why)
+    tally = Tally()
+    machine: Any = type("Attacked", (Attack,), {"adapter_class": adapter, "claim": claim, "tally": tally})
+    if from_seed is not None:
+        machine = seed(from_seed)(machine)
+    broken: Broken | None = None
+    sure = True
+    try:
+        run_state_machine_as_test(machine, settings=_settings(attempts, steps, repeatable=from_seed is None))
+    except Broken as error:
+        broken = error
+    except Flaky:
+        broken, sure = tally.broken, False
+        if broken is None:
+            raise
+    seen = Line(
+        claim=claim,
+        verdict=Verdict.HELD,
+        attempts=tally.attempts,
+        steps=tally.steps.total(),
+        orders=tally.orders,
+        raised=tuple(sorted(tally.raised.items())),
+    )
+    if broken is not None:
+        return attrs.evolve(seen, verdict=Verdict.BROKEN, why=broken.end, story=broken.steps, sure=sure)
+    if not tally.orders:
+        return attrs.evolve(seen, verdict=Verdict.NOT_TESTED, why="no order ever reached the venue")
+    return seen
+
+
+def _settings(attempts: int, steps: int, *, repeatable: bool) -> settings:
+    return settings(
+        max_examples=attempts,
+        stateful_step_count=steps,
+        derandomize=repeatable,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def check(
+    adapter: type[Adapter],
+    *,
+    claims: Iterable[Claim] = Claim,
+    attempts: int = 200,
+    steps: int = 30,
+    from_seed: int | None = None,
+    progress: Callable[[Line], None] | None = None,
+) -> Report:
+    """Test an engine, claim by claim.
+
+    Args:
+        adapter: of the engine.
+        claims: which; all, if it is left out.
+        attempts: how many for each claim, if none breaks it.
+        steps: how many an attempt.
+        from_seed: to have other attempts than the usual ones; None: always the same.
+        progress: called with each line as it is there.
+
+    Raises:
+        Unfit: the engine does not even start on a fresh home.
+    """
+    lines = []
+    for claim in claims:
+        line = try_claim(adapter, claim, attempts=attempts, steps=steps, from_seed=from_seed)
+        lines.append(line)
+        if progress is not None:
+            progress(line)
+    return Report(adapter=adapter.__name__, lines=tuple(lines))
