@@ -13,6 +13,8 @@ from . import defects
 from .embedded import Embedded
 from .toy import Toy
 
+pytestmark = pytest.mark.long
+
 FOUND = {
     defects.EmulatorBypassesTheGate: Claim.NO_EMIT_AFTER_HALT,
     defects.RaisingCheckLetsThrough: Claim.CHECKS_FAIL_CLOSED,
