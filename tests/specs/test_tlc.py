@@ -9,7 +9,7 @@ graph sees it is pinned too.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NotRequired, TypeAlias, TypedDict, cast
@@ -161,7 +161,7 @@ def verdict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with ThreadPoolExecutor(max_workers=2) as pool:
         for item in request.session.items:
             params = getattr(getattr(item, "callspec", None), "params", {})
-            if {"module", "mutant", "name"} <= params.keys():
+            if {"module", "mutant", "name"} <= params.keys() and item.get_closest_marker("skip") is None:
                 module, mutant, name = (params[k] for k in ("module", "mutant", "name"))
                 directory = tmp_path_factory.mktemp("mutant")
                 runs[module, mutant["name"], name] = pool.submit(run_changed, directory, module, mutant, name)
@@ -187,14 +187,22 @@ CONFIGURATIONS = [
     for module, pins in MODULES.items()
     for pin in pins["configurations"]
 ]
+SLOW = {"ipc/TwoPages.tla"}
+"""Specifications whose mutants take long, each."""
+
+
+def _slow(module: str) -> Sequence[pytest.MarkDecorator]:
+    return [pytest.mark.long] if module in SLOW else []
+
+
 MUTANTS = [
-    pytest.param(SPECS / module, mutant, name, id=f"{mutant['name']}-{name}")
+    pytest.param(SPECS / module, mutant, name, id=f"{mutant['name']}-{name}", marks=_slow(module))
     for module, pins in MODULES.items()
     for mutant in pins["mutants"]
     for name in mutant["violates"]
 ]
 SURVIVORS = [
-    pytest.param(SPECS / module, survivor, id=survivor["name"])
+    pytest.param(SPECS / module, survivor, id=survivor["name"], marks=_slow(module))
     for module, pins in MODULES.items()
     for survivor in pins["survivors"]
 ]
