@@ -14,7 +14,7 @@ from tests.helpers import arm, attach, halt_home, halted_by, python, reset_home
 from interlock import HomeError, Mode
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED, HALTED, read_latch
-from interlock.breaker.lock import Pen
+from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.page import _HALTS_AT, _HALTS_END
 from interlock.core.modes import ARMED as ARMED_BYTE
 
@@ -114,6 +114,23 @@ def test_forked_child_puts_it_down_and_leaves_it_to_its_parent(home: Home) -> No
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         other.close()
+
+
+def test_a_reset_waits_a_moment_for_the_record_of_a_halt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A halt is confirmed before its record is on the disk: an operator who resets at once is not sent away."""
+    assert halt_home(home.path).durable
+    trying = FileLock._try
+    with closing(Pen(home.path)) as writing:
+        assert writing.shared()
+
+        def and_the_halt_ends(self: FileLock, how: int) -> bool:
+            got = trying(self, how)
+            if isinstance(self, Pen) and not got:
+                writing.release()
+            return got
+
+        monkeypatch.setattr(FileLock, "_try", and_the_halt_ends)
+        assert reset_home(home.path, 1).epoch == 2
 
 
 def test_a_slow_halt_keeps_a_reset_out(home: Home) -> None:

@@ -13,7 +13,6 @@ import contextlib
 import shutil
 import tempfile
 import threading
-import time
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -504,28 +503,16 @@ class KernelMachine(RuleBasedStateMachine):
         if found.confirmed:
             assert not self.engine.in_flight()
 
-    def _reset(self, epoch: int, *, outside: bool) -> None:
-        """Reset; again, as long as it is refused only because the halt before it is still being written."""
-        for left in reversed(range(500)):
-            try:
-                if outside:
-                    reset_home(self.home, epoch, known_epoch=self.world.epoch)
-                else:
-                    self.engine.reset(operator="bob", reason="looked into", epoch=epoch)
-            except HomeError as error:
-                if not left or "still writing" not in str(error):
-                    raise
-                time.sleep(0.01)  # an operator would try again
-            else:
-                return
-
     @rule(off=st.sampled_from([0, 0, 0, -1, 1, 5]), outside=st.booleans())
     def reset(self, off: int, outside: bool) -> None:
         """A reset needs HALTED and the current epoch; it leads to IDLE and starts nothing."""
         was = self.engine.mode
         epoch = self.world.epoch + off
         try:
-            self._reset(epoch, outside=outside)
+            if outside:
+                reset_home(self.home, epoch, known_epoch=self.world.epoch)
+            else:
+                self.engine.reset(operator="bob", reason="looked into", epoch=epoch)
         except HomeError:
             assert off or outside or was is not Mode.HALTED or self.lost or self.tainted
             return

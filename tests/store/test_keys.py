@@ -38,8 +38,8 @@ def test_a_key_is_listed_signed_and_signs(tmp_path: Path) -> None:
     assert key is not None
     assert listed.keys == (key,)
     assert (key.from_us, key.to_us, key.label) == (NOW_US, NOW_US + 30 * DAY_US, "first")
-    note = made.signer(key, "interlock/home/engine").note("a text\n")
-    assert Verifier("interlock/home/engine", key.public).verify(note) == "a text\n"
+    note = made.signer(key, "interlock/desk/engine").note("a text\n")
+    assert Verifier("interlock/desk/engine", key.public).verify(note) == "a text\n"
 
 
 def test_private_keys_are_for_their_owner_only(tmp_path: Path) -> None:

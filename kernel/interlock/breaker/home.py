@@ -43,6 +43,7 @@ __all__ = ["Home", "HomeError", "Now", "boot_id", "parse_limits"]
 
 _ARM: Final = "ARM"
 _LOOK_S: Final = 0.5
+_PEN_S: Final = 1.0  # shorter than a halt's time-out: a reset has the running lock meanwhile
 _RESET: Final = "RESET"
 
 
@@ -259,7 +260,7 @@ class Home:
                 message = f"{self.path}: {held or 'somebody is'} not quiet; stop that before a reset"
                 raise HomeError(HaltCode.EXTERNAL, message)
             with contextlib.closing(Pen(self.path)) as pen:
-                if not pen.exclusive():
+                if not pen.exclusive(_PEN_S):  # a halt is confirmed before its record is on the disk
                     message = f"{self.path}: somebody is still writing the record of a halt; try again"
                     raise HomeError(HaltCode.EXTERNAL, message)
                 return self._reset(epoch, known_epoch, operator, reason, now)

@@ -113,8 +113,9 @@ class Pen(FileLock):
 
     Who keeps the epoch that stands there shares it with others who do: a halt, whose record is written over an armed
     one. Who changes the epoch has it alone: a reset, and an engine that writes a record which was lost. It is taken
-    before the record is read, and kept until it is replaced, so that none of these comes between. Nothing waits for
-    it: a halt that does not get it tries again later, as it does when the disk is full, and a reset is refused.
+    before the record is read, and kept until it is replaced, so that none of these comes between. No halt
+    waits for it: one that does not get it tries again later, as it does when the disk is full. A reset waits a moment,
+    then it is refused.
 
     It is not the running lock, so a disk that hangs under a record holds up no ack.
     """

@@ -23,7 +23,7 @@ from interlock.journal import records
 from interlock.journal.writer import SEGMENT_BYTES
 from interlock.kernel.gates import Gates
 from interlock.kernel.scribe import Scribe
-from interlock.kernel.signing import KernelDesk, Signing, Wish, look_back
+from interlock.kernel.signing import KernelDesk, Wish, look_back
 from interlock.kernel.switch import Switch
 from interlock.kernel.values import Clock, SystemClock
 from interlock.kernel.venue import Venue
@@ -43,35 +43,6 @@ __all__ = ["Kernel"]
 
 class Kernel(Switch, Gates, Venue):
     """A kernel attached to one home; see the module, and `attach`."""
-
-    def __init__(  # noqa: PLR0913 - one for each thing that `attach` can choose
-        self,
-        attachment: Attachment,
-        *,
-        operator: str,
-        engine: str,
-        durability: str,
-        clock: Clock,
-        run: str,
-        watch: Limits | None,
-        signing: Signing | None,
-        record_inputs: bool,
-    ) -> None:
-        """Use `attach`."""
-        super().__init__(
-            attachment,
-            operator=operator,
-            engine=engine,
-            durability=durability,
-            clock=clock,
-            run=run,
-            watch=watch,
-            signing=signing,
-            record_inputs=record_inputs,
-        )
-        _ATTACHED.add(self)
-        weakref.finalize(self, _let_go, attachment.sentinel).atexit = False
-        self._begin_run(engine, durability)
 
     @classmethod
     def attach(  # noqa: PLR0913 - one for each thing that can be chosen
@@ -136,7 +107,7 @@ class Kernel(Switch, Gates, Venue):
         attachment = open_home(home, engine_name(engine), mapped=mapped, segment_bytes=segment_bytes)
         try:
             signing = None if wish is None else look_back(wish, attachment, clock.utc_us())
-            return cls(
+            kernel = cls(
                 attachment,
                 operator=operator,
                 engine=engine,
@@ -147,9 +118,11 @@ class Kernel(Switch, Gates, Venue):
                 signing=signing,
                 record_inputs=record_inputs,
             )
+            kernel._open(engine, durability)
         except BaseException:
             attachment.sentinel.leave()
             raise
+        return kernel
 
     # -- What it is ----------------------------------------------------------------------------------
 
@@ -186,6 +159,12 @@ class Kernel(Switch, Gates, Venue):
         return self._at.errors_in_a_row
 
     # -- Opening -------------------------------------------------------------------------------------
+
+    def _open(self, engine: str, durability: str) -> None:
+        """Be known to whoever forks, let go when nobody holds us any more, and say that we are here."""
+        _ATTACHED.add(self)
+        weakref.finalize(self, _let_go, self._sentinel).atexit = False
+        self._begin_run(engine, durability)
 
     def _begin_run(self, engine: str, durability: str) -> None:
         """Say that we are here; carry over what a crash left; bring the journal up to the latch."""
