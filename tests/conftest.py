@@ -28,6 +28,7 @@ _MEMORY = "INTERLOCK_MEMORY"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Put what tests leave in memory where it is found again: under the machine's memory disk, not beside others'."""
+    os.environ.pop("PYTEST_ADDOPTS", None)  # they are for this run, and not for those that its tests start
     if _MEMORY not in os.environ:  # else it is a worker's, who shares it
         made = os.environ[_MEMORY] = tempfile.mkdtemp(prefix="interlock-tests-", dir="/dev/shm")
         Path(made).chmod(0o1777)  # as a memory disk is: some tests run as other users

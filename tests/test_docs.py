@@ -1,6 +1,7 @@
 """What the pages say is checked: examples run, names exist, tables are complete, drawings are drawn from the code.
 
-``python -m tests.test_docs`` draws the generated part of ``docs/modes.md`` anew.
+``python -m tests.test_docs`` draws the generated part of ``docs/modes.md`` anew, and writes the file and line of each
+property into ``specs/README.md``.
 """
 
 from __future__ import annotations
@@ -33,10 +34,23 @@ MODES: Final = ROOT / "docs" / "modes.md"
 BEGIN: Final = "<!-- generated: python -m tests.test_docs -->"
 END: Final = "<!-- end of what is generated -->"
 
+SPECS_PAGE: Final = ROOT / "specs" / "README.md"
+STAND: Final = {
+    "Invariants": "kernel/Kernel.tla",
+    "Action properties": "kernel/Kernel.tla",
+    "Temporal properties": "kernel/Kernel.tla",
+    "Several engines": "ipc/QuiescentKill.tla",
+    "The inductive proof": "../kernel/interlock/testing/quiescence_proof.py",
+    "The two pages": "ipc/TwoPages.tla",
+    "The stop executor": "stop/StopExecutor.tla",
+}
+"""Under which heading of specs/README.md the properties of which module are told."""
+
+PROPERTY: Final = re.compile(r"^(?P<row>\| \**`(?P<name>\w+)`\** \| [^|]* \|)")
 RUN: Final = re.compile(r"^<!-- run -->\n+```(python|sh)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FENCE: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 SPAN: Final = re.compile(r"`([^`\n]+)`")
-REFERENCE: Final = re.compile(r"(?P<path>[\w./-]+\.(?:py|tla|json))(?P<mark>::|#)(?P<name>[\w.:-]+)")
+REFERENCE: Final = re.compile(r"(?P<path>[\w./-]+\.(?:py|tla|json))(?P<mark>::|#)(?!L\d)(?P<name>[\w.:-]+)")
 LINK: Final = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 HEADING: Final = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 LONGEST_LINE: Final = 140
@@ -194,6 +208,43 @@ def test_modes_are_drawn_from_the_table() -> None:
     assert drawn() in text, "docs/modes.md is stale: python -m tests.test_docs"
 
 
+# -- Where properties stand ----------------------------------------------------------------------
+
+
+def placed() -> str:
+    """specs/README.md with the file and line of each property in its row, in whatever table."""
+    lines, here, inside = [], "", False
+    for line in read(SPECS_PAGE).splitlines():
+        if line.startswith("#"):
+            here = next((file for heading, file in STAND.items() if line.lstrip("# ").startswith(heading)), here)
+        inside = line.startswith(("| property |", "| theorem |")) or (inside and line.startswith("|"))
+        row = PROPERTY.match(line) if inside else None
+        lines.append(f"{row['row']} {place(here, row['name'])} |" if row else line)
+    return "\n".join(lines) + "\n"
+
+
+def place(file: str, name: str) -> str:
+    """A link to the line on which a property is defined."""
+    text = (ROOT / "specs" / file).read_text(encoding="utf-8")
+    defined = re.search(rf'^(?:{name} ==|    Claim\(name="{name}")', text, re.MULTILINE)
+    assert defined, f"{name} does not stand in {file}"
+    line = text.count("\n", 0, defined.start()) + 1
+    return f"[{Path(file).name}:{line}]({file}#L{line})"
+
+
+def test_properties_stand_where_the_page_says() -> None:
+    """Each property of specs/README.md has the file and the line of its definition beside it."""
+    text = read(SPECS_PAGE)
+    assert placed() == text, "specs/README.md is stale: python -m tests.test_docs"
+    assert len(re.findall(r"\]\([\w./]+#L\d+\) \|$", text, re.MULTILINE)) >= 60
+
+
+def test_property_that_is_not_defined_is_seen() -> None:
+    """A name that no line defines has no place."""
+    with pytest.raises(AssertionError, match="Missing does not stand"):
+        place("kernel/Kernel.tla", "Missing")
+
+
 # -- Names ---------------------------------------------------------------------------------------
 
 
@@ -301,10 +352,11 @@ def test_mutants_break_what_their_section_names() -> None:
 
 
 def main() -> None:
-    """Draw the generated part of docs/modes.md anew."""
+    """Draw the generated part of docs/modes.md anew, and say in specs/README.md where each property stands."""
     before, _, rest = read(MODES).partition(BEGIN)
     _, _, after = rest.partition(END)
     MODES.write_text(before + drawn() + after, encoding="utf-8")
+    SPECS_PAGE.write_text(placed(), encoding="utf-8")
 
 
 if __name__ == "__main__":

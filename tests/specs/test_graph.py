@@ -78,9 +78,12 @@ def test_core_and_spec_have_the_same_graph(spec: Graph[tlc.State], nodes: Graph[
     assert not found, f"\n{found}"
 
 
-def test_graph_has_its_pinned_size(nodes: Graph[kernel_model.Node]) -> None:
+def test_graph_has_its_pinned_size(
+    nodes: Graph[kernel_model.Node], record_property: Callable[[str, object], None]
+) -> None:
     """The core's graph has as many states, and of each action steps, as the manifest pins."""
     graph = nodes.map(kernel_model.view)
+    record_property("edges", len(graph.edges))
     assert len(graph.states) == PINNED["distinct"] == 1_792
     assert len(graph.edges) == sum(PINNED["edges"].values()) == 11_564
     assert Counter(name for _, name, _ in graph.edges) == PINNED["edges"]
@@ -106,11 +109,12 @@ def test_one_order_is_tied_too(small: Graph[tlc.State]) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_three_orders_and_epochs_are_tied_too(tmp_path: Path) -> None:
+def test_three_orders_and_epochs_are_tied_too(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """With three orders and three epochs, as in Kernel3.cfg, the graphs are equal as well."""
     large = specified(tmp_path, KERNEL.with_name("Kernel3.cfg").read_text())
     found = difference(large, kernel_model.graph(orders=("a", "b", "c"), max_epoch=3, limit=100_000))
     assert not found, f"\n{found}"
+    record_property("edges", len(large.edges))
     assert (len(large.states), len(large.edges)) == (21_858, 155_342)
 
 

@@ -32,6 +32,7 @@ from interlock.testing.quiescence_mistakes import universe
 from interlock.testing.quiescence_proof import SYSTEM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 State = tuple[Any, ...]
@@ -413,10 +414,13 @@ def proven() -> tuple[set[tuple[State, str, State]], set[tuple[State, str, State
 
 
 @pytest.mark.usefixtures("watched")
-def test_killer_and_reset_take_the_proven_steps_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killer_and_reset_take_the_proven_steps_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
     """In every interleaving of a kill and a reset, deaths and a full disk included, the code does as the relation."""
     code = walk(tmp_path, monkeypatch, Kill)
     edges, double = proven()
+    record_property("steps", len(edges & code))
     assert code - edges - double == set()
     assert {edge for edge in edges - code if edge[1] != "LookAgain"} == set()
     assert {before for before, name, _ in edges if name == "LookAgain"} == {

@@ -22,7 +22,7 @@ from interlock.testing.quiescence_model import KILLER, PLACE, RESETTER, SEND, ow
 from interlock.testing.quiescence_proof import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from interlock.testing.induction import Action, Claim, Ground, Step, System
     from interlock.testing.quiescence_model import State
@@ -53,9 +53,10 @@ def obligations() -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.parametrize("start", ["Init", "Inv", *(action.name for action in SYSTEM.actions)])
-def test_no_step_breaks_an_invariant_or_a_theorem(start: str) -> None:
+def test_no_step_breaks_an_invariant_or_a_theorem(start: str, record_property: Callable[[str, object], None]) -> None:
     """From the beginning, by each action and for the theorems, every obligation is proven, for any number."""
     mine = {claim: found for (source, claim), found in obligations().items() if source == start}
+    record_property("obligations", len(mine))
     assert mine
     assert not any(mine.values()), mine
 
@@ -157,11 +158,12 @@ def test_a_real_kill_is_acked() -> None:
     assert shown["alive"] == (False, True)
 
 
-def test_the_program_does_what_z3_says() -> None:
+def test_the_program_does_what_z3_says(record_property: Callable[[str, object], None]) -> None:
     """In sampled states z3 finds the same steps possible as the program, and the same states after."""
     sizes = {"engines": 2, "emitters": 1, "killers": 1, "resetters": 1}
     program = Program(SYSTEM, *universe(**sizes))
     state = first(program, **sizes)
+    record_property("seed", 5)
     chosen = random.Random(5)  # noqa: S311 - which states are looked at
     for _ in range(60):
         following = dict(program.successors(state))
@@ -248,9 +250,12 @@ def of_the_model(system: System, emitters: int) -> set[Edge]:
 
 @pytest.mark.parametrize("crowded", [False, True], ids=["slots", "crowded"])
 @pytest.mark.parametrize("emitters", [1, 2])
-def test_the_code_takes_the_proven_steps_and_no_other(emitters: int, crowded: bool) -> None:
+def test_the_code_takes_the_proven_steps_and_no_other(
+    emitters: int, crowded: bool, record_property: Callable[[str, object], None]
+) -> None:
     """In every interleaving of every access, `Hold` does what the relation does: each step, and every one."""
     code, model = Walk(emitters=emitters, crowded=crowded).run(LIMIT), of_the_model(SYSTEM, emitters)
+    record_property("steps", len(model))
     assert len(model) == {1: 343, 2: 1395}[emitters]
     assert code - model == set()
     assert model - code == set()

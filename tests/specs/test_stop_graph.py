@@ -27,6 +27,7 @@ from interlock.testing import tlc
 from interlock.testing.explorer import Graph, difference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from tests.specs.stop_view import Node
@@ -96,19 +97,23 @@ def test_executor_and_spec_have_the_same_graph(spec: Graph[tlc.State], code: Gra
     assert not found, f"\n{found}"
 
 
-def test_graph_has_its_size(code: Graph[tlc.State]) -> None:
+def test_graph_has_its_size(code: Graph[tlc.State], record_property: Callable[[str, object], None]) -> None:
     """The executor's graph has as many states, and of each action as many steps, as are known."""
+    record_property("edges", len(code.edges))
     assert (len(code.states), Counter(name for _, name, _ in code.edges)) == (148, EDGES)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("hung", ["", "g", "gh"])
-def test_steps_with_two_gateways_are_steps_of_the_spec(tmp_path: Path, hung: str) -> None:
+def test_steps_with_two_gateways_are_steps_of_the_spec(
+    tmp_path: Path, hung: str, record_property: Callable[[str, object], None]
+) -> None:
     """With two gateways the code has too many nodes to see them all; each of many steps is one of the specification."""
     large = specified(tmp_path, gateways='"g", "h"')
     steps = itertools.count()
     found = seen(walk(Walk(gateways=("g", "h"), hung=frozenset(hung)), until=lambda *_: next(steps) >= MANY))
+    record_property("edges", len(found.edges))
     assert found.edges <= large.edges, f"\n{difference(large, found)}"
     names = {name for _, name, _ in found.edges}
     assert names == EDGES.keys() - ({"Cancel", "Query", "TakeBack"} if hung == "gh" else set())

@@ -209,11 +209,14 @@ SURVIVORS = [
 
 
 @pytest.mark.parametrize(("module", "pin"), CONFIGURATIONS)
-def test_configuration_gives_its_pinned_result(tmp_path: Path, module: Path, pin: Configuration) -> None:
+def test_configuration_gives_its_pinned_result(
+    tmp_path: Path, module: Path, pin: Configuration, record_property: Callable[[str, object], None]
+) -> None:
     """A configuration has its pinned exit code, states, depth and steps."""
     dump = tmp_path / "graph.dot" if "edges" in pin else None
     timeout_s = LONG_S if pin.get("long") else TIMEOUT_S
     result = tlc.run(module, SPECS / pin["cfg"], beside=refined(module), dump=dump, timeout_s=timeout_s)
+    record_property("states", result.distinct)
     found = attrs.asdict(result)
     if dump is not None:
         found["edges"] = edge_counts(tlc.parse_dot(dump)[1])

@@ -304,8 +304,11 @@ def wrong(graph: list[tuple[State, str, State]], bench: Bench) -> Counter[str]:
     return found
 
 
-def test_pages_take_the_steps_of_the_specification(graph: list[tuple[State, str, State]], bench: Bench) -> None:
+def test_pages_take_the_steps_of_the_specification(
+    graph: list[tuple[State, str, State]], bench: Bench, record_property: Callable[[str, object], None]
+) -> None:
     """From every state that TLC draws each function leaves byte, marks and what was armed as the module says."""
+    record_property("edges", len(graph))
     found = wrong(graph, bench)
     assert found.keys() == ACTIONS.keys()
     assert +found == Counter()

@@ -32,7 +32,7 @@ CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 class TestKernel(KernelMachine.TestCase):  # type: ignore[misc,valid-type]
     """Whatever is done to the real kernel, the oracle finds nothing."""
 
-    settings = settings(max_examples=200, stateful_step_count=50, suppress_health_check=CHECKS)
+    settings = settings(max_examples=120, stateful_step_count=50, suppress_health_check=CHECKS)
 
 
 @pytest.mark.long
@@ -252,7 +252,7 @@ def test_seeded_bug_is_caught(bug: type[Kernel]) -> None:
     assert re.search(BUGS[bug], "".join(traceback.format_exception(caught.value)))
 
 
-def test_machine_is_not_idle() -> None:
+def test_machine_is_not_idle(record_property: Callable[[str, object], None]) -> None:
     """The machine's lives do reach the venue, halts, resets and restarts; a machine that does nothing finds nothing."""
     counts = Counter[str]()
 
@@ -270,4 +270,6 @@ def test_machine_is_not_idle() -> None:
             max_examples=30, stateful_step_count=40, phases=[Phase.generate], suppress_health_check=CHECKS
         ),
     )
+    for what, count in counts.items():
+        record_property(what, count)
     assert all(counts[what] > 30 for what in ("seen", "resets", "halts", "runs")), counts

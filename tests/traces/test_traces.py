@@ -51,20 +51,24 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
     return judged
 
 
-def test_runs_are_behaviours_of_the_specification(seen: dict[str, Judged]) -> None:
+def test_runs_are_behaviours_of_the_specification(
+    seen: dict[str, Judged], record_property: Callable[[str, object], None]
+) -> None:
     """Engines, killers and a reset that die, are suspended or held up in their steps keep every promise."""
     judged = [seen[one.name] for one in SHORT]
+    record_property("runs", len(judged))
     assert [one.against() for one in judged if not one.sound] == []
     assert {"kill", "stop", "pause"} <= {act for _, act in struck(judged)}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-def test_every_step_is_struck_by_every_fault() -> None:
+def test_every_step_is_struck_by_every_fault(record_property: Callable[[str, object], None]) -> None:
     """The same in some 300 runs, in which each named step is killed, suspended and held up at least once."""
     where_bugs_would_show = (plan.for_bug(bug, 0, seeded=False) for bug in BUGS)
     random = (plan.random_plan(seed) for seed in range(RANDOM))
     judged = judge([*plan.every_step(ROUNDS), *where_bugs_would_show, *random])
+    record_property("runs", len(judged))
     assert len(judged) >= 200
     assert [one.against() for one in judged if not one.sound] == []
     steps = (*plan.ENGINE_STEPS, *plan.KILLER_STEPS, *plan.RESET_STEPS)

@@ -1,6 +1,6 @@
 """The verifier against whole journals: each answer, each damage, every byte of a small one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import attrs
@@ -279,8 +279,9 @@ def test_every_truncation_is_told() -> None:
         assert any("rolled back" in sentence for sentence in report.cannot_know)
 
 
-def test_every_flipped_bit_is_found() -> None:
+def test_every_flipped_bit_is_found(record_property: Callable[[str, object], None]) -> None:
     """To flip any bit under a seal is tampering; in the last seal only its times can be changed."""
+    record_property("bits", len(DATA) * FLIPS)
     seal = len(DATA) - len(LINES[-1])
     times = LINES[-1].index(b'"ts":'), LINES[-1].index(b',"size"')
     for place in range(len(DATA)):
