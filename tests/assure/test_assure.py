@@ -107,10 +107,10 @@ def test_results_of_tests_that_are_not_here_are_refused(tmp_path: Path) -> None:
 
 
 def test_stages_are_of_tests_that_are_here() -> None:
-    """Each file that a stage names is here, and each of its figures has a pin that can fail."""
+    """Each file that a stage names is here, and each of its figures has a pin that can fail, at least by night."""
     for stage in stages.read():
         assert [one for one in stage.tests if not (ROOT / one).exists()] == []
-        assert [one.name for one in stage.figures if min(one.least.values()) < 1] == []
+        assert [one.name for one in stage.figures if one.least["long"] < 1] == []
 
 
 @pytest.mark.parametrize(
