@@ -720,7 +720,11 @@ def test_gzip_on_standard_input() -> None:
     assert printed.splitlines()[1:] == [b"<stdin> 256 256.5", b"<stdin> 44 300.5"]
 
 
-@pytest.mark.parametrize("begun", [b"", QUOTES.encode(), gzip.compress(b"x" * 100)[:20]])
+@pytest.mark.parametrize(
+    "begun",
+    [b"", QUOTES.encode(), gzip.compress(b"x" * 100)[:20]],
+    ids=["nothing", "a header", "some of a packed file"],  # not its bytes: they hold the time
+)
 def test_the_exit_does_not_wait_for_standard_input(begun: bytes) -> None:
     """A process whose feed still waits for its pipe can leave at once, and without a complaint."""
     with child(LEAVES, "sys.stdin.buffer") as process:
