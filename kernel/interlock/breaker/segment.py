@@ -43,6 +43,7 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 COMPRESSED: Final = ".zst"
 _CHUNK_BYTES: Final = 1 << 20
 _WINDOW_BYTES: Final = 1 << 20
+_ZEROS: Final = bytes(_WINDOW_BYTES)
 _ENDING: Final = ".jsonl"
 _NEW: Final = ".new"
 _CLOSED: Final = 0o400
@@ -52,8 +53,10 @@ class Segment:
     """The open end of the journal: a file that is only appended to.
 
     Room is allocated ahead, a window at a time, with a reserve behind it. So a full disk is met while the reserve
-    is still there; and a sync need not wait for the file's size. What is left of the room stands as zeros behind the
-    last record; it is cut off when the file is closed, or found by `torn.trim` after a crash.
+    is still there. It is written once, with zeros: then a sync has to wait neither for the file's size nor for where
+    it lies on the disk, and the pages of a mapping are there before the records that come to stand in them. What is
+    left of the room stands behind the last record; it is cut off when the file is closed, or found by `torn.trim`
+    after a crash.
 
     Attributes:
         path: of the file.
@@ -88,7 +91,7 @@ class Segment:
         Returns:
             Why there is no more room than the reserve now, or None.
         """
-        short = self._ahead(len(data)) if self.size + len(data) + RESERVE_BYTES > self._end else None
+        short = self._ahead(len(data)) if self.size + len(data) + RESERVE_BYTES > self._end else self._short
         written = os.pwrite(self._descriptor, data, self.size)
         self.size += written
         if written != len(data):
@@ -111,6 +114,9 @@ class Segment:
         """Have so many bytes of room behind the last record."""
         end = self.size + length
         os.posix_fallocate(self._descriptor, self._end, end - self._end)
+        place = max(self._end, self.size)  # records may stand behind the room, if there was none
+        while place < end:
+            place += os.pwrite(self._descriptor, memoryview(_ZEROS)[: end - place], place)
         self._end = end
 
     def room(self) -> str | None:
@@ -238,10 +244,12 @@ class MappedSegment(Segment):
         """
         at = self.size
         end = at + len(data)
-        short = self._ahead(len(data)) if end > self._safe else None
-        if end > self._mapped:  # the reserve is used up, or was never to be had: perhaps the file can grow all the same
-            super().write(data)
-            return short
+        short = None
+        if end > self._safe:
+            short = self._ahead(len(data))
+            if end > self._mapped:  # the reserve is used up, or was never to be had: perhaps the file can grow for all
+                super().write(data)
+                return short
         base = self._base
         try:
             self._map[at - base : end - base] = data  # type: ignore[index] # None, once it is closed

@@ -209,8 +209,9 @@ class Restorer:
             self._hear(record)
             self.core.on_accept(order_id)
             return
-        granted.heard = True
-        if granted.status is Status.UNKNOWN:
+        if granted.status is Status.GRANTED:  # else its end was told
+            granted.heard = True
+        elif granted.status is Status.UNKNOWN:
             granted.status = Status.DONE
 
     def _closed(self, record: Mapping[str, object]) -> None:

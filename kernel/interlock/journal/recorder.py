@@ -61,7 +61,9 @@ class Recorder:
         "_disk",
         "_marked",
         "_mono",
+        "_permit",
         "_run",
+        "_sent",
         "_utc",
         "_version",
         "blocked",
@@ -100,6 +102,7 @@ class Recorder:
         self._marked: dict[str, tuple[int, int, int]] = {}
         self.row: tuple[str, str | None, int, int, int] | None = None
         self.refused = Refusals(self._flood)
+        self._permit, self._sent = records.blank("permit"), records.blank("sent")
 
     # -- Making and writing ----------------------------------------------------------------------
 
@@ -185,20 +188,27 @@ class Recorder:
         if self.refused.seen:
             self.refused.end(mono)
         journal = self.journal
-        number = working.number = journal.next()
+        number = working.number = journal.next() if journal.waiting else journal.seq
         self.permits += 1
         try:
-            journal.write(records.permit(number, (mono + self.utc_ns) // 1000, mono - self.zero_ns, epoch, working))
+            ts = (mono + self.utc_ns) // 1000
+            journal.write(records.permit(number, ts, mono - self.zero_ns, epoch, working, self._permit))
         except JournalError:
             return False
         return journal.full is None
 
     def sent(self, working: Working, said: str | None) -> None:
-        """A send returned."""
+        """A send returned. Its record waits for the next write, as bytes: to keep what it is made of costs more."""
         mono = self._mono()
         zero = self.zero_ns
         ts = (mono + self.utc_ns) // 1000
-        self.journal.defer(records.sent, ts, mono - zero, working.number, working.begun_ns - zero, said)
+        journal = self.journal
+        number = journal.next() if journal.waiting else journal.seq
+        try:
+            begun = working.begun_ns - zero
+            journal.note(records.sent(number, ts, mono - zero, working.number, begun, said, self._sent))
+        except JournalError:
+            return
 
     def unknown(self, working: Working, said: str) -> None:
         """A send raised."""

@@ -1,6 +1,7 @@
 """One function for each kind of record: the members, in the order of ``docs/journal.md``.
 
-Every one takes the head first: ``seq``, ``ts`` (us UTC) and ``mono`` (ns in the run).
+Every one takes the head first: ``seq``, ``ts`` (us UTC) and ``mono`` (ns in the run). Those on the way of an order also
+take a *form*, a record that was written and may be filled in anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ __all__ = ["KEYS", "MARKER", "printed"]
 MARKER: Final = "[KILL_SWITCH] ENGAGED"
 _LONGEST: Final = 64
 _LONGEST_TEXT: Final = 500
+_NO_REFERENCE: Final = (0, "0", 0, "0")
 
 Record = dict[str, object]
 
@@ -65,6 +67,8 @@ _KINDS: Final = {
 KEYS: Final = {kind: ["v", "seq", "kind", "ts", "mono", *words.split()] for kind, words in _KINDS.items()}
 """The keys of every kind, in order: what recovery knows a record by."""
 
+_BLANKS: Final = {kind: {**dict.fromkeys(keys), "v": 1, "kind": kind} for kind, keys in KEYS.items()}
+
 
 def printed(value: object, longest: int = _LONGEST) -> str | None:
     """Anything at all as text that fits into a record: cut, and without lone surrogates."""
@@ -107,30 +111,31 @@ def head(seq: int, kind: str, ts: int, mono: int) -> Record:
     return {"v": 1, "seq": seq, "kind": kind, "ts": ts, "mono": mono}
 
 
-def permit(seq: int, ts: int, mono: int, epoch: int, working: Working) -> Record:
+def blank(kind: str) -> Record:
+    """A record of this kind to be filled in, over and over: to make a new one each time costs more than to fill it."""
+    return _BLANKS[kind].copy()
+
+
+def permit(seq: int, ts: int, mono: int, epoch: int, working: Working, form: Record | None = None) -> Record:
     """Gate 2 accepted."""
     order = working.order
     reference = working.book.reference
-    _, bid, _, ask = reference if reference is not None else (0, "0", 0, "0")
-    return {
-        "v": 1,
-        "seq": seq,
-        "kind": "permit",
-        "ts": ts,
-        "mono": mono,
-        "epoch": epoch,
-        "id": order.client_order_id,
-        "instrument": order.instrument,
-        # The words of the enumerations, taken directly: orjson would look them up three times as long.
-        "side": order.side._value_,
-        "type": order.order_type._value_,
-        "quantity": working.size_text,
-        "price": working.price_text,
-        "tif": order.time_in_force._value_,
-        "reduce_only": order.reduce_only,
-        "bid": bid,
-        "ask": ask,
-    }
+    record = blank("permit") if form is None else form
+    record["seq"] = seq
+    record["ts"] = ts
+    record["mono"] = mono
+    record["epoch"] = epoch
+    record["id"] = order.client_order_id
+    record["instrument"] = order.instrument
+    # The words of the enumerations, taken directly: orjson would look them up three times as long.
+    record["side"] = order.side._value_
+    record["type"] = order.order_type._value_
+    record["quantity"] = working.size_text
+    record["price"] = working.price_text
+    record["tif"] = order.time_in_force._value_
+    record["reduce_only"] = order.reduce_only
+    _, record["bid"], _, record["ask"] = _NO_REFERENCE if reference is None else reference
+    return record
 
 
 def refuse(  # noqa: PLR0913, PLR0917
@@ -160,18 +165,18 @@ def refuse(  # noqa: PLR0913, PLR0917
     }
 
 
-def sent(seq: int, ts: int, mono: int, number: int, begun: int, result: object) -> Record:
+def sent(  # noqa: PLR0913, PLR0917 - as they stand in it
+    seq: int, ts: int, mono: int, number: int, begun: int, result: object, form: Record | None = None
+) -> Record:
     """The send returned."""
-    return {
-        "v": 1,
-        "seq": seq,
-        "kind": "sent",
-        "ts": ts,
-        "mono": mono,
-        "permit": number,
-        "begun": begun,
-        "result": result if result is None else printed(result),
-    }
+    record = blank("sent") if form is None else form
+    record["seq"] = seq
+    record["ts"] = ts
+    record["mono"] = mono
+    record["permit"] = number
+    record["begun"] = begun
+    record["result"] = result if result is None else printed(result)
+    return record
 
 
 def fill(seq: int, ts: int, mono: int, done: Fill, *, known: bool) -> Record:

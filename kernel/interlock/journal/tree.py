@@ -51,7 +51,18 @@ class Tree:
         Args:
             lines: the journal's lines, each without its newline.
         """
-        nodes = [sha256(b"\x00" + line).digest() for line in lines]
+        self._append([sha256(b"\x00" + line).digest() for line in lines])
+
+    def grow(self, block: bytes) -> None:
+        """Append lines as leaves.
+
+        Args:
+            block: whole lines in one piece, each with its newline, which is no part of the leaf.
+        """
+        leaves = (b"\x00" + block[:-1].replace(b"\n", b"\n\x00")).split(b"\n")
+        self._append([sha256(leaf).digest() for leaf in leaves])
+
+    def _append(self, nodes: list[bytes]) -> None:
         start = self.size
         self.size += len(nodes)
         level = 0

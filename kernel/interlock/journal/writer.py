@@ -12,6 +12,9 @@ Two rules.
 A batch ends in a seal: a record with the Merkle root over all lines before it. The seal is a leaf of the
 tree like any other line.
 
+Nothing is hashed on the way of an order: the lines of a batch are kept as they were written, in one piece, and become
+leaves of the tree when the batch ends.
+
 The journal is cut into segments, each a file that begins with a `segment` record. A new one is begun by
 `turn`, which waits for the disk, and so is for the heartbeat; only if nobody beats does the seal of a batch begin
 one, when the open one has twice its size. **No room is not yet a failure:** the sink keeps some in reserve, and
@@ -20,9 +23,10 @@ says in time that it can't get more (`full`). Then the kernel halts, and what mu
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from orjson import OPT_STRICT_INTEGER, JSONEncodeError, dumps
+from orjson import OPT_APPEND_NEWLINE, OPT_STRICT_INTEGER, JSONEncodeError, dumps
 
 from interlock.core.errors import InterlockError
 
@@ -43,6 +47,9 @@ _BUFFER_BYTES: Final = 1 << 16
 _DAY_US: Final = 86_400_000_000
 _LINE_BYTES: Final = 1 << 12
 """Longer than the lines that wait."""
+
+_LINE: Final = OPT_STRICT_INTEGER | OPT_APPEND_NEWLINE
+"""How a record becomes a line; an integer of 2^53 or more is refused."""
 
 
 class JournalError(InterlockError):
@@ -93,28 +100,29 @@ class Journal:
 
     Attributes:
         seq: the number of the next record, but for those deferred; see `next`.
-        size_bytes: bytes written by this writer.
         broken: why it can't be written any more, or None.
         full: why it can't get more room than its reserve, or None.
         holding: while it is set, no batch ends by itself: what belongs together is sealed together.
         opening: gives the members of a ``segment`` record that tell whose it is, from ``origin`` to ``config``.
+        waiting: what was deferred.
     """
 
     __slots__ = (
-        "_buffer",
+        "_batch",
+        "_before",
         "_day",
-        "_deferred",
-        "_leaves",
+        "_full_at",
         "_limit",
         "_sink",
         "_size",
         "_tree",
+        "_written",
         "broken",
         "full",
         "holding",
         "opening",
         "seq",
-        "size_bytes",
+        "waiting",
     )
 
     def __init__(
@@ -124,14 +132,15 @@ class Journal:
         self._tree = tree
         self._day = day
         self._size = size  # before this writer's first byte; so the open segment has that and `size_bytes`
+        self._before = 0  # bytes written by this writer before the open batch
         self._limit = segment_bytes
         self.opening: Callable[[], dict[str, object]] | None = None
         self.full: str | None = None
-        self._leaves: list[bytes] = []
-        self._buffer = bytearray()
-        self._deferred: list[tuple[Callable[..., dict[str, object]], tuple[object, ...]]] = []
+        self._batch = bytearray()  # the lines since the last seal
+        self._written = 0  # so many bytes of these are with the sink
+        self._full_at = tree.size + BATCH  # with so many records the batch ends by itself
+        self.waiting: list[tuple[Callable[..., dict[str, object]], tuple[object, ...]]] = []
         self.seq = tree.size
-        self.size_bytes = 0
         self.broken: str | None = None
         self.holding = False
 
@@ -147,19 +156,18 @@ class Journal:
         if self.broken is not None:
             raise JournalError(self.broken)
         try:
-            line = dumps(record, option=OPT_STRICT_INTEGER)  # an integer of 2^53 or more is refused
-            self._leaves.append(line)
-            if self._buffer:
-                self._buffer += line
-                self._buffer += b"\n"
-                self._flush()
-            else:
-                full = self._sink.write(line + b"\n")
-                if full is not None:
-                    self.full = full
-                self.size_bytes += len(line) + 1
-            self.seq += 1
-            if len(self._leaves) >= BATCH and not self.holding:
+            data: bytes | bytearray = dumps(record, option=_LINE)
+            batch = self._batch
+            alone = self._written == len(batch)
+            batch += data
+            if not alone:
+                data = batch[self._written :]
+            full = self._sink.write(data)
+            if full is not None:
+                self.full = full
+            self._written += len(data)
+            self.seq = after = self.seq + 1
+            if after >= self._full_at and not self.holding:
                 self._seal_at(record)
         except BaseException as error:
             self._break(error)
@@ -172,8 +180,8 @@ class Journal:
             make: called with the record's number, then the arguments, which must not change.
             *arguments: of the record.
         """
-        self._deferred.append((make, arguments))
-        if len(self._deferred) >= BATCH:
+        self.waiting.append((make, arguments))
+        if len(self.waiting) >= BATCH:
             self.next()
 
     def next(self) -> int:
@@ -181,13 +189,22 @@ class Journal:
 
         If the journal breaks on the way it says so at the next `write`, which is when it matters.
         """
-        if self._deferred:
-            deferred, self._deferred = self._deferred, []
+        if self.waiting:
+            deferred, self.waiting = self.waiting, []
+            if self.broken is not None:
+                return self.seq
             try:
                 for make, arguments in deferred:
-                    self.note(make(self.seq, *arguments))
+                    record = make(self.seq, *arguments)
+                    self._batch += dumps(record, option=_LINE)
+                    self.seq += 1
+                    if self.seq >= self._full_at or len(self._batch) - self._written > _BUFFER_BYTES:
+                        self._relieve(record)
             except JournalError:
                 return self.seq
+            except (OSError, JSONEncodeError) as error:
+                with suppress(JournalError):
+                    self._break(error)
             except BaseException as error:
                 self._break(error)
                 raise
@@ -198,34 +215,34 @@ class Journal:
         if self.broken is not None:
             raise JournalError(self.broken)
         try:
-            line = dumps(record, option=OPT_STRICT_INTEGER)  # an integer of 2^53 or more is refused
-            self._leaves.append(line)
-            self._buffer += line
-            self._buffer += b"\n"
+            self._batch += dumps(record, option=_LINE)
             self.seq += 1
-            if len(self._leaves) >= BATCH and not self.holding:
-                self._seal_at(record)
-            elif len(self._buffer) > _BUFFER_BYTES:
-                self._flush()
+            if self.seq >= self._full_at or len(self._batch) - self._written > _BUFFER_BYTES:
+                self._relieve(record)
         except BaseException as error:
             self._break(error)
             raise
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes written by this writer."""
+        return self._before + self._written
+
+    @property
     def roomy(self) -> bool:
         """Whether a `note` would only wait now, and write nothing."""
-        waiting = len(self._deferred) + 1
-        return len(self._leaves) + waiting < BATCH and len(self._buffer) + waiting * _LINE_BYTES < _BUFFER_BYTES
+        waiting = len(self.waiting) + 1
+        waits = len(self._batch) - self._written
+        return self.seq + waiting < self._full_at and waits + waiting * _LINE_BYTES < _BUFFER_BYTES
 
     def flush(self) -> None:
         """Hand all that waits to the sink."""
         if self.broken is not None:
             raise JournalError(self.broken)
-        if self._deferred:
+        if self.waiting:
             self.next()
         try:
-            if self._buffer:
-                self._flush()
+            self._flush()
         except BaseException as error:
             self._break(error)
             raise
@@ -239,19 +256,20 @@ class Journal:
     def _end_batch(self, ts: int, mono: int) -> None:
         if self.broken is not None:
             raise JournalError(self.broken)
-        if self._deferred:
+        if self.waiting:
             self.next()
-        if not self._leaves:
+        if not self._batch:
             return
         try:
-            self._tree.extend(self._leaves)
+            self._tree.grow(bytes(self._batch))
             line = _seal(self.seq, ts, mono, self._tree)
-            self._buffer += line
-            self._buffer += b"\n"
+            self._batch += line
             self.seq += 1
             self._flush()
-            self._tree.extend([line])  # no batch is open again until a record follows
-            self._leaves = []
+            self._tree.grow(line)  # no batch is open again until a record follows
+            self._before += self._written
+            self._batch, self._written = bytearray(), 0
+            self._full_at = self.seq + BATCH
         except BaseException as error:
             self._break(error)
             raise
@@ -288,12 +306,12 @@ class Journal:
         """
         self._end_batch(ts, mono)
         try:
-            line = dumps(self._opening(ts, mono), option=OPT_STRICT_INTEGER)
+            line = dumps(self._opening(ts, mono), option=_LINE)
             tree = self._tree.copy()
-            tree.extend([line])
+            tree.grow(line)
             seal = _seal(self.seq + 1, ts, mono, tree)
-            tree.extend([seal])
-            opening = line + b"\n" + seal + b"\n"
+            tree.grow(seal)
+            opening = line + seal
             self._sink.turn(self.seq, opening)
         except NoRoomError as error:
             self.full = str(error)
@@ -303,8 +321,9 @@ class Journal:
             raise
         self._tree = tree
         self.seq += 2
+        self._full_at = self.seq + BATCH
         self._size = -self.size_bytes
-        self.size_bytes += len(opening)
+        self._before += len(opening)
         self._day = ts // _DAY_US
 
     def _opening(self, ts: int, mono: int) -> dict[str, object]:
@@ -329,6 +348,13 @@ class Journal:
 
     # -- To the sink -----------------------------------------------------------------------------------
 
+    def _relieve(self, record: dict[str, object]) -> None:
+        """End the batch if it is large enough, or hand on what waits."""
+        if self.seq >= self._full_at and not self.holding:
+            self._seal_at(record)
+        elif len(self._batch) - self._written > _BUFFER_BYTES:
+            self._flush()
+
     def _seal_at(self, record: dict[str, object]) -> None:
         """End the batch at the time of its last record."""
         self.seal(cast("int", record["ts"]), cast("int", record["mono"]))
@@ -343,11 +369,13 @@ class Journal:
             self._break(error)
 
     def _flush(self) -> None:
-        data, self._buffer = self._buffer, bytearray()
+        data = self._batch[self._written :]
+        if not data:
+            return
         full = self._sink.write(data)
         if full is not None:
             self.full = full
-        self.size_bytes += len(data)
+        self._written += len(data)
 
     def _break(self, error: BaseException) -> None:
         """Never write again: after a failure, or an interrupt half-way, nobody knows what stands there.
@@ -366,5 +394,5 @@ def _seal(seq: int, ts: int, mono: int, tree: Tree) -> bytes:
     """The line of a seal over a tree."""
     return dumps(
         {"v": 1, "seq": seq, "kind": "seal", "ts": ts, "mono": mono, "size": tree.size, "root": tree.root()},
-        option=OPT_STRICT_INTEGER,
+        option=_LINE,
     )

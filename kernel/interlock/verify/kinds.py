@@ -127,7 +127,9 @@ def _words(*words: str) -> Type:
 
 
 _HASH = re.compile("[0-9a-f]{64}")
-_INT = "(?:[1-8][0-9]{15}|[1-9][0-9]{0,14}|0)"
+_INT = "(?:[1-9][0-9]{0,14}+|[1-8][0-9]{15}|0)"
+_TIME = "(?:[1-8][0-9]{15}|[1-9][0-9]{0,14}+|0)"
+"""The same, with what is likely for microseconds of UTC first."""
 _STRING = r'"[ !#-\[\]-~]*+"'
 
 _PLAIN = {
@@ -201,6 +203,7 @@ SHAPES: dict[str, Shape] = {kind: _shape(kind) for kind in _KINDS}
 
 def _tail(kind: str, **special: str) -> str | None:
     """Return the pattern of a line of a kind from its kind on, if there is one; with some values as given."""
+    special = {"ts": _TIME} | special
     texts = [(key, special.get(key, TYPES[name].text)) for key, name in _fields(kind).items() if key != "seq"]
     known = [f'"{key}":{text}' for key, text in texts if text is not None and key != "kind"]
     return f'{kind}",{",".join(known)}' if len(known) == len(texts) - 1 else None

@@ -123,26 +123,24 @@ class Monitor(Recorded):
             records: records whose structure is right.
             number: the `seq` of the line that the first of them stands in, salvaged or not.
         """
-        broken, rules, own = self.broken, self._rules, _OWN_CLOCK
+        broken, own, rule_of, step = self.broken, _OWN_CLOCK, self._rules.get, STEP_NS
         run = self.run
         base, last, offset = run.base, run.last, run.offset  # of the clock, which every record moves
         place = number
         for record in records:
             kind = record["kind"]
-            plain = not self._wary and kind not in own
-            if plain:
-                now = base + record["mono"]
-                ahead = record["ts"] * 1000 - now
-                plain = now >= last and -STEP_NS <= ahead - offset <= STEP_NS
-            if plain:
-                last, offset = now, ahead
-                if kind in rules:
-                    rules[kind](record, place)
-            else:
+            now = base + record["mono"]
+            ahead = record["ts"] * 1000 - now
+            if self._wary or kind in own or now < last or not -step <= ahead - offset <= step:
                 run.last, run.offset = last, offset
                 self._replay_slowly(record, kind, place)
                 run = self.run
                 base, last, offset = run.base, run.last, run.offset
+            else:
+                last, offset = now, ahead
+                rule = rule_of(kind)
+                if rule is not None:
+                    rule(record, place)
             place += 1
             if broken:
                 break

@@ -115,11 +115,13 @@ class Numbers:
         self.bits = bytearray()
 
     def add(self, number: int) -> None:
-        """Put a number in."""
+        """Put a number in, which is not lower than the first that may be."""
         place = (number >> 3) - self.base
-        if place >= len(self.bits):
+        try:
+            self.bits[place] |= 1 << (number & 7)
+        except IndexError:
             self.bits.extend(bytes(place - len(self.bits) + 1024))
-        self.bits[place] |= 1 << (number & 7)
+            self.bits[place] |= 1 << (number & 7)
 
     def __contains__(self, number: int) -> bool:
         """Whether a number is in."""
@@ -150,6 +152,7 @@ class Orders:
         self.reach = 0
         self._forgotten = 0  # the ids of permits before this one are
         self._start = 0
+        self._aging = _GENERATION_MIN  # with so many permits a generation is over
         self._young: dict[str, int] = {}
         # Each with the count of permits when it was closed, and what to add to the numbers in it.
         self._old: list[tuple[int, int, dict[str, int]]] = []
@@ -159,6 +162,7 @@ class Orders:
         if number > self.reach:
             self._forgotten = max(self._forgotten, self.granted - self.reach)
             self.reach = number
+            self._aging = self._start + max(number, _GENERATION_MIN)
 
     def grant(self, order: str, remember: int) -> bool:
         """Count a permit of an order; return whether a run that remembers so many must know its id already."""
@@ -171,7 +175,7 @@ class Orders:
                 if order in ids:
                     before = ids.pop(order) + base
         young[order] = number
-        if number - self._start >= max(self.reach, _GENERATION_MIN):
+        if number >= self._aging:
             self._age()
         return before is not None and self._known(before, number, remember)
 
@@ -183,7 +187,8 @@ class Orders:
             self._old.append((self.granted, 0, self._young))
         oldest = self.granted - self.reach
         self._old = [age for age in self._old if age[0] > oldest]
-        self._young, self._start = {}, self.granted
+        self._young = {}
+        self._begin()
 
     def void(self, order: str) -> None:
         """Forget an order whose permit was withdrawn."""
@@ -220,7 +225,12 @@ class Orders:
         self._age()
         self._old.append((self.granted + count, self.granted, ids))
         self.granted += count
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a generation."""
         self._start = self.granted
+        self._aging = self._start + max(self.reach, _GENERATION_MIN)
 
     def _ages(self) -> list[tuple[int, dict[str, int]]]:
         return [*((base, ids) for _, base, ids in self._old), (0, self._young)]

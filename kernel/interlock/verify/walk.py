@@ -28,7 +28,7 @@ STRUCTURE = "Structure"
 
 _BLOCK = 2**20
 _LEAVES_MAX = 4096
-_BATCH_BYTES = 2**16
+_BATCH_BYTES = 2**14
 _NAME_DIGITS = 20
 _SUFFIXES = (".jsonl", ".jsonl.zst")
 _SEQ, _KIND = itemgetter("seq"), itemgetter("kind")
@@ -209,8 +209,8 @@ class Walk:
         kinds = [*map(_KIND, records)]
         counts = Counter(kinds)
         begun = 0
-        if not _WATCHED.isdisjoint(counts):
-            for place in [place for place, kind in enumerate(kinds) if kind in _WATCHED]:
+        if watched := counts.keys() & _WATCHED:
+            for place in sorted(place for kind in watched for place in _places(kinds, kind, counts[kind])):
                 self._replay(leaves[begun:place], records[begun:place])
                 self._watch(kinds[place], records[place], leaves[place : place + 1])
                 self._replay([], records[place : place + 1])
@@ -324,6 +324,14 @@ class Walk:
                 message=message,
             )
             self.findings.append(finding)
+
+
+def _places(kinds: list[str], kind: str, count: int) -> Iterator[int]:
+    """Yield where a kind stands, which does so many times."""
+    place = -1
+    for _ in range(count):
+        place = kinds.index(kind, place + 1)
+        yield place
 
 
 def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
