@@ -2,6 +2,9 @@
 
 An anchor belongs to the engine whose origin it names. If there is no journal of such an engine, the anchor is held
 against an empty one: a journal that is gone altogether must not go unnoticed for want of a file to complain about.
+
+A witness may serve many homes. So where some anchors are of this home, those of others are left aside, and that is
+told. Where none is they are all held against it: it may have been put in the place of the one that they are of.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +16,7 @@ import attrs
 from . import files
 from .crew import verify_files
 from .evidence import File, Inputs
+from .lines import parse
 from .notes import read_checkpoint, read_key
 from .report import Report, Status
 from .stamps import read_certificate, read_stamp
@@ -73,11 +77,12 @@ def locate(directory: Path, checkpoints: Path | None = None) -> Place:
     root = home if home.is_dir() else directory
     streams = {path.name: path for path in sorted(root.iterdir()) if path.is_dir()}
     journals = {"": root} if files.segments(root) or not streams else streams
-    kept = checkpoints or (directory / "checkpoints" if home.is_dir() else None)
+    # A home always tells: where it has no such directory, it has no checkpoints, and that is what is looked at.
+    own = directory / "checkpoints" if home.is_dir() and checkpoints is None else None
     keys = directory / "keys"
     return Place(
         journals=journals,
-        checkpoints={name: _notes_of(kept, name) for name in journals},
+        checkpoints={name: own / name if own else _notes_of(checkpoints, name) for name in journals},
         stamps=directory / "anchors" if home.is_dir() else None,
         keys=keys if home.is_dir() and keys.is_dir() else None,
     )
@@ -120,10 +125,12 @@ def gather(place: Place, given: Given) -> dict[str, Inputs]:
     for data in common.authorities:
         read_certificate(data)
     notes = {name: files.notes(path) if path else None for name, path in place.checkpoints.items()}
-    anchors = _routed(files.given([*given.anchors]), notes)
+    anchors, aside = _aside(files.given([*given.anchors]), _origins(place))
+    anchors = _routed(anchors, notes)
     return {
         name: attrs.evolve(
             common,
+            aside=aside,
             notes=notes.get(name),
             anchors=tuple(anchors.get(name, ())),
             stamps=files.notes(place.stamps / name, ".tst") if place.stamps else (),
@@ -139,6 +146,45 @@ def _later(directory: Path | None) -> Callable[[int], bytes | None]:
         return files.small(path) if path and path.is_file() else None
 
     return read
+
+
+def _origins(place: Place) -> set[str]:
+    """Return whose journals these are, by what they say themselves; of all engines of a home, its name and a slash."""
+    found = set()
+    for name, directory in place.journals.items():
+        record = parse(files.opening(path)) if (path := next(iter(files.segments(directory)), None)) else ""
+        if not isinstance(record, str) and record["kind"] == "segment":
+            origin: str = record["origin"]
+            found.add(origin.rpartition("/")[0] + "/" if name else origin)
+    return found
+
+
+def _aside(anchors: tuple[File, ...], origins: set[str]) -> tuple[tuple[File, ...], tuple[str, ...]]:
+    """Leave aside what is of other homes, if there is something of this one; return the rest, and whose that was."""
+    of: dict[bytes, str] = {}
+    for _, data in anchors:
+        checkpoint = read_checkpoint(data)
+        if not isinstance(checkpoint, str):
+            of[_imprint(data)] = checkpoint.origin
+    mine = {
+        imprint for imprint, origin in of.items() if origin in origins or f"{origin.rpartition('/')[0]}/" in origins
+    }
+    if not mine:
+        return anchors, ()
+    kept, aside = [], []
+    for name, data in anchors:
+        imprint = _imprint(data) or _stamped(data)
+        if imprint in of and imprint not in mine:
+            aside.append(of[imprint])
+        else:
+            kept.append((name, data))
+    return tuple(kept), tuple(aside)
+
+
+def _stamped(data: bytes) -> bytes:
+    """Return the imprint of a time stamp; nothing if it is none."""
+    stamp = read_stamp(data)
+    return b"" if isinstance(stamp, str) else stamp.imprint
 
 
 def _routed(anchors: tuple[File, ...], notes: Mapping[str, tuple[File, ...] | None]) -> dict[str, list[File]]:
@@ -208,7 +254,7 @@ def to_json(reports: Mapping[str, Report]) -> dict[str, object]:
     return {
         "verdict": worst.verdict,
         "exit_code": worst.exit_code,
-        "engines": {name: report.to_json() for name, report in reports.items()},
+        "engines": {files.shown(Path(name)): report.to_json() for name, report in reports.items()},
     }
 
 
