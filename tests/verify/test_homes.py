@@ -123,6 +123,21 @@ def test_a_home_whose_checkpoints_are_all_gone_is_tampered(tmp_path: Path) -> No
     assert (report.status, report.findings[0].rule) == (Status.TAMPERED, "Checkpoints")
 
 
+def test_a_journal_that_is_gone_is_missed_by_its_checkpoints(tmp_path: Path) -> None:
+    """A journal that is gone is missed by its checkpoints, beside others that are whole."""
+    place = home(tmp_path)
+    name, note = other_engine(place)
+    path = place / "checkpoints" / "other" / name.rpartition("/")[2]
+    path.parent.mkdir()
+    path.write_bytes(note)
+    assert homes.gravest(verified(place)).status is not Status.TAMPERED
+    for segment in (place / "journal" / "other").iterdir():
+        segment.unlink()
+    (place / "journal" / "other").rmdir()
+    reports = verified(place)
+    assert (reports["demo"].status, reports["other"].status) == (Status.VERIFIED, Status.TAMPERED)
+
+
 def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
     """A pipe in a segment's place is TAMPERED, and one in an anchor's a usage error; neither is waited for."""
     place = home(tmp_path / "home")

@@ -9,12 +9,12 @@ from typing import BinaryIO
 from zstandard import ZstdDecompressor, ZstdError
 
 from .evidence import File
+from .routes import SEPARATOR, entries
 from .walk import Damaged, first_of
 
 _CHUNK = 2**20
 _PACKED_CHUNK = 2**10
 """So few bytes that what they may stand for, however they were made, is some megabytes at most."""
-_SEPARATOR = b"\x1e"
 _SIGNED_MAX = 2**21
 """What is signed is smaller: of a larger file so much is read as shows that it is larger."""
 
@@ -91,7 +91,7 @@ def _is_file(file: BinaryIO) -> bool:
     return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """Return a path as text that any output can hold: a name on a disk need not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -118,21 +118,11 @@ def opening(path: Path) -> bytes:
 
 
 def kept(path: Path) -> Iterator[File]:
-    """Read what a witness kept: one thing, or a file of notes, each behind a record separator, which no note can hold.
-
-    A note that was cut off, since the witness lost its power, is passed over: it is the last one and lacks its end, or
-    the next one begins as it does.
-    """
+    """Read what a witness kept: one thing, or a file of notes."""
     data = small(path)
-    if not data.startswith(_SEPARATOR):
-        yield shown(path), data
-        return
-    _, *entries = path.read_bytes().split(_SEPARATOR)
-    for number, (entry, later) in enumerate(zip(entries, [*entries[1:], b""], strict=True), 1):
-        begun = entry.rpartition(b"\n")[0]
-        cut = not entry.endswith(b"\n") if not later else begun != later and later.startswith(begun)
-        if not cut:
-            yield f"{shown(path)}#{number}", entry
+    if len(data) == _SIGNED_MAX and data.startswith(SEPARATOR):  # such a file grows with the years
+        data = path.read_bytes()
+    yield from entries(shown(path), data)
 
 
 def notes(directory: Path, ending: str = ".note") -> tuple[File, ...]:

@@ -1,28 +1,35 @@
 """What stands where: journals, checkpoints and keys of a home, of a bundle, or of a bare directory.
 
-An anchor belongs to the engine whose origin it names. If there is no journal of such an engine, the anchor is held
-against an empty one: a journal that is gone altogether must not go unnoticed for want of a file to complain about.
-
-A witness may serve many homes. So where some anchors are of this home, those of others are left aside, and that is
-told. Where none is they are all held against it: it may have been put in the place of the one that they are of.
+Checkpoints or anchors of an engine that has no journal are held against an empty one: a journal that is gone altogether
+must not go unnoticed for want of a file to complain about.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 
 import attrs
 
 from . import files
 from .crew import verify_files
-from .evidence import File, Inputs
-from .lines import parse
-from .notes import read_checkpoint, read_key
+from .evidence import Inputs
+from .notes import read_key
 from .report import Report, Status
-from .stamps import read_certificate, read_stamp
+from .routes import STRAY, leave_aside, origin_of, routed
+from .stamps import read_certificate
 
-STRAY = "(anchors)"
-"""The engine to which anchors are counted that name none."""
+__all__ = [
+    "STRAY",
+    "Given",
+    "Place",
+    "gather",
+    "gravest",
+    "locate",
+    "read_word",
+    "size_of",
+    "to_json",
+    "to_text",
+    "verify_place",
+]
 
 _NAME_DIGITS = 20
 
@@ -56,7 +63,7 @@ class Place:
 
     Attributes:
         journals: by engine the directory of its segments; under the empty name a journal by itself.
-        checkpoints: by engine the directory of its notes; None if there is none.
+        checkpoints: by engine the directory of its notes, also for one without a journal; None if there is none.
         stamps: the directory that has a directory of time-stamp tokens for each engine; None if there is none.
         keys: the directory of the lists of keys; None if there is none.
     """
@@ -82,10 +89,16 @@ def locate(directory: Path, checkpoints: Path | None = None) -> Place:
     keys = directory / "keys"
     return Place(
         journals=journals,
-        checkpoints={name: own / name if own else _notes_of(checkpoints, name) for name in journals},
+        checkpoints={name: own / name if own else _notes_of(checkpoints, name) for name in (*journals, *_told(own))},
         stamps=directory / "anchors" if home.is_dir() else None,
         keys=keys if home.is_dir() and keys.is_dir() else None,
     )
+
+
+def _told(own: Path | None) -> list[str]:
+    """Return the engines of which a home has checkpoints."""
+    places = own.iterdir() if own is not None and own.is_dir() else ()
+    return sorted(path.name for path in places if any(path.glob("*.note")))
 
 
 def _notes_of(directory: Path | None, engine: str) -> Path | None:
@@ -125,8 +138,8 @@ def gather(place: Place, given: Given) -> dict[str, Inputs]:
     for data in common.authorities:
         read_certificate(data)
     notes = {name: files.notes(path) if path else None for name, path in place.checkpoints.items()}
-    anchors, aside = _aside(files.given([*given.anchors]), _origins(place))
-    anchors = _routed(anchors, notes)
+    kept, aside = leave_aside(files.given([*given.anchors]), _origins(place))
+    anchors = routed(kept, notes)
     return {
         name: attrs.evolve(
             common,
@@ -136,7 +149,7 @@ def gather(place: Place, given: Given) -> dict[str, Inputs]:
             stamps=files.notes(place.stamps / name, ".tst") if place.stamps else (),
             later=_later(place.checkpoints.get(name)),
         )
-        for name in [*place.journals, *(name for name in anchors if name not in place.journals)]
+        for name in dict.fromkeys((*place.journals, *notes, *anchors))
     }
 
 
@@ -149,69 +162,10 @@ def _later(directory: Path | None) -> Callable[[int], bytes | None]:
 
 
 def _origins(place: Place) -> set[str]:
-    """Return whose journals these are, by what they say themselves; of all engines of a home, its name and a slash."""
-    found = set()
-    for name, directory in place.journals.items():
-        record = parse(files.opening(path)) if (path := next(iter(files.segments(directory)), None)) else ""
-        if not isinstance(record, str) and record["kind"] == "segment":
-            origin: str = record["origin"]
-            found.add(origin.rpartition("/")[0] + "/" if name else origin)
-    return found
-
-
-def _aside(anchors: tuple[File, ...], origins: set[str]) -> tuple[tuple[File, ...], tuple[str, ...]]:
-    """Leave aside what is of other homes, if there is something of this one; return the rest, and whose that was."""
-    of: dict[bytes, str] = {}
-    for _, data in anchors:
-        checkpoint = read_checkpoint(data)
-        if not isinstance(checkpoint, str):
-            of[_imprint(data)] = checkpoint.origin
-    mine = {
-        imprint for imprint, origin in of.items() if origin in origins or f"{origin.rpartition('/')[0]}/" in origins
-    }
-    if not mine:
-        return anchors, ()
-    kept, aside = [], []
-    for name, data in anchors:
-        imprint = _imprint(data) or _stamped(data)
-        if imprint in of and imprint not in mine:
-            aside.append(of[imprint])
-        else:
-            kept.append((name, data))
-    return tuple(kept), tuple(aside)
-
-
-def _stamped(data: bytes) -> bytes:
-    """Return the imprint of a time stamp; nothing if it is none."""
-    stamp = read_stamp(data)
-    return b"" if isinstance(stamp, str) else stamp.imprint
-
-
-def _routed(anchors: tuple[File, ...], notes: Mapping[str, tuple[File, ...] | None]) -> dict[str, list[File]]:
-    """Count each anchor to an engine."""
-    found: dict[str, list[File]] = {}
-    if "" in notes:
-        return {"": [*anchors]}
-    imprints = {_imprint(data): name for name, kept in notes.items() for _, data in kept or ()}
-    stamps = []
-    for name, data in anchors:
-        checkpoint = read_checkpoint(data)
-        if isinstance(checkpoint, str):
-            stamps.append((name, data))
-            continue
-        engine = checkpoint.origin.rpartition("/")[2]
-        found.setdefault(engine, []).append((name, data))
-        imprints.setdefault(_imprint(data), engine)
-    for name, data in stamps:
-        stamp = read_stamp(data)
-        engine = STRAY if isinstance(stamp, str) else imprints.get(stamp.imprint, STRAY)
-        found.setdefault(engine, []).append((name, data))
-    return found
-
-
-def _imprint(data: bytes) -> bytes:
-    checkpoint = read_checkpoint(data)
-    return b"" if isinstance(checkpoint, str) else sha256(checkpoint.note.text.encode()).digest()
+    """Return whose journals these are; see `leave_aside`."""
+    firsts = {name: next(iter(files.segments(directory)), None) for name, directory in place.journals.items()}
+    found = (origin_of(files.opening(path), one=not name) for name, path in firsts.items() if path)
+    return {*filter(None, found)}
 
 
 def verify_place(
@@ -254,7 +208,7 @@ def to_json(reports: Mapping[str, Report]) -> dict[str, object]:
     return {
         "verdict": worst.verdict,
         "exit_code": worst.exit_code,
-        "engines": {files.shown(Path(name)): report.to_json() for name, report in reports.items()},
+        "engines": {files.shown(name): report.to_json() for name, report in reports.items()},
     }
 
 
