@@ -93,6 +93,11 @@ def routed(anchors: tuple[File, ...], notes: Mapping[str, tuple[File, ...] | Non
     return found
 
 
+def imprint_of(data: bytes) -> bytes:
+    """Return the hash of a checkpoint's text, or what a time stamp is over; nothing if it is neither."""
+    return _named(data)[0]
+
+
 def _named(data: bytes) -> tuple[bytes, str]:
     """Return the hash of a checkpoint's text, or what a time stamp is over; and the origin that a checkpoint names."""
     checkpoint = read_checkpoint(data)

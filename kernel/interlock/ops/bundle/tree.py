@@ -11,8 +11,9 @@ import itertools
 import os
 import stat
 import zipfile
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import zstandard
 
@@ -22,7 +23,7 @@ from interlock.verify.walk import Damaged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Archive", "BundleError", "Folder", "Tree", "lines", "open_tree", "pack"]
+__all__ = ["Archive", "BundleError", "Folder", "Tree", "digest", "lines", "open_tree", "pack"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -159,6 +160,15 @@ class Archive:
     def read(self, name: str) -> bytes:
         """The bytes of one."""
         return b"".join(self.chunks(name))
+
+
+def digest(tree: Tree, name: str) -> dict[str, Any]:
+    """Hash and size of a file."""
+    total, size = sha256(), 0
+    for chunk in tree.chunks(name):
+        total.update(chunk)
+        size += len(chunk)
+    return {"sha256": total.hexdigest(), "size": size}
 
 
 def open_tree(path: Path) -> Tree:

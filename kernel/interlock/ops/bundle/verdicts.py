@@ -13,6 +13,7 @@ from interlock.ops.bundle.story import segments_of
 from interlock.ops.bundle.tree import plain
 from interlock.verify import Inputs, Report, verify
 from interlock.verify.pack import NAME, pack
+from interlock.verify.routes import entries
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def verdict(tree: Tree, engine: str, root_key: str | None, progress: Callable[[i
     inputs = Inputs(
         root_key=root_key,
         lists=_files(tree, "keys/"),
-        notes=notes or None,
-        anchors=_files(tree, f"anchors/{engine}/"),
+        notes=notes,
+        anchors=tuple(entry for file in _files(tree, f"anchors/{engine}/") for entry in entries(*file)),
     )
     return verify(((name, plain(tree, name)) for name in segments_of(tree, engine)), step, inputs=inputs)
 
