@@ -10,8 +10,9 @@ import orjson
 
 from interlock.breaker.source import code_hash
 from interlock.ops.bundle.story import segments_of
-from interlock.ops.bundle.tree import plain
+from interlock.ops.bundle.tree import beginning, plain
 from interlock.verify import Inputs, Report, verify
+from interlock.verify.notes import NOTE_MAX
 from interlock.verify.pack import NAME, pack
 from interlock.verify.routes import entries
 from interlock.version import __version__
@@ -59,7 +60,7 @@ def verdict(tree: Tree, engine: str, root_key: str | None, progress: Callable[[i
 
 
 def _files(tree: Tree, room: str) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, tree.read(name)) for name in tree.names() if name.startswith(room))
+    return tuple((name, beginning(tree, name, NOTE_MAX + 1)) for name in tree.names() if name.startswith(room))
 
 
 def tools() -> dict[str, str]:
