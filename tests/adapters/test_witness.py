@@ -299,14 +299,15 @@ def test_the_witness_that_is_asked_with_a_checkpoint_may_keep_it(tmp_path: Path)
         ("garbage", "not its cosignature"),
         ("endless", "does not end"),
         ("hang", "timed out"),
+        ("drip", "does not end"),
     ],
 )
 @pytest.mark.parametrize("asked", [False, True])
 def test_a_wrong_answer_is_no_cosignature(tmp_path: Path, mood: str, why: str, asked: bool) -> None:
-    """An error, a forged or foreign signature, garbage, an answer without end, and none at all: not kept, not known."""
+    """An error, a forged or foreign signature, garbage, an endless answer, one by single bytes, and none: not known."""
     with witness(tmp_path / "w", ORIGIN, PUBLIC) as (url, key):
         (tmp_path / "w" / "mood").write_text(mood)
-        ours = TlogWitness(url, key, timeout_s={"hang": 0.5, "endless": 600}.get(mood, 20))
+        ours = TlogWitness(url, key, timeout_s={"hang": 0.5, "drip": 0.5, "endless": 600}.get(mood, 20))
         with pytest.raises(WitnessError, match=why):
             ours.latest(Book().note(3)) if asked else Book().keep(ours, 3)
 

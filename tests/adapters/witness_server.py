@@ -56,6 +56,16 @@ class Witness(BaseHTTPRequestHandler):
             return self.answer(503, b"later\n")
         if mood == "hang":
             return threading.Event().wait(60) and None
+        if mood == "drip":  # a byte now and then, within the limit of any one read
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            try:
+                for _ in range(300):
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                    threading.Event().wait(0.1)
+            except OSError:
+                pass
+            return None
         if mood == "endless":
             self.send_response(200)
             self.end_headers()

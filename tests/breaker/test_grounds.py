@@ -37,7 +37,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files
 ROSTER = "engines/engine"
 SEGMENT = "journal/engine/00000000000000000000.jsonl"
 FILES = ("latch.json", "page", "lock", "limits.toml", ROSTER, SEGMENT)
-DIRECTORIES = (".", "engines", "journal", "journal/engine")
+APPROVAL = "limits/0001.json"
+DIRECTORIES = (".", "engines", "journal", "journal/engine", "limits")
 
 
 def furnished(path: Path) -> Path:
@@ -176,6 +177,17 @@ def test_flawed_file_is_refused(home: Path, name: str, flaw: str, *, settled: bo
     assert str(home / name) in refused(home, match)
     with pytest.raises(HomeError, match=match):
         check(home, engine="engine", settled=settled)
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_flawed_approval_is_refused(home: Path, flaw: str) -> None:
+    """What says who approved which limits is looked at when an engine attaches, and not at every heartbeat."""
+    if flaw == "owner" and os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    spoil, match = FLAWS[flaw]
+    spoil(home / APPROVAL)
+    assert str(home / APPROVAL) in refused(home, match)
+    check(home, engine="engine", settled=True)
 
 
 @pytest.mark.parametrize(

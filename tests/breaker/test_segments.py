@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +25,7 @@ from tests.helpers import (
     running,
     sound,
 )
+from tests.ops.cli_helpers import environment
 from typer.testing import CliRunner
 
 from interlock import HomeError, Kernel, Mode
@@ -32,6 +36,7 @@ from interlock.breaker.source import code_hash, hash_of
 from interlock.ops.cli import app
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DAY_MS = 86_400_000
@@ -341,6 +346,61 @@ def test_what_is_read_back_must_be_what_was_written(home: Path, monkeypatch: pyt
         compress(path)
     assert path.read_bytes() == data
     assert segments(stream(home))[0] == path
+
+
+def test_one_at_a_time_compresses_a_segment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes upon a segment that another process has in hand leaves it alone, and the first one comes to its end."""
+    traded(home, FakeClock()).close()
+    path = compressible(stream(home))[0]
+    data = path.read_bytes()
+    real = chunks
+
+    def read(name: Path) -> Iterator[bytes]:
+        """The bytes; but at the first ones somebody else begins, who would take away what this one writes."""
+        monkeypatch.setattr("interlock.breaker.compress.chunks", real)
+        with pytest.raises(OSError, match="another process"):
+            compress(path)
+        yield from real(name)
+
+    monkeypatch.setattr("interlock.breaker.compress.chunks", read)
+    assert b"".join(chunks(compress(path))) == data
+    assert not path.exists()
+    with pytest.raises(OSError, match="No such file"):
+        compress(path)
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from interlock.breaker.compress import compress
+left = int(sys.argv[2])
+def step(event, arguments):
+    global left
+    if event in {"open", "os.rename", "os.remove", "fcntl.flock"}:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+sys.addaudithook(step)
+compress(Path(sys.argv[1]))
+"""
+
+
+def test_kill_at_every_step_of_compressing_loses_nothing(home: Path) -> None:
+    """Killed before any step, the journal is whole as it stands, and what was left is compressed the next time."""
+    traded(home, FakeClock()).close()
+    first = compressible(stream(home))[0]
+    data = first.read_bytes()
+    for steps in range(100):
+        done = subprocess.run(
+            [sys.executable, "-c", _KILLED, first, str(steps)], check=False, timeout=60, env=environment()
+        )
+        sound(home)
+        assert b"".join(chunks(segments(stream(home))[0])) == data
+        if not first.exists():
+            break
+        assert done.returncode == -signal.SIGKILL, steps
+    assert steps > 5
+    assert segments(stream(home))[0].suffix == ".zst"
 
 
 # -- The code -------------------------------------------------------------------------------------------

@@ -323,6 +323,17 @@ def test_halt_for_a_reason_that_is_not_text(home: Path) -> None:
     verified(home)
 
 
+def test_words_of_others_do_not_steer_the_terminal(home: Path) -> None:
+    """A reason with escapes, line feeds or marks that turn the text round is shown on its line, by their escapes."""
+    evil = "\x1b[2J\x1b]0;x\x07 \x9b31m \u202e\r\nIDLE, epoch 9"
+    told = cli("halt", "--home", home, "--reason", evil, "--operator", evil)
+    assert told.code == 0, told.err
+    wrong = cli("reset", "--home", home, "--reason", evil, "--operator", evil, "--epoch", "7")
+    for said in (told.out, cli("status", "--home", home).out, wrong.err):
+        assert all(char == "\n" or char.isprintable() for char in said), said
+        assert "\nIDLE, epoch 9" not in said
+
+
 @pytest.mark.parametrize("command", ["run", "status"])
 def test_absence_is_halt(tmp_path: Path, ticks: Path, command: str) -> None:
     """Where there is no home nothing is permitted, and the code is that of HALTED."""

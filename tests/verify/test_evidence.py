@@ -13,7 +13,20 @@ from interlock.verify.notes import read_checkpoint, read_key, read_list, read_no
 
 from .apart import apart
 from .builder import HOME, ORIGIN, TS, Book, check_book, root_of, running, split
-from .signing import KEY, OTHER, ROOT, WITNESS, Signer, checkpoint, key_list, signed, signed_life, sizes, trusted
+from .signing import (
+    FOREVER,
+    KEY,
+    OTHER,
+    ROOT,
+    WITNESS,
+    Signer,
+    checkpoint,
+    key_list,
+    signed,
+    signed_life,
+    sizes,
+    trusted,
+)
 
 BOOK, INPUTS = signed_life()
 LINES = BOOK.lines
@@ -41,7 +54,12 @@ def test_a_signed_journal_is_verified() -> None:
     assert (report.status, report.findings) == (Status.VERIFIED, ())
     assert (report.signed, report.records) == (SECOND, SECOND + 3)
     assert (report.checkpoints.given, report.checkpoints.believed, report.checkpoints.last_size) == (2, 2, SECOND)
-    assert report.inputs == (f"root key {ROOT.name}+{ROOT.id.hex()}", "list of keys: 1", "checkpoint of the home: 2")
+    assert report.inputs == (
+        f"root key {ROOT.name}+{ROOT.id.hex()}",
+        "list of keys: 1",
+        "checkpoint of the home: 2",
+        "newest list of keys: 1",
+    )
     assert report.origin == ORIGIN
 
 
@@ -218,6 +236,7 @@ WRONG: dict[str, Callable[[list[bytes]], tuple[File, ...]]] = {
     "another root": lambda lines: (checkpoint(lines, 5, root=bytes(32)),),
     "a size that the journal does not have": lambda lines: (checkpoint(lines[:5], 99, root=bytes(32)),),
     "a size that no seal stands before": lambda lines: (checkpoint(lines, 4),),
+    "an epoch beyond all integers": lambda lines: (checkpoint(lines, 5, epoch=FOREVER + 1),),
     "a size of nothing": lambda lines: (checkpoint(lines, 0),),
     "a time before the seal": lambda lines: (checkpoint(lines, 5, ts=TS - 2_000_000),),
     "a time that goes back": lambda lines: (checkpoint(lines, 5, ts=TS + 9), checkpoint(lines, 7, ts=TS + 8)),
@@ -313,6 +332,20 @@ LISTS: dict[str, tuple[File, ...]] = {
     "a key twice": (key_list(KEY, KEY),),
     "a line too short": (("x", signed(f"interlock keys {ROOT.name}\n1\n2\nabc\n", ROOT)),),
     "a key of another type": (key_list(Signer(ORIGIN, 2, kind=4)),),
+    "a serial number of nothing": (key_list(KEY, serial=0),),
+    "a serial number too large": (key_list(KEY, serial=10_000),),
+    "a key that ends before it begins": (key_list(KEY, spans=[(FOREVER, FOREVER - 1)]),),
+    "a key that ends beyond all integers": (key_list(KEY, spans=[(0, FOREVER + 1)]),),
+    "a list without a key": (("x", signed(f"interlock keys {ROOT.name}\n1\n{FOREVER + 1}\n", ROOT)),),
+    "a later list that was made earlier": (
+        key_list(KEY),
+        (
+            "x",
+            signed(
+                key_list(KEY, serial=2)[1].decode().split("\n\n")[0].replace(f"\n{TS}\n", f"\n{TS - 1}\n") + "\n", ROOT
+            ),
+        ),
+    ),
 }
 
 
@@ -331,6 +364,16 @@ def test_a_later_list_may_add_a_key_and_shorten_another() -> None:
     assert judged(LINES, attrs.evolve(INPUTS, lists=(*lists, lists[0]))).status is Status.VERIFIED, "one given twice"
     lists = (key_list(KEY), key_list(KEY, serial=2, spans=[(0, TS + 1_500_000)]))
     assert rules(judged(LINES, attrs.evolve(INPUTS, lists=lists))) == {"Checkpoints"}
+
+
+def test_a_list_that_was_left_out_may_have_ended_a_key() -> None:
+    """With the earlier list alone a key that the later one ended is believed; the answer names the list."""
+    lists = (key_list(KEY), key_list(KEY, serial=2, spans=[(0, TS)]))
+    for given, status in ((lists, Status.TAMPERED), (lists[:1], Status.VERIFIED)):
+        report = judged(LINES, attrs.evolve(INPUTS, lists=given))
+        assert report.status is status
+        assert f"newest list of keys: {len(given)}" in report.inputs
+        assert any("later list" in sentence for sentence in report.cannot_know)
 
 
 def test_without_any_list_nothing_is_believed_and_nothing_is_wrong() -> None:

@@ -1,12 +1,15 @@
 """Homes, bundles and bare journals on disk: what is found, what is handed in, and which engine it counts for."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import attrs
 import orjson
 import pytest
-from tests.ops.cli_helpers import quick
+from tests.ops.cli_helpers import environment, quick
 
 from interlock.verify import Report, Status, files, homes
 
@@ -77,6 +80,91 @@ def test_an_anchor_that_is_none_is_tampering_and_no_engines(tmp_path: Path) -> N
         "demo": Status.VERIFIED,
         homes.STRAY: Status.TAMPERED,
     }
+
+
+def foreign(*names: str) -> list[tuple[str, bytes]]:
+    """Checkpoints of other homes' journals, which are as long as this one."""
+    origins = [f"interlock/{name}/demo" for name in names]
+    return [checkpoint(BOOK.lines, 14, Signer(one, 2), origin=one, root=bytes(32)) for one in origins]
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["a home", "a journal"])
+def test_a_witness_may_serve_many_homes(tmp_path: Path, *, bare: bool) -> None:
+    """Where an anchor is of this home, those of other homes are left aside, and it is told whose they are."""
+    place = home(tmp_path / "home")
+    others = {"one": "5" * 8, "two": "6" * 8}
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "mine").write_bytes(NOTES[LAST])
+    (kept / "file").write_bytes(b"".join(b"\x1e" + note for _, note in foreign(*others.values())))
+    given = {"anchors": (kept,), "keys": (place / "keys",), "checkpoints": place / "checkpoints" / "demo"}
+    [report] = (
+        verified(place / "journal" / "demo", **given).values() if bare else verified(place, anchors=(kept,)).values()
+    )
+    assert (report.status, len(report.anchors)) == (Status.VERIFIED, 1)
+    told = [sentence for sentence in report.inputs if "left aside" in sentence]
+    assert [name in sentence for name, sentence in zip(others.values(), told, strict=True)] == [True, True]
+
+
+def test_a_home_in_the_place_of_another_is_found(tmp_path: Path) -> None:
+    """If no anchor is of this home, those that there are are held against it."""
+    kept = tmp_path / "kept"
+    kept.write_bytes(foreign("5" * 8)[0][1])
+    [report] = verified(home(tmp_path / "home"), anchors=(kept,)).values()
+    assert report.status is Status.TAMPERED
+
+
+def test_a_home_whose_checkpoints_are_all_gone_is_tampered(tmp_path: Path) -> None:
+    """Of a home that tells of checkpoints the whole directory may be missing no more than one note may."""
+    place = home(tmp_path)
+    for path in (*(place / "checkpoints" / "demo").iterdir(), place / "checkpoints" / "demo", place / "checkpoints"):
+        path.rmdir() if path.is_dir() else path.unlink()
+    [report] = verified(place).values()
+    assert (report.status, report.findings[0].rule) == (Status.TAMPERED, "Checkpoints")
+
+
+def test_a_journal_that_is_gone_is_missed_by_its_checkpoints(tmp_path: Path) -> None:
+    """A journal that is gone is missed by its checkpoints, beside others that are whole."""
+    place = home(tmp_path)
+    name, note = other_engine(place)
+    path = place / "checkpoints" / "other" / name.rpartition("/")[2]
+    path.parent.mkdir()
+    path.write_bytes(note)
+    assert homes.gravest(verified(place)).status is not Status.TAMPERED
+    for segment in (place / "journal" / "other").iterdir():
+        segment.unlink()
+    (place / "journal" / "other").rmdir()
+    reports = verified(place)
+    assert (reports["demo"].status, reports["other"].status) == (Status.VERIFIED, Status.TAMPERED)
+
+
+def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A pipe in a segment's place is TAMPERED, and one in an anchor's a usage error; neither is waited for."""
+    place = home(tmp_path / "home")
+    (tmp_path / "kept").mkdir()
+    os.mkfifo(tmp_path / "kept" / "pipe")
+    told = quick("verify", "--home", place, "--anchor", tmp_path / "kept", "--json")
+    assert (told.code, "not a regular file" in told.json["error"]) == (2, True)
+    os.mkfifo(place / "journal" / "demo" / f"{len(BOOK.lines):020}.jsonl")
+    [report] = verified(place).values()
+    assert (report.status, report.findings[0].message) == (Status.TAMPERED, "not a regular file")
+
+
+def test_what_a_journal_or_a_name_says_does_not_steer_a_terminal(tmp_path: Path) -> None:
+    """Control characters, and names that are not UTF-8, are told by their escapes, as text and as JSON."""
+    book = Book().put("run").put("start").put("permit", id="\x1b[2J\x9b\u202eo\r1").put("seal")
+    path = tmp_path / "journal" / "demo" / f"{0:020}.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(book.lines))
+    (tmp_path / "kept").mkdir()
+    Path(os.fsdecode(bytes(tmp_path) + b"/kept/\xff\x1b[2J")).write_bytes(b"no note")
+    command = (sys.executable, "-m", "interlock.verify", tmp_path, "--anchor", tmp_path / "kept")
+    for more in ((), ("--json",)):
+        done = subprocess.run([*command, *more], capture_output=True, check=False, timeout=60, env=environment())
+        said = done.stdout.decode()
+        assert (done.returncode, done.stderr) == (6, b""), done.stderr
+        assert all(char == "\n" or char.isprintable() for char in said) or more
+        assert "\x1b" not in said
 
 
 def test_a_witness_may_keep_its_notes_in_one_file(tmp_path: Path) -> None:

@@ -251,14 +251,22 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
         [(HALT, 7)],
     ),
     "a send after the first of two halts": (
-        lambda: permitted().put("halt", at=5500).put("halt", at=9000).put(
-            "sent", permit=5, begun=8000),
+        lambda: permitted().put("halt", at=5500).put("halt", at=6900).put(
+            "sent", permit=5, begun=6800),
         [(HALT, 8)],
     ),
     "a send after a halt that was told late": (
-        lambda: permitted().put("halt", at=9000).put("halt", at=5500).put(
+        lambda: permitted().put("halt", mono=9500, at=9000).put("halt", at=5500).put(
             "sent", permit=5, begun=8000),
         [(HALT, 8)],
+    ),
+    "a send after a halt that says it took effect later than it was written": (
+        lambda: permitted().put("halt", at=9_000_000).put("sent", permit=5, begun=7000, mono=8000),
+        [(MODES, 6), (HALT, 7)],
+    ),
+    "a salvaged halt that says it took effect later than it was written": (
+        lambda: permitted().put("seal").recover(1).salvage("halt", seq=7, mono=7000, at=7001),
+        [(MODES, 9)],
     ),
     "a send after halt, reset and start": (
         lambda: permitted().put("halt", at=5500).put("reset").put("start", epoch=2).put(

@@ -117,6 +117,10 @@ BAD: dict[str, tuple[Callable[[], Book], list[tuple[str, int]]]] = {
     # Segments
     "a segment of another home": (lambda: running().cut(origin=OTHER_HOME), [(SEGMENTS, 5)]),
     "a segment of another engine": (lambda: running().cut(origin=ORIGIN + "2"), [(SEGMENTS, 5)]),
+    "a segment of a later epoch in the midst of a session": (
+        lambda: running().cut(epoch=2),
+        [("Segments", 6)],
+    ),
     "a segment of an earlier epoch": (
         lambda: running().put("halt").put("reset").put("seal").cut(epoch=2).cut(epoch=1),
         [(SEGMENTS, 10)],

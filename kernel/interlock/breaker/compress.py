@@ -1,21 +1,25 @@
 """Compressing closed segments: the plain file goes only when the compressed one was read back whole, from the disk.
 
 A crash at any step leaves the plain file, or both, of which the plain one counts, or the compressed one alone. What a
-crash leaves under a third name is nothing, and is made anew.
+crash leaves under a third name is nothing, and is made anew. One process at a time has a segment in hand, which a lock
+on the plain file says: of two, each could take away what the other has just read back.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import zstandard
 
-from interlock.breaker.files import sync_directory
+from interlock.breaker.files import same_file, sync_directory
 from interlock.breaker.segment import COMPRESSED, chunks, is_closed, segments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["compress", "compressible"]
@@ -37,8 +41,32 @@ def compress(path: Path) -> Path:
         Its path.
 
     Raises:
-        OSError: it can't be, or what was written is not what can be read; then the plain one is still there.
+        OSError: it can't be, or what was written is not what can be read; then the plain one is still there. Or another
+            process is just doing it.
     """
+    with _alone(path):
+        return _compress(path)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Be the only one who compresses a segment."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"{path}: another process is compressing it"
+            raise OSError(message) from error
+        if not same_file(path, descriptor):  # it was just done
+            message = f"{path}: is compressed already"
+            raise OSError(message)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _compress(path: Path) -> Path:
     packed = path.with_name(f"{path.name}{COMPRESSED}")
     new = path.with_name(f"{packed.name}{_NEW}")
     new.unlink(missing_ok=True)

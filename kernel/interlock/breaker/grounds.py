@@ -303,6 +303,7 @@ class _Survey:
             for name in () if listed is None else self._names(listed):
                 self._within(name, listed, top / name, many=kind != "stops")
         self._within("keys", home, self._home / "keys")
+        self._within("limits", home, self._home / "limits", many=True)
         top = self._home / "journal"
         journal = self._directory("journal", home, top, opened)
         if journal is None:

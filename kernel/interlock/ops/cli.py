@@ -36,7 +36,7 @@ from interlock.ops import replay as replays
 from interlock.ops import runner
 from interlock.ops import watch as watches
 from interlock.ops.bundle import command as bundles
-from interlock.ops.console import err, fail, say, show
+from interlock.ops.console import fail, say, show, warn
 from interlock.ops.drill import Kind
 from interlock.ops.drill import Plan as DrillPlan
 from interlock.ops.drill import command as drills
@@ -176,7 +176,7 @@ def halt(
         _report_halt(home, quiet, json=json)
     except OSError as error:  # the disk that is full may be the one that we print to
         with contextlib.suppress(OSError):
-            err.print(f"interlock: {'confirmed' if sure else 'UNCONFIRMED'}, but it can't be printed: {error}")
+            warn(f"{'confirmed' if sure else 'UNCONFIRMED'}, but it can't be printed: {error}")
     with contextlib.suppress(KeyboardInterrupt):  # the exit code is decided
         _journal_it(home, operator)  # after the report: a journal may be long, and a disk slow
     raise typer.Exit(int(Exit.FINE if sure else Exit.UNCONFIRMED))

@@ -33,7 +33,7 @@ from interlock.core.values import Order, Permit, Side
 from interlock.engine import Engine
 from interlock.kernel import Kernel
 from interlock.ops.audit import check, tell
-from interlock.ops.console import err, fail, out, say, show
+from interlock.ops.console import fail, out, say, show, warn
 from interlock.ops.exits import Exit
 from interlock.ops.runner import Primed
 
@@ -119,7 +119,7 @@ async def _demo(home: Path, *, ticks: int, seed: int, seconds: float, operator: 
         say("The journal, checked by the verifier, which shares no code with the engine:")
         tell({"": audit})
     if not fine:
-        err.print("interlock: the demo did not go as it must", markup=False)
+        warn("the demo did not go as it must")
     return Exit.FINE if fine else Exit(audit.exit_code or Exit.UNCONFIRMED)
 
 

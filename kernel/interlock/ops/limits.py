@@ -41,7 +41,8 @@ def show_limits(home: HomeOption, json: JsonOption = False) -> None:  # noqa: FB
         said = {"sha256": digest, "approval": approval and _plainly(approval), "fault": fault}
         show({**said, "problems": list(history.problems), "limits": data.decode("utf-8", "backslashreplace")})
     else:
-        say(data.decode("utf-8", "backslashreplace").rstrip("\n"))
+        for line in data.decode("utf-8", "backslashreplace").rstrip("\n").split("\n"):
+            say(line.replace("\t", "    "))
         say(f"# sha256 {digest}")
         say(f"# {_told(approval)}" if approval else "# NOT APPROVED: nobody is on record for these limits")
         for problem in filter(None, (fault, *history.problems)):

@@ -15,7 +15,7 @@ from interlock.breaker.home import Home, parse_limits
 from interlock.breaker.roster import engine_name
 from interlock.breaker.segment import lines, segments
 from interlock.core.errors import LimitsError
-from interlock.ops.console import err, fail, say, show
+from interlock.ops.console import err, fail, say, show, warn
 from interlock.ops.exits import Exit
 from interlock.replay import Difference, Replay, Report
 
@@ -173,7 +173,7 @@ def _limits(home: Path | None, given: list[Path]) -> dict[str, Limits]:
         except LimitsError as error:
             if not given:
                 raise
-            err.print(f"interlock: {error}", markup=False)
+            warn(str(error))
     return known
 
 

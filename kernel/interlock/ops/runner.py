@@ -24,7 +24,7 @@ from interlock.core.modes import Mode
 from interlock.core.reasons import HaltCode
 from interlock.engine import Engine
 from interlock.kernel import Kernel, SystemClock
-from interlock.ops.console import err, fail, say, show
+from interlock.ops.console import err, fail, say, show, warn
 from interlock.ops.exits import Exit
 from interlock.ops.witnesses import Witnesses, read
 from interlock.stopping import StopExecutor
@@ -226,10 +226,10 @@ def _exit(engine: Engine, mode: Mode) -> Exit:
     if mode is Mode.HALTED:
         return Exit.HALTED
     if engine.report.not_started is not None:
-        err.print(f"interlock: the kernel did not start: {engine.report.not_started}", markup=False)
+        warn(f"the kernel did not start: {engine.report.not_started}")
         return Exit.USAGE
     if engine.report.feed_error is not None:
-        err.print(f"interlock: the feed ended early: {engine.report.feed_error}", markup=False)
+        warn(f"the feed ended early: {engine.report.feed_error}")
         return Exit.USAGE
     stop = engine.report.stop
     if engine.report.in_flight or (stop is not None and stop.escalated):
@@ -289,9 +289,9 @@ def _feed(plan: Plan) -> CsvFeed:
         nonlocal shown
         shown += 1
         if shown <= _SHOWN_BAD_ROWS:
-            err.print(f"interlock: skipped: {error}", markup=False)
+            warn(f"skipped: {error}")
         if shown == _SHOWN_BAD_ROWS:
-            err.print("interlock: further bad rows are counted, not shown", markup=False)
+            warn("further bad rows are counted, not shown")
 
     if "-" in plan.ticks and len(plan.ticks) > 1:
         message = "--ticks: standard input cannot be mixed with files"

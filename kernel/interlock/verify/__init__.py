@@ -10,6 +10,7 @@ the rest of the package. The rules are pure: they are handed bytes, and look at 
 - `runs` holds what that needs to remember.
 - `walk` leads the bytes through these.
 - `notes` and `stamps` are the forms of what is signed; `evidence` holds them against the journal.
+- `routes` says which journal an anchor is held against.
 - `answer` and `report` are the answer.
 - `proofs` makes and checks proofs that a record is in a journal, and that a journal grew from an earlier one.
 

@@ -42,6 +42,7 @@ class Inputs:
         lists: the lists of keys.
         notes: the home's checkpoints; None if they are not given, which is not the same as none.
         anchors: checkpoints and time-stamp tokens from outside the home.
+        aside: the origins of those that were left aside, as they are of other homes.
         stamps: time-stamp tokens of the home; one of an authority that is not given shows nothing, and is no fault.
         witnesses: verifier keys of witnesses.
         authorities: certificates of time-stamp authorities, PEM or DER.
@@ -52,6 +53,7 @@ class Inputs:
     lists: tuple[File, ...] = ()
     notes: tuple[File, ...] | None = None
     anchors: tuple[File, ...] = ()
+    aside: tuple[str, ...] = ()
     stamps: tuple[File, ...] = ()
     witnesses: tuple[str, ...] = ()
     authorities: tuple[bytes, ...] = ()
@@ -71,6 +73,10 @@ class Inputs:
         ):
             if count:
                 yield f"{what}: {count}"
+        if serials := [found.serial for _, data in self.lists if not isinstance(found := read_list(data), str)]:
+            yield f"newest list of keys: {max(serials)}"
+        for origin in sorted({*self.aside}):
+            yield f"anchor left aside, as it is of {origin}: {self.aside.count(origin)}"
 
 
 @attrs.frozen(kw_only=True)
@@ -336,6 +342,8 @@ def _unlike(earlier: KeyList, later: KeyList) -> str | None:
     """Say what a later list changed that it must not."""
     if later.name != earlier.name:
         return "its root key has another name than that of the list before"
+    if later.made < earlier.made:
+        return "it was made before the list before"
     now = {entry.public: entry for entry in later.entries}
     for entry in earlier.entries:
         same = now.get(entry.public)

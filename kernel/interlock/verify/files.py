@@ -1,5 +1,7 @@
 """Files: what the rules are handed is read here."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -7,12 +9,12 @@ from typing import BinaryIO
 from zstandard import ZstdDecompressor, ZstdError
 
 from .evidence import File
+from .routes import SEPARATOR, entries
 from .walk import Damaged, first_of
 
 _CHUNK = 2**20
 _PACKED_CHUNK = 2**10
 """So few bytes that what they may stand for, however they were made, is some megabytes at most."""
-_SEPARATOR = b"\x1e"
 _SIGNED_MAX = 2**21
 """What is signed is smaller: of a larger file so much is read as shows that it is larger."""
 
@@ -36,9 +38,12 @@ def chunks(path: Path, size: int | None = None) -> Iterator[bytes]:
 
     Raises:
         OSError: it can't be read.
-        Damaged: it is compressed, and broken.
+        Damaged: it is compressed, and broken; or it is no file.
     """
-    with path.open("rb") as file:
+    with _opened(path) as file:
+        if not _is_file(file):
+            message = "not a regular file"
+            raise Damaged(message)
         if path.suffix == ".zst":
             yield from _unpacked(file)
             return
@@ -77,33 +82,52 @@ def _frames(file: BinaryIO) -> Iterator[bytes]:
         raise Damaged(message)
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open whatever it is without waiting: a pipe would have nobody at its other end."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+
+
+def _is_file(file: BinaryIO) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+def shown(path: Path | str) -> str:
+    """Return a path as text that any output can hold: a name on a disk need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def small(path: Path) -> bytes:
-    """Read something signed."""
-    with path.open("rb") as file:
+    """Read something signed.
+
+    Raises:
+        OSError: it can't be read, or is no file.
+    """
+    with _opened(path) as file:
+        if not _is_file(file):
+            message = f"{shown(path)}: not a regular file"
+            raise OSError(message)
         return file.read(_SIGNED_MAX)
 
 
-def kept(path: Path) -> Iterator[File]:
-    """Read what a witness kept: one thing, or a file of notes, each behind a record separator, which no note can hold.
+def opening(path: Path) -> bytes:
+    """Return the first line of a segment, without its line feed; as far as there is one."""
+    try:
+        return next(chunks(path), b"").partition(b"\n")[0]
+    except (OSError, Damaged):
+        return b""
 
-    A note that was cut off, since the witness lost its power, is passed over: it is the last one and lacks its end, or
-    the next one begins as it does.
-    """
+
+def kept(path: Path) -> Iterator[File]:
+    """Read what a witness kept: one thing, or a file of notes."""
     data = small(path)
-    if not data.startswith(_SEPARATOR):
-        yield str(path), data
-        return
-    _, *entries = path.read_bytes().split(_SEPARATOR)
-    for number, (entry, later) in enumerate(zip(entries, [*entries[1:], b""], strict=True), 1):
-        begun = entry.rpartition(b"\n")[0]
-        cut = not entry.endswith(b"\n") if not later else begun != later and later.startswith(begun)
-        if not cut:
-            yield f"{path}#{number}", entry
+    if len(data) == _SIGNED_MAX and data.startswith(SEPARATOR):  # such a file grows with the years
+        data = path.read_bytes()
+    yield from entries(shown(path), data)
 
 
 def notes(directory: Path, ending: str = ".note") -> tuple[File, ...]:
     """Read the notes in a directory, in the order of their names; none if there is no directory."""
-    return tuple((str(path), small(path)) for path in sorted(directory.glob(f"[!.]*{ending}")) if path.is_file())
+    return tuple((shown(path), small(path)) for path in sorted(directory.glob(f"[!.]*{ending}")) if path.is_file())
 
 
 def given(paths: list[Path]) -> tuple[File, ...]:

@@ -1,24 +1,35 @@
 """What stands where: journals, checkpoints and keys of a home, of a bundle, or of a bare directory.
 
-An anchor belongs to the engine whose origin it names. If there is no journal of such an engine, the anchor is held
-against an empty one: a journal that is gone altogether must not go unnoticed for want of a file to complain about.
+Checkpoints or anchors of an engine that has no journal are held against an empty one: a journal that is gone altogether
+must not go unnoticed for want of a file to complain about.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 
 import attrs
 
 from . import files
 from .crew import verify_files
-from .evidence import File, Inputs
-from .notes import read_checkpoint, read_key
+from .evidence import Inputs
+from .notes import read_key
 from .report import Report, Status
-from .stamps import read_certificate, read_stamp
+from .routes import STRAY, leave_aside, origin_of, routed
+from .stamps import read_certificate
 
-STRAY = "(anchors)"
-"""The engine to which anchors are counted that name none."""
+__all__ = [
+    "STRAY",
+    "Given",
+    "Place",
+    "gather",
+    "gravest",
+    "locate",
+    "read_word",
+    "size_of",
+    "to_json",
+    "to_text",
+    "verify_place",
+]
 
 _NAME_DIGITS = 20
 
@@ -52,7 +63,7 @@ class Place:
 
     Attributes:
         journals: by engine the directory of its segments; under the empty name a journal by itself.
-        checkpoints: by engine the directory of its notes; None if there is none.
+        checkpoints: by engine the directory of its notes, also for one without a journal; None if there is none.
         stamps: the directory that has a directory of time-stamp tokens for each engine; None if there is none.
         keys: the directory of the lists of keys; None if there is none.
     """
@@ -73,14 +84,21 @@ def locate(directory: Path, checkpoints: Path | None = None) -> Place:
     root = home if home.is_dir() else directory
     streams = {path.name: path for path in sorted(root.iterdir()) if path.is_dir()}
     journals = {"": root} if files.segments(root) or not streams else streams
-    kept = checkpoints or (directory / "checkpoints" if home.is_dir() else None)
+    # A home always tells: where it has no such directory, it has no checkpoints, and that is what is looked at.
+    own = directory / "checkpoints" if home.is_dir() and checkpoints is None else None
     keys = directory / "keys"
     return Place(
         journals=journals,
-        checkpoints={name: _notes_of(kept, name) for name in journals},
+        checkpoints={name: own / name if own else _notes_of(checkpoints, name) for name in (*journals, *_told(own))},
         stamps=directory / "anchors" if home.is_dir() else None,
         keys=keys if home.is_dir() and keys.is_dir() else None,
     )
+
+
+def _told(own: Path | None) -> list[str]:
+    """Return the engines of which a home has checkpoints."""
+    places = own.iterdir() if own is not None and own.is_dir() else ()
+    return sorted(path.name for path in places if any(path.glob("*.note")))
 
 
 def _notes_of(directory: Path | None, engine: str) -> Path | None:
@@ -120,16 +138,18 @@ def gather(place: Place, given: Given) -> dict[str, Inputs]:
     for data in common.authorities:
         read_certificate(data)
     notes = {name: files.notes(path) if path else None for name, path in place.checkpoints.items()}
-    anchors = _routed(files.given([*given.anchors]), notes)
+    kept, aside = leave_aside(files.given([*given.anchors]), _origins(place))
+    anchors = routed(kept, notes)
     return {
         name: attrs.evolve(
             common,
+            aside=aside,
             notes=notes.get(name),
             anchors=tuple(anchors.get(name, ())),
             stamps=files.notes(place.stamps / name, ".tst") if place.stamps else (),
             later=_later(place.checkpoints.get(name)),
         )
-        for name in [*place.journals, *(name for name in anchors if name not in place.journals)]
+        for name in dict.fromkeys((*place.journals, *notes, *anchors))
     }
 
 
@@ -141,31 +161,11 @@ def _later(directory: Path | None) -> Callable[[int], bytes | None]:
     return read
 
 
-def _routed(anchors: tuple[File, ...], notes: Mapping[str, tuple[File, ...] | None]) -> dict[str, list[File]]:
-    """Count each anchor to an engine."""
-    found: dict[str, list[File]] = {}
-    if "" in notes:
-        return {"": [*anchors]}
-    imprints = {_imprint(data): name for name, kept in notes.items() for _, data in kept or ()}
-    stamps = []
-    for name, data in anchors:
-        checkpoint = read_checkpoint(data)
-        if isinstance(checkpoint, str):
-            stamps.append((name, data))
-            continue
-        engine = checkpoint.origin.rpartition("/")[2]
-        found.setdefault(engine, []).append((name, data))
-        imprints.setdefault(_imprint(data), engine)
-    for name, data in stamps:
-        stamp = read_stamp(data)
-        engine = STRAY if isinstance(stamp, str) else imprints.get(stamp.imprint, STRAY)
-        found.setdefault(engine, []).append((name, data))
-    return found
-
-
-def _imprint(data: bytes) -> bytes:
-    checkpoint = read_checkpoint(data)
-    return b"" if isinstance(checkpoint, str) else sha256(checkpoint.note.text.encode()).digest()
+def _origins(place: Place) -> set[str]:
+    """Return whose journals these are; see `leave_aside`."""
+    firsts = {name: next(iter(files.segments(directory)), None) for name, directory in place.journals.items()}
+    found = (origin_of(files.opening(path), one=not name) for name, path in firsts.items() if path)
+    return {*filter(None, found)}
 
 
 def verify_place(
@@ -208,7 +208,7 @@ def to_json(reports: Mapping[str, Report]) -> dict[str, object]:
     return {
         "verdict": worst.verdict,
         "exit_code": worst.exit_code,
-        "engines": {name: report.to_json() for name, report in reports.items()},
+        "engines": {files.shown(name): report.to_json() for name, report in reports.items()},
     }
 
 

@@ -132,7 +132,10 @@ class Modes:
         why = f"{record['code']}: {record['reason']}"
         self._act(record, number, record["operator"] or record["source"], why)
         self.mode = HALTED
-        self.run.halted(number, self.run.base + record["at"])
+        at, mono = record["at"], record["mono"]
+        if at > mono:  # it would excuse every send until then
+            self._broken(MODES, f"the halt says that it took effect {at - mono} ns after its record was made")
+        self.run.halted(number, self.run.base + min(at, mono))
 
     def _on_reset(self, record: Record, number: int) -> None:
         self._act(record, number, record["operator"], record["reason"])

@@ -214,6 +214,8 @@ class Monitor(Recorded):
                 self._broken(SEQUENCE, "the mono of a segment record before its run is not 0")
         elif kind == "seal" and opened["seq"]:
             self._tick(self.run, opened)
+            if self.mode == RUNNING and opened["epoch"] != self.epoch:
+                self._broken(SEGMENTS, f"a segment of epoch {opened['epoch']} while RUNNING in {self.epoch}")
         else:
             self._broken(
                 SEQUENCE, f"{kind} follows a segment record in place of a {'seal' if opened['seq'] else 'run'}"

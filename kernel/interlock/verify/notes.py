@@ -17,6 +17,8 @@ import attrs
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from .kinds import INT_MAX
+
 ED25519 = 0x01
 """The type of a key that signs the text itself."""
 
@@ -26,6 +28,7 @@ COSIGNATURE = 0x04
 NOTE_MAX = 2**20
 """A longer note is refused: a list of ten thousand keys is not that long."""
 
+_SERIAL_MAX = 9999
 _PUBLIC_BYTES = 32
 _SIGNATURE_BYTES = 64
 _ID_BYTES = 4
@@ -187,6 +190,8 @@ def read_checkpoint(data: bytes) -> Checkpoint | str:
     root = match and _unbase64(match["root"])
     if match is None or root is None:
         return "not the four lines of a checkpoint"
+    if max(int(match[name]) for name in ("size", "epoch", "ts")) > INT_MAX:
+        return "a number that is not below 2^53"
     return Checkpoint(
         origin=match["origin"],
         size=int(match["size"]),
@@ -245,16 +250,28 @@ def read_list(data: bytes) -> KeyList | str:
     entries = tuple(_entries(match["keys"]))
     if None in entries:
         return "a line of the list is not PUBLIC FROM TO LABEL"
-    publics = [entry.public for entry in entries if entry]
-    if len({*publics}) != len(publics):
-        return "a key stands twice in the list"
-    return KeyList(
+    found = KeyList(
         name=match["name"],
         serial=int(match["serial"]),
         made=int(match["made"]),
         entries=tuple(entry for entry in entries if entry),
         note=note,
     )
+    return _fault(found) or found
+
+
+def _fault(found: KeyList) -> str:
+    """Say what is wrong with what a list says; nothing, if it can be."""
+    entries = found.entries
+    if len({entry.public for entry in entries}) != len(entries):
+        return "a key stands twice in the list"
+    if not 1 <= found.serial <= _SERIAL_MAX:
+        return f"its serial number is not from 1 to {_SERIAL_MAX}"
+    if max([found.made, *(entry.stop for entry in entries)]) > INT_MAX:
+        return "a number that is not below 2^53"
+    if any(entry.stop < entry.start for entry in entries):
+        return "a key ends before it begins"
+    return ""
 
 
 def _entries(text: str) -> Iterator[Entry | None]:

@@ -21,6 +21,7 @@ CANNOT_KNOW = (
     "a decision that never reached the journal",
     "a journal rolled back whole to an earlier checkpoint, or without a root key to any seal, without an anchor",
     "what a holder of a segment key wrote while it was valid, or without a root key whoever could write to the home",
+    "a key that a later list of keys than the newest one given here has ended",
     "the ts and mono of the last seal itself, which only the next seal or a checkpoint binds",
 )
 """What no verification can find out from what it was given."""
@@ -205,7 +206,14 @@ class Report:
         return plain
 
     def to_text(self, engine: str = "") -> Iterator[str]:
-        """Yield the lines that people read; the first is the verdict."""
+        """Yield the lines that people read; the first is the verdict.
+
+        What can't be seen is told by its escape: what a journal says must not steer the terminal that shows it.
+        """
+        for line in self._text(engine):
+            yield "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+
+    def _text(self, engine: str) -> Iterator[str]:
         yield self.verdict
         if engine:
             yield f"engine {engine}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
+import zipfile
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +18,9 @@ from tests.ops.bundle import oracle
 from tests.ops.bundle.pages import Page
 from tests.ops.bundle.session import CALM, NASTY, session
 from tests.ops.bundle.test_proofs import root
-from tests.ops.cli_helpers import cli, quick
+from tests.ops.cli_helpers import cli, environment, quick
 
-from interlock.ops.bundle.plan import utc
+from interlock.ops.bundle.plan import moment, utc
 from interlock.ops.bundle.proofs import root_of_path
 from interlock.ops.bundle.sheets import cell as written
 from interlock.ops.bundle.story import Story
@@ -356,6 +359,7 @@ def test_formulas_are_text(made: Path) -> None:
     assert written("-2+3") == "'-2+3"
     assert written("-0.5") == "-0.5"
     assert written("+0.5") == "'+0.5"
+    assert [written(f"{sign}1+1")[0] for sign in "\n\uff1d\uff0b\uff0d\uff20"] == ["'"] * 5
     assert written(None) == ""
     assert written(value=True) == "true"
 
@@ -467,3 +471,52 @@ def test_archive_that_was_changed_is_found(made: Path, home: Path, tmp_path: Pat
         assert code == 6
         assert said["whole"] is False
     assert made.exists()
+
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "a root key that is none": {"root_key": "junk"},
+    "a root key that is a number": {"root_key": 5},
+    "what is missing as words": {"missing": ["x"]},
+    "what is missing without a reason": {"missing": [{"what": "x"}]},
+    "engines as numbers": {"engines": {"engine": 5}},
+    "tools as lists": {"tools": {"interlock": [1]}},
+    "a time that is none": {"asked": {"from": "2026-99-99", "to": None}},
+    "a time that is a number": {"asked": {"from": 5, "to": None}},
+    "another format": {"format": "interlock bundle 0"},
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_request_of_another_form_is_no_bundle(bundle: Path, name: str) -> None:
+    """A request that anybody wrote, along with the manifest, is no bundle if it has not the form of ours."""
+    rewrite(bundle, "request.json", lambda data: json.dumps(json.loads(data) | REQUESTS[name]).encode())
+    ended = quick("bundle", "--check", bundle)
+    assert (ended.code, "no bundle" in ended.err) == (2, True), ended.err
+
+
+def test_large_files_in_a_small_archive_fill_no_memory(made: Path, tmp_path: Path) -> None:
+    """A note, a list or an approval that is huge, in an archive that is small, is not taken into memory whole."""
+    archive = tmp_path / "bundle.zip"
+    places = ("checkpoints/engine/00000000000000000099.note", "keys/0001.note", "limits/9999.json", "drills/x.json")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted(made.rglob("*")):
+            if path.is_file():
+                packed.write(path, path.relative_to(made))
+        for place in places:
+            with packed.open(place, "w") as member:
+                for _ in range(300):
+                    member.write(bytes(1 << 20))
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({700 << 20},) * 2); "
+    program = limited + "from interlock.ops.cli import main; main()"
+    command = [sys.executable, "-c", program, "bundle", "--check", archive, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment())
+    assert done.returncode == 6, done.stderr
+    assert sorted(json.loads(done.stdout)["added"]) == sorted(places)
+
+
+@pytest.mark.parametrize("text", ["2026-08-07", "20260807", "2026-W32-5"])
+def test_day_is_a_day_in_every_spelling(text: str) -> None:
+    """A day as the end of a span means its end, however it is written; a time means itself."""
+    assert moment(text, end=True) - moment(text) == 86_400_000_000
+    assert moment("2026-08-07T00", end=True) == moment("2026-08-07")
+    assert moment("2026-08-07T02:00+02:00") == moment("2026-08-07")

@@ -10,7 +10,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.helpers import arm, halt_home, order, reset_home, running
+from tests.helpers import HOME_ID, OTHER_ID, arm, halt_home, order, reset_home, running, wait_until
 from tests.ops.bundle import oracle
 from tests.ops.bundle.session import CALM, trade
 from tests.ops.bundle.test_bundle import checked, claims
@@ -18,7 +18,12 @@ from tests.ops.bundle.test_proofs import root
 from tests.ops.cli_helpers import environment, quick
 from tests.store.helpers import ring
 
-from interlock.ops.bundle.plan import utc
+from interlock.breaker.compress import compress, compressible
+from interlock.ops.bundle.collect import collect
+from interlock.ops.bundle.plan import Plan, Span, utc
+from interlock.ops.bundle.tree import Folder
+from interlock.ops.bundle.verdicts import verdict
+from interlock.verify import Status
 from interlock.verify.pack import pack
 
 if TYPE_CHECKING:
@@ -211,3 +216,121 @@ def test_commands_in_the_readme_are_right(desk: Path, signed: Path) -> None:
             env=environment(),
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------------------
+# What witnesses kept, and engines that run
+
+
+def kept(place: Path, where: Path, *, many: bool) -> Path:
+    """All checkpoints of the home as witnesses keep them: a file each, or all in one; with one of another home."""
+    notes = [path.read_bytes() for path in sorted((place / "home" / "checkpoints" / "engine").iterdir())]
+    notes.append(notes[0].replace(HOME_ID.encode(), OTHER_ID.encode()))
+    where.mkdir()
+    if many:
+        for number, note in enumerate(notes):
+            (where / f"{number}.note").write_bytes(note)
+    else:
+        (where / "file.log").write_bytes(b"".join(b"\x1e" + note for note in notes))
+    return where
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["a directory", "a file"])
+def test_anchors_of_whatever_form_and_home_are_sorted(desk: Path, tmp_path: Path, *, many: bool) -> None:
+    """Each checkpoint that a witness kept is an anchor of its engine; those of other homes are left out, and told."""
+    where = kept(desk, tmp_path / "kept", many=many)
+    given = ("--root-key", root_key(desk), "--anchors", where)
+    assert quick("bundle", tmp_path / "bundle", "--home", desk / "home", *given).code == 0
+    code, said = checked(tmp_path / "bundle", "--root-key", root_key(desk))
+    notes = len(list((desk / "home" / "checkpoints" / "engine").iterdir()))
+    assert (code, len(said["engines"]["engine"]["anchors"])) == (0, notes)
+    missing = json.loads((tmp_path / "bundle" / "request.json").read_bytes())["missing"]
+    assert [one["why"] for one in missing if OTHER_ID in one["what"]] == ["they are of another home"]
+
+
+def test_anchors_of_a_later_time_are_left_out_with_it(desk: Path, tmp_path: Path) -> None:
+    """Where the span leaves out segments, the anchors over these go with them, and are told; the rest verifies."""
+    lines = oracle.lines_of(desk / "home")["engine"]
+    begun = [json.loads(line)["ts"] for line in lines if json.loads(line)["kind"] == "segment"]
+    given = ("--root-key", root_key(desk), "--to", utc(begun[len(begun) // 2]))
+    where = kept(desk, tmp_path / "kept", many=True)
+    assert quick("bundle", tmp_path / "half", "--home", desk / "home", *given, "--anchors", where).code == 0
+    assert checked(tmp_path / "half")[0] in {0, 5}
+    missing = json.loads((tmp_path / "half" / "request.json").read_bytes())["missing"]
+    assert any(one["why"] == "it is of a later time than the bundle" for one in missing)
+    assert quick("bundle", tmp_path / "none", "--home", desk / "home", "--to", "2000-01-01").code == 0
+    missing = json.loads((tmp_path / "none" / "request.json").read_bytes())["missing"]
+    assert ["the home has none" in one["why"] for one in missing if one["what"] == "checkpoints"] == [False]
+
+
+def test_journal_that_is_gone_stands_in_the_report(desk: Path, tmp_path: Path) -> None:
+    """Of an engine whose journal was removed, its checkpoints are bundled, and the verifier misses the records."""
+    copy = tmp_path / "home"
+    subprocess.run(["cp", "-a", desk / "home", copy], check=True)
+    subprocess.run(["rm", "-r", copy / "journal" / "engine"], check=True)
+    assert quick("bundle", tmp_path / "bundle", "--home", copy, "--root-key", root_key(desk)).code == 0
+    code, said = checked(tmp_path / "bundle")
+    assert (code, said["engines"]["engine"]["status"]) == (6, "TAMPERED")
+
+
+def test_rolled_back_home_is_bundled_as_such(desk: Path, tmp_path: Path) -> None:
+    """Checkpoints over more records than the journal has any more are evidence, and are not left out."""
+    copy = tmp_path / "home"
+    subprocess.run(["cp", "-a", desk / "home", copy], check=True)
+    for path in sorted((copy / "journal" / "engine").iterdir())[3:]:
+        path.unlink()
+    assert quick("bundle", tmp_path / "bundle", "--home", copy, "--root-key", root_key(desk)).code == 0
+    assert checked(tmp_path / "bundle")[1]["engines"]["engine"]["status"] == "TAMPERED"
+
+
+def test_checkpoints_that_are_made_meanwhile_are_of_another_bundle(tmp_path: Path) -> None:
+    """An engine signs while the bundle is made: what comes to be after the segments were copied is left out."""
+    ring(tmp_path, now_us=time.time_ns() // 1000)
+    home = arm(tmp_path / "home", CALM)
+    plan = Plan(home=home.path, out=tmp_path / "bundle", span=Span(), root_key=root_key(tmp_path))
+    folder = Folder(tmp_path / "bundle")
+    notes = home.path / "checkpoints" / "engine"
+    with running(home.path, keys=tmp_path / "keys", checkpoint_every_s=0.01) as kernel:
+        trade(kernel, "a", 3)
+        wait_until(lambda: any(notes.glob("*.note")))
+        meanwhile = {*notes.glob("*.note")}
+
+        def copied(_: int) -> None:
+            """The first bytes of a segment were copied: trade on, until there is another checkpoint."""
+            if {*notes.glob("*.note")} == meanwhile:
+                trade(kernel, f"b-{len(meanwhile)}", 3)
+                wait_until(lambda: {*notes.glob("*.note")} != meanwhile)
+
+        collect(plan, folder, copied)
+        assert {*notes.glob("*.note")} != meanwhile
+    report = verdict(folder, "engine", root_key(tmp_path), lambda _: None)
+    assert report.status is not Status.TAMPERED, report.findings
+
+
+def test_segment_that_is_compressed_meanwhile_is_found(desk: Path, tmp_path: Path) -> None:
+    """A segment that got its other name after it was listed is bundled under that one."""
+    copy = tmp_path / "home"
+    subprocess.run(["cp", "-a", desk / "home", copy], check=True)
+    stream = copy / "journal" / "engine"
+
+    def copied(_: int) -> None:
+        for path in compressible(stream):
+            compress(path)
+
+    folder = Folder(tmp_path / "bundle")
+    collect(Plan(home=copy, out=folder.path, span=Span()), folder, copied)
+    assert list((folder.path / "journal" / "engine").glob("*.zst"))
+    assert verdict(folder, "engine", None, lambda _: None).status is Status.VERIFIED
+
+
+def test_broken_compressed_segment_makes_no_end_of_it(desk: Path, tmp_path: Path) -> None:
+    """A compressed segment that can't be read is bundled as it is, and the verifier and the report say so."""
+    copy = tmp_path / "home"
+    subprocess.run(["cp", "-a", desk / "home", copy], check=True)
+    assert quick("compress", "--home", copy).code == 0
+    second = sorted((copy / "journal" / "engine").glob("*.zst"))[1]
+    data = second.read_bytes()
+    second.chmod(0o600)
+    second.write_bytes(data[:40] + b"x" * 20 + data[60:])
+    assert quick("bundle", tmp_path / "bundle", "--home", copy).code == 0
+    assert checked(tmp_path / "bundle")[0] == 6

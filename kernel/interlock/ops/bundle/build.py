@@ -17,7 +17,7 @@ from interlock.ops.bundle import pdf
 from interlock.ops.bundle.collect import collect, size_of
 from interlock.ops.bundle.derive import PASSES, REPORT, derive
 from interlock.ops.bundle.given import request_of
-from interlock.ops.bundle.tree import BundleError, Folder, pack
+from interlock.ops.bundle.tree import BundleError, Folder, digest, pack
 from interlock.ops.drill.stage import within_a_home
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from interlock.ops.bundle.plan import Plan
     from interlock.ops.bundle.progress import Step
     from interlock.ops.bundle.told import Told
-    from interlock.ops.bundle.tree import Tree
 
-__all__ = ["ARCHIVE", "MANIFEST", "PDF", "Built", "build", "digest"]
+__all__ = ["ARCHIVE", "MANIFEST", "PDF", "Built", "build"]
 
 MANIFEST: Final = "manifest.json"
 PDF: Final = "report.pdf"
@@ -117,15 +116,6 @@ def _place(made: Path, out: Path) -> None:
         made.rename(out)  # over an empty directory at most
     else:
         os.link(made, out)
-
-
-def digest(tree: Tree, name: str) -> dict[str, Any]:
-    """Hash and size of a file."""
-    total, size = sha256(), 0
-    for chunk in tree.chunks(name):
-        total.update(chunk)
-        size += len(chunk)
-    return {"sha256": total.hexdigest(), "size": size}
 
 
 def _manifest(folder: Folder, progress: Callable[[int], None]) -> dict[str, Any]:

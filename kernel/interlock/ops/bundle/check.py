@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
-from interlock.ops.bundle.build import MANIFEST, digest
-from interlock.ops.bundle.derive import DERIVED, PASSES, derive
+from interlock.ops.bundle.build import MANIFEST, PDF
+from interlock.ops.bundle.derive import DERIVED, PASSES, REPORT, derive
 from interlock.ops.bundle.given import REQUEST, request_of
-from interlock.ops.bundle.tree import BundleError, Folder
+from interlock.ops.bundle.tree import BundleError, Folder, digest
 from interlock.ops.bundle.verdicts import tools, verdict
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def check(tree: Tree, root_key: str | None, step: Step) -> Checked:
     if _asked(manifest) != _asked(request):
         changed.append(MANIFEST)
     notes = []
+    if PDF in there:
+        notes.append(f"{PDF} was compared with the manifest alone; {REPORT} is what was computed again")
     own = request["root_key"]
     if root_key is None and own is not None:
         notes.append("the root key is the one that the bundle names: compare it with one that came by another way")

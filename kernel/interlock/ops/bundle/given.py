@@ -12,7 +12,8 @@ import orjson
 from interlock.breaker.versions import History, history_of, parse_limits
 from interlock.core.errors import LimitsError
 from interlock.ops.bundle.plan import FORMAT, Span
-from interlock.ops.bundle.tree import BundleError
+from interlock.ops.bundle.tree import BundleError, beginning
+from interlock.verify.notes import read_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ __all__ = ["REQUEST", "Given", "Note", "given", "request_of"]
 REQUEST: Final = "request.json"
 _DRILL: Final = "interlock drill 1"
 _NOTE_LINES: Final = 3
+_SMALL: Final = 1 << 22
 
 
 @attrs.frozen(kw_only=True)
@@ -83,18 +85,39 @@ def request_of(tree: Tree) -> dict[str, Any]:
     except (OSError, KeyError, orjson.JSONDecodeError) as error:
         message = f"no bundle: its {REQUEST} can't be read"
         raise BundleError(message) from error
-    shape = {"home": str, "asked": dict, "engines": dict, "missing": list, "tools": dict}
-    right = isinstance(found, dict) and found.get("format") == FORMAT and "root_key" in found
-    if not (right and all(isinstance(found.get(key), kind) for key, kind in shape.items())):
+    if not (isinstance(found, dict) and found.get("format") == FORMAT and _shaped(found)):
         message = f"no bundle of the format {FORMAT!r}"
         raise BundleError(message)
     return dict(found)
 
 
+def _shaped(found: dict[str, Any]) -> bool:
+    """Whether a request has all that it must have, of the right types: anybody may have written it."""
+    shape = {"home": str, "asked": dict, "engines": dict, "missing": list, "tools": dict}
+    if not all(isinstance(found.get(key), kind) for key, kind in shape.items()):
+        return False
+    rows = [*found["engines"].values(), *found["missing"]]
+    texts = [text for row in found["missing"] if isinstance(row, dict) for text in (row.get("what"), row.get("why"))]
+    return (
+        all(isinstance(row, dict) for row in rows)
+        and all(isinstance(text, str) for text in (*texts, *found["tools"].values()))
+        and _is_key(found.get("root_key", 0))
+    )
+
+
+def _is_key(word: object) -> bool:
+    try:
+        return word is None or (isinstance(word, str) and bool(read_key(word)))
+    except ValueError:
+        return False
+
+
 def given(tree: Tree, request: dict[str, Any], facts: Sequence[Facts], reports: Mapping[str, Report]) -> Given:
     """Read all of it."""
     names = tree.names()
-    files = {name.removeprefix("limits/"): tree.read(name) for name in names if name.startswith("limits/")}
+    files = {
+        name.removeprefix("limits/"): beginning(tree, name, _SMALL) for name in names if name.startswith("limits/")
+    }
     read = {row["limits"] for one in facts for row in one.runs.rows}
     texts = [files[f"{digest}.toml"] for digest in sorted(filter(None, read)) if f"{digest}.toml" in files]
     return Given(
@@ -136,7 +159,7 @@ def _drills(tree: Tree, names: Sequence[str]) -> list[dict[str, Any]]:
     found = []
     for name in names:
         if name.startswith("drills/") and name.endswith(".json"):
-            drill = drill_of(tree.read(name))
+            drill = drill_of(beginning(tree, name, _SMALL))
             if drill is not None:
                 found.append({"file": name, **drill})
     return sorted(found, key=lambda drill: (str(drill["began"]), drill["file"]))
@@ -146,7 +169,7 @@ def _notes(tree: Tree, names: Sequence[str], engine: str) -> list[Note]:
     found = []
     for name in names:
         if name.startswith(f"checkpoints/{engine}/") and name.endswith(".note"):
-            lines = tree.read(name).split(b"\n", _NOTE_LINES)
+            lines = beginning(tree, name, _SMALL).split(b"\n", _NOTE_LINES)
             try:
                 size, root = int(lines[1]), base64.b64decode(lines[2], validate=True).hex()
             except (IndexError, ValueError, binascii.Error):

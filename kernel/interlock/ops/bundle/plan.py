@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "Plan", "Span", "moment", "utc"]
 
 FORMAT: Final = "interlock bundle 1"
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
 _A_SECOND: Final = 1_000_000
@@ -100,7 +98,7 @@ def moment(text: str, *, end: bool = False) -> int:
     try:
         found = datetime.fromisoformat(text)
         found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-        if end and _DAY.fullmatch(text):
+        if end and _is_day(text):
             found += timedelta(days=1)
         us = (found - _EPOCH) // _US
     except (ValueError, OverflowError, TypeError) as error:
@@ -110,6 +108,15 @@ def moment(text: str, *, end: bool = False) -> int:
         message = f"{text!r} lies before 1970"
         raise BundleError(message)
     return us
+
+
+def _is_day(text: str) -> bool:
+    """Whether it names a day and no time in it, in whatever spelling: 20260807 and 2026-W32-5 are that, too."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def utc(us: int) -> str:

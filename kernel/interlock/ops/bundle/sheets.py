@@ -69,7 +69,7 @@ _WHY: Final = {
     "reset": "reason",
     "end": "code",
 }
-_FORMULA: Final = "=+-@\t\r"
+_FORMULA: Final = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four are wide ones, which are taken for the same
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 

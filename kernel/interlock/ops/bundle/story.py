@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Story", "engines_of", "segments_of", "torn_of"]
 
 _ROOM: Final = "journal/"
+_ROOMS: Final = (_ROOM, "checkpoints/", "anchors/")
 _OFTEN_BYTES: Final = 1 << 20
 _NAMING: Final = frozenset({"sent", "unknown", "void"})
 
@@ -43,8 +44,8 @@ class Entry(NamedTuple):
 
 
 def engines_of(tree: Tree) -> list[str]:
-    """The engines that have a journal in the bundle."""
-    return sorted({name.split("/")[1] for name in tree.names() if name.startswith(_ROOM) and name.count("/") > 1})
+    """The engines that the bundle tells of: one of which there are checkpoints or anchors should have a journal."""
+    return sorted({name.split("/")[1] for name in tree.names() if name.startswith(_ROOMS) and name.count("/") > 1})
 
 
 def segments_of(tree: Tree, engine: str) -> list[str]:

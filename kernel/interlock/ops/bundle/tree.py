@@ -11,8 +11,9 @@ import itertools
 import os
 import stat
 import zipfile
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import zstandard
 
@@ -22,13 +23,14 @@ from interlock.verify.walk import Damaged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Archive", "BundleError", "Folder", "Tree", "lines", "open_tree", "pack"]
+__all__ = ["Archive", "BundleError", "Folder", "Tree", "beginning", "digest", "lines", "open_tree", "pack"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _UNIX: Final = 3
 _MODE: Final = stat.S_IFREG | 0o600
 _COMPRESSED: Final = ".zst"
+_MOST_BYTES: Final = 1 << 28
 _PACKED_BYTES: Final = 1 << 12  # what so few may stand for, however they were made, fits into memory
 
 
@@ -49,7 +51,33 @@ class Tree(Protocol):
         """The bytes of one, a mebibyte at a time."""
 
     def read(self, name: str) -> bytes:
-        """The bytes of one that is small."""
+        """The bytes of one.
+
+        Raises:
+            OSError: it can't be read, or is larger than any such file of ours.
+        """
+
+
+def _whole(tree: Tree, name: str) -> bytes:
+    data = beginning(tree, name, _MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        message = f"{name}: more than {_MOST_BYTES} bytes"
+        raise OSError(message)
+    return data
+
+
+def beginning(tree: Tree, name: str, most: int) -> bytes:
+    """So many bytes of a file at the most: what is to be small may be made large, and in an archive out of little.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    data = bytearray()
+    for chunk in tree.chunks(name):
+        data += chunk[: most - len(data)]
+        if len(data) >= most:
+            break
+    return bytes(data)
 
 
 class Folder:
@@ -91,7 +119,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """The bytes of one."""
-        return b"".join(self.chunks(name))
+        return _whole(self, name)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file that was not there."""
@@ -158,7 +186,16 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """The bytes of one."""
-        return b"".join(self.chunks(name))
+        return _whole(self, name)
+
+
+def digest(tree: Tree, name: str) -> dict[str, Any]:
+    """Hash and size of a file."""
+    total, size = sha256(), 0
+    for chunk in tree.chunks(name):
+        total.update(chunk)
+        size += len(chunk)
+    return {"sha256": total.hexdigest(), "size": size}
 
 
 def open_tree(path: Path) -> Tree:

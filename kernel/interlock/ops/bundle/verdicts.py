@@ -10,9 +10,11 @@ import orjson
 
 from interlock.breaker.source import code_hash
 from interlock.ops.bundle.story import segments_of
-from interlock.ops.bundle.tree import plain
+from interlock.ops.bundle.tree import beginning, plain
 from interlock.verify import Inputs, Report, verify
+from interlock.verify.notes import NOTE_MAX
 from interlock.verify.pack import NAME, pack
+from interlock.verify.routes import entries
 from interlock.version import __version__
 
 if TYPE_CHECKING:
@@ -51,14 +53,14 @@ def verdict(tree: Tree, engine: str, root_key: str | None, progress: Callable[[i
     inputs = Inputs(
         root_key=root_key,
         lists=_files(tree, "keys/"),
-        notes=notes or None,
-        anchors=_files(tree, f"anchors/{engine}/"),
+        notes=notes,
+        anchors=tuple(entry for file in _files(tree, f"anchors/{engine}/") for entry in entries(*file)),
     )
     return verify(((name, plain(tree, name)) for name in segments_of(tree, engine)), step, inputs=inputs)
 
 
 def _files(tree: Tree, room: str) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, tree.read(name)) for name in tree.names() if name.startswith(room))
+    return tuple((name, beginning(tree, name, NOTE_MAX + 1)) for name in tree.names() if name.startswith(room))
 
 
 def tools() -> dict[str, str]:
