@@ -51,7 +51,16 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
     from pathlib import Path
-__all__ = ["Attachment", "Salvage", "Told", "contradiction", "newest_of", "open_home", "rolled_back"]
+__all__ = [
+    "Attachment",
+    "Salvage",
+    "Told",
+    "contradiction",
+    "highest_epoch",
+    "newest_of",
+    "open_home",
+    "rolled_back",
+]
 
 
 _BUSY_S: Final = 0.25
@@ -302,7 +311,7 @@ def _claim(home: Home, engine: str) -> tuple[Path, list[Path], FileLock]:
     stream = home.stream(engine)
     if not stream.is_dir():
         stream.mkdir(mode=0o700)
-        sync_directory(home.journal)
+    sync_directory(home.journal)  # also if it was there: who made it may have died before this
     writer = WriterLock(stream)
     if not writer.exclusive():
         writer.close()
@@ -382,6 +391,23 @@ def _visitor(told: Told, restorer: Restorer) -> Callable[[Mapping[str, object]],
             play(record)
 
     return visit
+
+
+def highest_epoch(home: Home) -> int:
+    """The highest epoch that any journal of a home knows; 0: none does.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    highest = 0
+    for name in home.streams():
+        told = Told()
+        recovery = Recovery(visit=told.visit)
+        for path in segments(home.stream(name)):
+            if recovery.begin(first_of(path)):
+                recovery.scan(chunks(path))
+        highest = max(highest, told.highest)
+    return highest
 
 
 def newest_of(notes: Notes) -> tuple[Point | None, str | None]:

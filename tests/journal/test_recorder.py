@@ -225,3 +225,14 @@ def test_clock_that_steps_while_running(home: Path, step_us: int, told: bool) ->
         elif run:
             assert abs((one["ts"] - one["mono"] / 1000) - (run["ts"] - run["mono"] / 1000)) <= 1_000_000
     sound(home)
+
+
+def test_start_is_not_recorded_before_the_ticks_that_it_ends(home: Path) -> None:
+    """What was counted before a start stands in the journal at the start's own time, on a clock that never stands."""
+    with attach(home) as kernel:
+        kernel.consult(quote(kernel))
+        assert kernel.start()
+    told = [one for one in journal(home) if one["kind"] in {"block", "start"}]
+    assert [one["kind"] for one in told] == ["block", "start"]
+    assert told[0]["mono"] <= told[1]["mono"]
+    sound(home)

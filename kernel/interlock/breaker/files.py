@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["make_file", "same_file", "sync_directory", "write_durably"]
+__all__ = ["make_file", "same_file", "settle", "sync_directory", "write_durably"]
 
 
 def same_file(path: Path, descriptor: int, size: int | None = None) -> bool:
@@ -90,4 +90,19 @@ def _opened_directory(path: Path) -> Iterator[int]:
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     with _opened_directory(path) as directory:
+        os.fsync(directory)
+
+
+def settle(path: Path) -> None:
+    """Make durable what stands at a path now, bytes and name: who put it there may have died, or failed, before that.
+
+    Raises:
+        OSError: it can't be; or there is nothing.
+    """
+    with _opened_directory(path.parent) as directory:
+        descriptor = os.open(path.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.fsync(directory)

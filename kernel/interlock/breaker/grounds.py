@@ -63,6 +63,7 @@ _PATH_ONLY: Final[int] = getattr(os, "O_PATH", 0)  # Linux has it
 _LOOK: Final = _PATH_ONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS: Final = 40  # as many as Linux follows
+_LOOKS: Final = 20  # at a file that others replace meanwhile
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 _READABLE: Final = stat.S_IRGRP | stat.S_IROTH
 _SEARCHABLE: Final = stat.S_IXGRP | stat.S_IXOTH
@@ -328,9 +329,15 @@ class _Survey:
         return sorted(name for name in os.listdir(directory) if self._engine in {None, name})
 
     def _file(self, name: str, within: int | None, where: Path, *, private: bool = False) -> None:
-        with contextlib.suppress(FileNotFoundError), _looking(name, within) as descriptor:
-            self._judge(str(where), os.fstat(descriptor), private=private)
-            self._here(descriptor, where)
+        with contextlib.suppress(FileNotFoundError):
+            for last in (False,) * _LOOKS + (True,):
+                with _looking(name, within) as descriptor:
+                    seen = os.fstat(descriptor)
+                    if not (seen.st_nlink or last):
+                        continue  # just replaced, as a halt replaces the latch: what matters is what stands there now
+                    self._judge(str(where), seen, private=private)
+                    self._here(descriptor, where)
+                    return
 
     def _directory(self, name: str, within: int, where: Path, opened: contextlib.ExitStack) -> int | None:
         """Judge a directory, and open it to list it; None if it is none."""

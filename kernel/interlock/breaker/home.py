@@ -7,6 +7,7 @@ home that it may write. What is done here is written into the journal by the ker
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
+from orjson import JSONDecodeError, loads
 
 from interlock.breaker import latch as latches
 from interlock.breaker.files import make_file, sync_directory, write_durably
@@ -27,6 +29,7 @@ from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import clear
 from interlock.breaker.page import FilePage, Page, peek
 from interlock.breaker.roster import engines, home_of, is_engine_name
+from interlock.breaker.segment import lines, segments
 from interlock.breaker.versions import Versions, parse_limits
 from interlock.core.errors import HomeError, LimitsError
 from interlock.core.modes import ARMED
@@ -45,6 +48,8 @@ _ARM: Final = "ARM"
 _LOOK_S: Final = 0.5
 _PEN_S: Final = 1.0  # shorter than a halt's time-out: a reset has the running lock meanwhile
 _RESET: Final = "RESET"
+_SURELY_NO_LATCH: Final = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.EACCES}
+"""What the system says of what is no record, whatever the disk is like."""
 
 
 @attrs.frozen(kw_only=True)
@@ -174,11 +179,21 @@ class Home:
         return Versions(self.path / "limits")
 
     def identity(self) -> str:
-        """The home's UUID: from the latch, else from the page, else from the roster, else empty."""
+        """The home's UUID: from the latch, else from the page, the roster or the journals, else empty."""
         try:
             return read_latch(self.latch)[0].home
         except LatchError:
-            return self.page_says() or home_of(self.engines)
+            return self.page_says() or home_of(self.engines) or self._journals_say()
+
+    def _journals_say(self) -> str:
+        """The home's UUID as the first line of a journal has it, or empty."""
+        for name in self.streams():
+            for path in segments(self.stream(name)):
+                with contextlib.suppress(OSError, StopIteration, JSONDecodeError, TypeError, KeyError, AttributeError):
+                    origin = loads(next(lines(path)))["origin"].split("/")
+                    if origin[0] == "interlock" and origin[2:] == [name]:
+                        return str(origin[1])
+        return ""
 
     def page_says(self) -> str:
         """The home's UUID as the page has it, or empty."""
@@ -234,7 +249,16 @@ class Home:
         looking.join(_LOOK_S)
         return list(found)
 
-    def reset(self, *, epoch: int, known_epoch: int, operator: str, reason: str, now: Now) -> Latch:
+    def reset(  # noqa: PLR0913 - one for each thing that a reset answers for
+        self,
+        *,
+        epoch: int,
+        known_epoch: int,
+        operator: str,
+        reason: str,
+        now: Now,
+        others: Callable[[], int] | None = None,
+    ) -> Latch:
         """Arm a halted home again, in the next epoch. A separate `start` must follow.
 
         Args:
@@ -243,6 +267,7 @@ class Home:
             operator: who answers for it.
             reason: why it is safe now.
             now: the time.
+            others: asked for the highest epoch that any other journal knows, if the latch can't be read.
 
         Raises:
             HomeError: not halted, another epoch, an engine that is not quiet, or it can't be written.
@@ -263,21 +288,37 @@ class Home:
                 if not pen.exclusive(_PEN_S):  # a halt is confirmed before its record is on the disk
                     message = f"{self.path}: somebody is still writing the record of a halt; try again"
                     raise HomeError(HaltCode.EXTERNAL, message)
-                return self._reset(epoch, known_epoch, operator, reason, now)
+                latch, fault = self._latch_to_reset()
+                if latch is None and others is not None:
+                    known_epoch = max(known_epoch, others())
+                self._require_halted(latch, epoch, known_epoch)
+                return self._rearm(epoch + 1, latch, fault, operator, reason, now)
         except (OSError, LatchError) as error:
             message = f"{self.path}: cannot be reset: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error
         finally:
             lock.close()
 
-    def _reset(self, epoch: int, known_epoch: int, operator: str, reason: str, now: Now) -> Latch:
-        """The same, with lock and pen: all are out, and nobody writes the record meanwhile."""
-        latch: Latch | None = None
-        fault: LatchError | None = None
+    def _latch_to_reset(self) -> tuple[Latch | None, LatchError | None]:
+        """The latch, or why there is none; under the lock: of two resets one only finds this epoch.
+
+        Raises:
+            LatchError: the disk does not say.
+        """
         try:
-            latch, _ = read_latch(self.latch)  # under the lock: of two resets one only finds this epoch
+            return read_latch(self.latch)[0], None
         except LatchError as error:
-            fault = error
+            why = error.__cause__
+            if isinstance(why, OSError) and why.errno not in _SURELY_NO_LATCH:
+                raise  # it may be there, in an epoch that must not come again
+            return None, error
+
+    def _require_halted(self, latch: Latch | None, epoch: int, known_epoch: int) -> None:
+        """See that there is something to reset, and that the operator knows its epoch.
+
+        Raises:
+            HomeError: there isn't, or they don't.
+        """
         current = max(latch.epoch if latch else 0, known_epoch)
         armed = latch is not None and latch.state == latches.ARMED and latch.epoch >= known_epoch
         if latch is not None and armed and self.latch_state()[2] == ARMED:
@@ -286,7 +327,6 @@ class Home:
         if epoch != current:
             message = f"{self.path}: epoch {epoch} is not the current one; look at `interlock status`"
             raise HomeError(HaltCode.EXTERNAL, message)
-        return self._rearm(current + 1, latch, fault, operator, reason, now)
 
     def _lock_for_reset(self) -> FileLock:
         """The lock; one that is gone is made anew, but only while no engine is attached that may hold the old one."""

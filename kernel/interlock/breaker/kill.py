@@ -27,6 +27,7 @@ import attrs
 from orjson import JSONDecodeError, loads
 
 from interlock.breaker import latch as latches
+from interlock.breaker.files import settle
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import whole
@@ -171,6 +172,7 @@ class Kill:
         self._memories = set() if page is None else {page.memory}
         self._opening = threading.Lock()
         self._left: Latch | None = None
+        self._lasting: Latch | None = None  # what is known to be on the disk
         self._filed = False  # by the file alone
         self._trouble = self._file_trouble = ""
 
@@ -285,10 +287,12 @@ class Kill:
         except LatchError as error:
             self._trouble = str(error)  # which is a halt as well, unless others can read it
             absent = not os.path.lexists(home.latch)  # absent is halted; but someone may put an old one back
-            self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent
+            self.durable = error.code is not HaltCode.HOME_UNREADABLE and not absent and self._lasts(None)
             return True
         try:
-            if latch.state == latches.ARMED and not self._replace():
+            if latch.state != latches.ARMED:
+                self._settle(latch)
+            elif not self._replace():
                 self._trouble = "the latch is not yet durable: a reset is writing it"
                 return False
         except (OSError, LatchError) as error:
@@ -314,10 +318,31 @@ class Kill:
             if not pen.shared():
                 return False
             latch, _ = read_latch(home.latch)
-            if latch.state == latches.ARMED:
-                left = self._left
-                mine = left is not None and left.home == latch.home and not self.again
-                write_latch(home.latch, attrs.evolve(left if left and mine else self._cause(latch), epoch=latch.epoch))
+            if latch.state != latches.ARMED:
+                self._settle(latch)
+                return True
+            left = self._left
+            mine = left is not None and left.home == latch.home and not self.again
+            record = attrs.evolve(left if left and mine else self._cause(latch), epoch=latch.epoch)
+            write_latch(home.latch, record)
+            self._lasting = record
+        return True
+
+    def _settle(self, latch: Latch | None) -> None:
+        """See that a record which says HALTED outlives the power: another wrote it, and may not have come so far.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+        if latch is None or latch != self._lasting:
+            settle(self.home.latch)
+            self._lasting = latch
+
+    def _lasts(self, latch: Latch | None) -> bool:
+        try:
+            self._settle(latch)
+        except OSError:
+            return False
         return True
 
     # -- WaitQuiet, LookAgain, Escalate ------------------------------------------------------------
@@ -419,10 +444,13 @@ class Kill:
         self.again = self.again or armed
         claimed, self.durable = self.durable, False
         with contextlib.suppress(LatchError, OSError, TypeError):
-            if read_latch(home.latch)[0].state == latches.ARMED:
+            latch, _ = read_latch(home.latch)
+            if latch.state == latches.ARMED:
                 self.again = True
                 if not self._replace():  # no reset has the pen: it would have the lock, too
                     raise BlockingIOError
+            else:
+                self._settle(latch)
             self.durable = True
             self.durable_ns = time.monotonic_ns()
             return True
@@ -596,9 +624,10 @@ class Kill:
     def _still_durable(self) -> bool:
         """Whether what was once found of the record is so now; one that makes no sense is a halt."""
         try:
-            return read_latch(self.home.latch)[0].state == latches.HALTED
+            latch, _ = read_latch(self.home.latch)
         except LatchError as error:
             return error.code is not HaltCode.HOME_UNREADABLE
+        return latch.state == latches.HALTED and self._lasts(latch)
 
 
 def _rearmed(page: Page) -> bool:

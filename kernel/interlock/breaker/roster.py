@@ -203,7 +203,7 @@ class Berth:
     def _headed(self, home: str) -> bytes:
         """The head of the home's file, made if it was just made; it says whose it is."""
         descriptor = self._lock.descriptor
-        if os.fstat(descriptor).st_size == 0:  # just made, or its maker died
+        if not any(os.pread(descriptor, _HOME_END, 0)):  # just made; or its maker died, or the power went
             os.posix_fallocate(descriptor, 0, SIZE)
             os.pwrite(descriptor, (_MAGIC + home.encode()).ljust(_HOME_END, b"\x00"), 0)
         head = os.pread(descriptor, _HOME_END, 0)

@@ -72,7 +72,6 @@ class Segment:
             OSError: it can't be.
         """
         self.path = path
-        made = not path.exists()
         self._former = -1
         self._short: str | None = None
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -82,8 +81,7 @@ class Segment:
         except OSError:
             os.close(self._descriptor)
             raise
-        if made:
-            sync_directory(path.parent)
+        sync_directory(path.parent)  # also if it was there: who made or named it may have died before this
 
     def write(self, data: bytes | bytearray) -> str | None:
         """Append all of it. It is then with the operating system and outlives this process.

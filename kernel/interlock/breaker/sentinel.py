@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from interlock.breaker import latch as latches
+from interlock.breaker.files import settle
 from interlock.breaker.grounds import check
 from interlock.breaker.home import boot_id
 from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_latch
@@ -87,7 +88,7 @@ class Sentinel:
         berth: our place in the roster, held while attached.
         hold: what is being sent, and whether ``running`` is held.
         segment: the journal's open end.
-        durable: whether the latch on disk is known to say HALTED.
+        durable: whether the latch on disk is known to say HALTED, whatever befalls the machine.
     """
 
     home: Home
@@ -105,7 +106,7 @@ class Sentinel:
 
     @durable.default
     def _durable(self) -> bool:
-        return self.latch is not None and self.latch.state == latches.HALTED
+        return self.latch is not None and self.latch.state == latches.HALTED and self._lasts()
 
     def stop(self) -> None:
         """Stop emission in every process that is attached to the home and has this memory: no lock, no disk."""
@@ -170,7 +171,7 @@ class Sentinel:
             if isinstance(seen, Fault):
                 return seen
             self.latch, self.latch_stat = latch, found
-            self.durable = isinstance(seen, Latched)
+            self.durable = isinstance(seen, Latched) and self._lasts()
         if not (self.running.same() and self.berth.same() and self.segment.same()):
             return Fault(HaltCode.HOME_UNREADABLE, f"{self.home.path}: lock, roster or journal replaced while in use")
         return seen
@@ -264,9 +265,18 @@ class Sentinel:
 
     def _known(self, cause: HaltCause, latch: Latch, found: os.stat_result) -> HaltCause:
         """The latch says HALTED. Returns the cause, as it is told there, if ours says no more than that."""
+        if not self.durable or latch != self.latch:
+            self.durable = self._lasts()
         self.latch, self.latch_stat = latch, found
-        self.durable = True
         return cause_of(latch) if unnamed(cause) else cause
+
+    def _lasts(self) -> bool:
+        """See that the record outlives the power: who wrote it may have died, or failed, before it did."""
+        try:
+            settle(self.home.latch)
+        except OSError:
+            return False
+        return True
 
     def _left(self) -> Latch | None:
         """The record that whoever set the byte is about to write into the latch, if it was left in the page."""

@@ -118,7 +118,7 @@ class Recorder:
             **members: in the order of the format.
         """
         if kind in _ENDS_ROWS:
-            self._end_rows()
+            self._end_rows(mono)
         record = {**self._head(kind, self._mono() if mono is None else mono), **members}
         number = self.journal.seq
         try:
@@ -294,24 +294,29 @@ class Recorder:
         self.unblock()
         self.row = (code, instrument, 1, ts, ts)
 
-    def unblock(self) -> None:
-        """Write down the row of refused ticks, if there is one."""
+    def unblock(self, mono: int | None = None) -> None:
+        """Write down the row of refused ticks, if there is one; as of a moment ago, if what ends it was then."""
         if self.row is None:
             return
         code, instrument, count, first, last = self.row
         self.row = None
         said = records.printed(instrument)
-        self.note("block", code=str(code), instrument=said, count=count, first_ts=first, last_ts=last)
+        members: Record = {"code": str(code), "instrument": said, "count": count, "first_ts": first, "last_ts": last}
+        record = {**self._head("block", self._mono() if mono is None else mono), **members}
+        try:
+            self.journal.note(record)
+        except JournalError:
+            return
 
     def close_rows(self) -> None:
         """Write down what was counted up to now, of ticks and of orders."""
         self.unblock()
         self.refused.tell()
 
-    def _end_rows(self) -> None:
+    def _end_rows(self, mono: int | None = None) -> None:
         """As `close_rows`; the next refusal is the first of another row, and tickets are over."""
-        self.unblock()
-        self.refused.end()
+        self.unblock(mono)
+        self.refused.end(mono)
         self.refused.ticketed.clear()
 
     def totals(self, accounts: Iterable[Account]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from interlock.attach import highest_epoch
 from interlock.breaker.home import HomeError
 from interlock.breaker.kill import Kill, Quiet, bounded
 from interlock.breaker.watchthread import WatchThread
@@ -277,6 +279,7 @@ class Switch(Looks):
                 operator=operator,
                 reason=reason,
                 now=self._now(),
+                others=partial(highest_epoch, self._sentinel.home),
             )
             self._inspect()
 

@@ -1,0 +1,109 @@
+"""What a crash leaves between a write and its sync: who comes next makes it last, before anything rests on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.helpers import LIMITS, arm, attach, halt_home, halted_by, running
+
+from interlock import Mode
+from interlock.breaker import files, latch
+from interlock.breaker.home import Home
+from interlock.breaker.kill import Kill
+from interlock.breaker.latch import read_latch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from interlock.breaker.latch import Latch
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An armed home."""
+    return arm(tmp_path / "home", LIMITS).path
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of what is synced, one after the other."""
+    found: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        found.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def halted_without_sync(path: Path) -> Latch:
+    """The record of a halt, whose writer died before the directory was synced."""
+    home = Home(path)
+    record = halted_by()(read_latch(home.latch)[0])
+    beside = path / "beside"
+    beside.write_bytes(record.encode())
+    beside.rename(home.latch)
+    return record
+
+
+def test_journal_that_a_crash_left_without_a_lasting_name_gets_one(home: Path, synced: list[int]) -> None:
+    """Attaching syncs the directories that lead to the segment, also if they and it were there."""
+    attach(home).close()
+    synced.clear()
+    attach(home).close()
+    assert {(home / "journal").stat().st_ino, (home / "journal" / "engine").stat().st_ino} <= {*synced}
+
+
+def test_roster_file_whose_maker_died_before_its_head_keeps_no_engine_out(home: Path) -> None:
+    """A roster file of zeros is one that nobody has begun, whatever its size."""
+    berth = home / "engines" / "engine"
+    berth.write_bytes(bytes(4096))
+    berth.chmod(0o600)
+    with running(home) as kernel:
+        assert kernel.mode is Mode.RUNNING
+
+
+def test_durable_is_not_said_of_a_record_that_another_has_only_named(home: Path, synced: list[int]) -> None:
+    """A killer that finds the home halted already syncs the record and its name before it says durable."""
+    record = halted_without_sync(home)
+    synced.clear()
+    assert halt_home(home).durable
+    assert {home.stat().st_ino, (home / "latch.json").stat().st_ino} <= {*synced}
+    assert read_latch(home / "latch.json")[0] == record
+
+
+def test_durable_is_not_said_if_that_sync_fails(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that says HALTED and can't be synced is not durable."""
+    halted_without_sync(home)
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == home.stat().st_ino:
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    kill = Kill(Home(home), halted_by())
+    kill.set_byte()
+    assert kill.write_latch(time.monotonic()).wait(60)
+    assert not kill.durable
+
+
+def test_kernel_says_durable_only_of_a_record_that_it_has_synced(home: Path, synced: list[int]) -> None:
+    """A kernel that comes up under a halt, or finds one, syncs its record before it believes that this one lasts."""
+    with running(home) as kernel:
+        halted_without_sync(home)
+        synced.clear()
+        kernel.heartbeat()
+        assert kernel._sentinel.durable
+        assert home.stat().st_ino in synced
+    synced.clear()
+    with attach(home) as kernel:
+        assert kernel._sentinel.durable
+        assert home.stat().st_ino in synced
+    assert latch.HALTED == read_latch(home / "latch.json")[0].state
