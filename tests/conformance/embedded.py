@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.helpers import LIMITS, NAME, abandon, arm, halt_home, journal
 
 from interlock import Cancel, Fill, HomeError, Kernel, LimitsError, Mode, Order, OrderType, Permit, Quote
-from interlock.testing.conformance import Adapter, Tick, Wanted
+
+from .user import WithUser
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
     from decimal import Decimal
     from pathlib import Path
 
+    from interlock.testing.conformance import Tick, Wanted
+
 _RUN = "0b9c8f6e-6f0e-4c55-9f4e-3a0d5a7b1c22"
 _OWN = frozenset({"run", "segment", "seal"})
 
 
-class Embedded(Adapter):
+class Embedded(WithUser):
     """A strategy, an emulator and a queue around one kernel."""
 
     instrument = NAME
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def boot(self) -> None:
+        """A process that has not attached yet."""
+        super().boot()
         self.kernel: Kernel | None = None
         self.fills = 0
-        self._forget()
-
-    def _forget(self) -> None:
-        self.held: list[tuple[Wanted, Decimal]] = []
-        self.queued: list[Wanted] = []
-        self.wanted: list[Wanted] = []
-        self.raising: set[str] = set()
-        self.pulled = ""
 
     # -- Coming and going ----------------------------------------------------------------------------
 
@@ -55,8 +51,7 @@ class Embedded(Adapter):
         """Leave everything as it stands."""
         if self.kernel is not None:
             abandon(self.kernel)
-        self.kernel = None
-        self._forget()
+        self.boot()
 
     def mode(self) -> str:
         """The kernel's."""
@@ -77,11 +72,7 @@ class Embedded(Adapter):
 
     def submit(self, wanted: Wanted) -> None:
         """The user's check, then the kernel."""
-        if "check" in self.raising:
-            self.raising.discard("check")
-            message = "the check is broken"
-            raise RuntimeError(message)
-        if self.kernel is not None:
+        if self.risk_check() and self.kernel is not None:
             self.kernel.submit(_order(wanted), self._send)
 
     def _send(self, permit: Permit) -> None:
@@ -129,52 +120,21 @@ class Embedded(Adapter):
         quote = Quote(
             instrument=NAME, ts_us=now_us - tick.age_ms * 1000, bid=tick.bid, ask=tick.ask, received_us=now_us
         )
-        due = [wanted for wanted, ask in self.held if tick.ask >= ask]
-        self.held = [(wanted, ask) for wanted, ask in self.held if tick.ask < ask]
         passes = bool(kernel.consult(quote))
-        for wanted in due:
+        for wanted in self.due(tick):
             self.submit(wanted)
         if passes:
             try:
-                self._strategy()
+                self.strategy()
             except RuntimeError as error:
                 kernel.anomaly("STRATEGY_RAISED", str(error))
-
-    def _strategy(self) -> None:
-        if self.pulled:
-            self.pulled = ""
-            self.halt("from inside", 0.05)
-        wanted, self.wanted = self.wanted, []
-        if "strategy" in self.raising:
-            self.raising.discard("strategy")
-            message = "the strategy is broken"
-            raise RuntimeError(message)
-        for one in wanted:
-            self.submit(one)
-
-    def want(self, wanted: Wanted) -> None:
-        """At the next tick."""
-        self.wanted.append(wanted)
-
-    def hold(self, wanted: Wanted, ask: Decimal) -> None:
-        """An emulated stop."""
-        self.held.append((wanted, ask))
-
-    def queue(self, wanted: Wanted) -> None:
-        """For the next beat."""
-        self.queued.append(wanted)
 
     def beat(self) -> None:
         """The kernel's heartbeat, and the queue."""
         if self.kernel is not None:
             self.kernel.heartbeat()
-        queued, self.queued = self.queued, []
-        for wanted in queued:
+        for wanted in self.unqueue():
             self.submit(wanted)
-
-    def raise_next(self, where: str) -> None:
-        """Break the check or the strategy, once."""
-        self.raising.add(where)
 
     # -- Halts -----------------------------------------------------------------------------------------
 
@@ -185,14 +145,6 @@ class Embedded(Adapter):
     def halt_from_outside(self, reason: str) -> None:  # noqa: ARG002 - one reason is as good as another
         """As `interlock halt` does."""
         halt_home(self.home)
-
-    def halt_from_inside(self, reason: str) -> None:
-        """In the strategy's handler."""
-        self.pulled = reason
-        self.tick(Tick(bid=self.price, ask=self.price + self.step))
-        if self.pulled:  # the strategy was not asked: it is halted already, or the tick was no good
-            self.pulled = ""
-            self.halt(reason, 0.05)
 
 
 def _order(wanted: Wanted) -> Order:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.values import Side
-from interlock.testing.conformance import Adapter, Tick, VenueDown, Wanted
+from interlock.testing.conformance import Tick, VenueDown, Wanted
+
+from .user import WithUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,25 +22,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Toy(Adapter):
+class Toy(WithUser):
     """The engine and its adapter in one."""
 
     halt_cancels = True
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def boot(self) -> None:
+        """A new process: no lock is held, nothing is being sent."""
+        super().boot()
         self.lock = threading.RLock()
-        self._boot()
-
-    def _boot(self) -> None:
         self.running = False
-        self.held: list[tuple[Wanted, Decimal]] = []
-        self.queued: list[Wanted] = []
-        self.wanted: list[Wanted] = []
-        self.raising: set[str] = set()
-        self.inside_halt = False
-        self.sending = 0
-        self.last: Tick | None = None
+        self.sending: set[str] = set()
 
     # -- What is on disk -----------------------------------------------------------------------------
 
@@ -98,7 +93,7 @@ class Toy(Adapter):
 
     def crash(self) -> None:
         """Forget all that is not on disk."""
-        self._boot()
+        self.boot()
 
     def mode(self) -> str:
         """Running, or halted."""
@@ -111,40 +106,35 @@ class Toy(Adapter):
     # -- Orders --------------------------------------------------------------------------------------
 
     def submit(self, wanted: Wanted) -> None:
-        """Latch, check, record, send."""
+        """Check, look at the latch, record, send. A halt that comes after the look finds the order in `sending`."""
         with self.lock:
             if not self.permitted(wanted):
                 return
             sign = 1 if wanted.side is Side.BUY else -1
+            self.sending.add(wanted.order_id)
+            if self.mode() != "running":
+                self.sending.discard(wanted.order_id)
+                return
             self.write("order", wanted.order_id, sign * int(wanted.quantity), wanted.reduce_only)
-            self.sending += 1
         try:
             self.send(wanted)
         except VenueDown:
             pass
         finally:
-            self.sending -= 1
+            self.sending.discard(wanted.order_id)
 
     def permitted(self, wanted: Wanted) -> bool:
         """Whether it may leave."""
         if self.mode() != "running" or any(entry[:2] == ["order", wanted.order_id] for entry in self.entries()):
             return False
-        return self.checked(wanted) and (not wanted.reduce_only or self.reduces(wanted))
+        return self.checked() and (not wanted.reduce_only or self.reduces(wanted))
 
-    def checked(self, wanted: Wanted) -> bool:
+    def checked(self) -> bool:
         """The user's risk check; one that raises refuses."""
         try:
-            return self.risk_check(wanted)
+            return self.risk_check()
         except RuntimeError:
             return False
-
-    def risk_check(self, wanted: Wanted) -> bool:  # noqa: ARG002 - a user's would look
-        """The user's own."""
-        if "check" in self.raising:
-            self.raising.discard("check")
-            message = "the check is broken"
-            raise RuntimeError(message)
-        return True
 
     def reduces(self, wanted: Wanted) -> bool:
         """Whether it can only make the position smaller, with the exits that work already."""
@@ -158,8 +148,9 @@ class Toy(Adapter):
         self.venue.order(wanted.order_id, side=wanted.side, quantity=wanted.quantity, reduce_only=wanted.reduce_only)
 
     def cancel(self, order_id: str) -> None:
-        """Pass it on, always."""
-        self.venue.cancel(order_id)
+        """Pass it on, always; whether it came there may be unknown."""
+        with suppress(VenueDown):
+            self.venue.cancel(order_id)
         if self.journal.exists():
             self.write("cancel", order_id)
 
@@ -180,17 +171,16 @@ class Toy(Adapter):
 
     def tick(self, tick: Tick) -> None:
         """Release what is due; ask the strategy."""
-        if self.inside_halt:
-            self.inside_halt = False
-            self.halt("from inside", 0)
-        if not tick.good:
+        if not self.good(tick):
             return
-        due = [wanted for wanted, ask in self.held if tick.ask >= ask]
-        self.held = [(wanted, ask) for wanted, ask in self.held if tick.ask < ask]
-        for wanted in due:
+        for wanted in self.due(tick):
             self.release(wanted)
         if self.mode() == "running":
             self.handled(self.strategy)
+
+    def good(self, tick: Tick) -> bool:
+        """Whether anybody may be asked about it."""
+        return tick.bid < tick.ask and tick.age_ms < self.stale_ms
 
     def release(self, wanted: Wanted) -> None:
         """A held order leaves, by the same way as any other."""
@@ -203,39 +193,12 @@ class Toy(Adapter):
         except RuntimeError:
             return
 
-    def strategy(self) -> None:
-        """The user's handler."""
-        wanted, self.wanted = self.wanted, []
-        if "strategy" in self.raising:
-            self.raising.discard("strategy")
-            message = "the strategy is broken"
-            raise RuntimeError(message)
-        for one in wanted:
-            self.submit(one)
-
-    def want(self, wanted: Wanted) -> None:
-        """At the next tick."""
-        self.wanted.append(wanted)
-
-    def hold(self, wanted: Wanted, ask: Decimal) -> None:
-        """An emulated stop."""
-        self.held.append((wanted, ask))
-
-    def queue(self, wanted: Wanted) -> None:
-        """For the next beat."""
-        self.queued.append(wanted)
-
     def beat(self) -> None:
-        """See a halt from outside; send what is queued."""
-        if self.running and not self.armed():
+        """See a halt from outside, and go on with one; send what is queued."""
+        if not self.armed():
             self.halt("from outside", 0)
-        queued, self.queued = self.queued, []
-        for wanted in queued:
+        for wanted in self.unqueue():
             self.submit(wanted)
-
-    def raise_next(self, where: str) -> None:
-        """Break the check or the strategy, once."""
-        self.raising.add(where)
 
     # -- Halts ---------------------------------------------------------------------------------------
 
@@ -245,19 +208,14 @@ class Toy(Adapter):
         self.halt_from_outside("")
         if self.home.is_dir():
             self.cancel_all()
-        return self.sending == 0
+        return not self.sending
 
     def cancel_all(self) -> None:
         """Take back what works."""
-        for order_id in self.working():
+        for order_id in self.working().keys() - self.sending:
             self.cancel(order_id)
 
     def halt_from_outside(self, reason: str) -> None:  # noqa: ARG002 - one reason is as good as another
         """Whoever may write the file may halt."""
         if self.home.is_dir():
             self.latch.write_text("HALTED")
-
-    def halt_from_inside(self, reason: str) -> None:  # noqa: ARG002 - one reason is as good as another
-        """In the handler of the next tick."""
-        self.inside_halt = True
-        self.tick(Tick(bid=self.price, ask=self.price + self.step))

@@ -18,7 +18,8 @@ from the venue, and the oracle knows no line of the engine's code.
 
 - `adapter` is what you write, `probe` what your venue tells.
 - `claims` is what is asked, and `world` decides it.
-- `machine` attacks: Hypothesis chooses the steps, and shrinks those that break a claim to a `story`.
+- `machine` attacks, with what is in `trading`, `halting` and `failing`: Hypothesis chooses the steps of an `attempt`,
+  and shrinks those that break a claim to a `story`.
 - `report` is the answer.
 
 Hypothesis and pytest are needed: ``pip install interlock[testing]``.
@@ -27,7 +28,7 @@ Hypothesis and pytest are needed: ``pip install interlock[testing]``.
 from interlock.testing.conformance.adapter import Adapter, Tick, Wanted
 from interlock.testing.conformance.claims import Claim
 from interlock.testing.conformance.probe import VenueDown, VenueProbe, WorldClock
-from interlock.testing.conformance.report import Line, Report, Verdict, check
+from interlock.testing.conformance.report import Effort, Line, Report, Verdict, check
 from interlock.testing.conformance.story import Broken
 from interlock.testing.conformance.suite import Conformance
 
@@ -36,6 +37,7 @@ __all__ = [
     "Broken",
     "Claim",
     "Conformance",
+    "Effort",
     "Line",
     "Report",
     "Tick",

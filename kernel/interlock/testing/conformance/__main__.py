@@ -13,7 +13,7 @@ import typer
 from interlock.testing.conformance.adapter import Adapter
 from interlock.testing.conformance.claims import Claim
 from interlock.testing.conformance.machine import Unfit
-from interlock.testing.conformance.report import Line, check
+from interlock.testing.conformance.report import Effort, Line, check
 
 _USAGE = 2
 
@@ -43,7 +43,8 @@ def main(
 
     try:
         progress = show if sys.stderr.isatty() else None
-        report = check(found, claims=claim or Claim, attempts=attempts, steps=steps, from_seed=seed, progress=progress)
+        effort = Effort(attempts=attempts, steps=steps, from_seed=seed)
+        report = check(found, effort, claims=claim or Claim, progress=progress)
     except Unfit as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(_USAGE) from error

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from interlock.core.values import Side
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
     from interlock.testing.conformance.probe import VenueProbe, WorldClock
 
-__all__ = ["Adapter", "Tick", "Wanted", "Where"]
-
-Where = Literal["check", "strategy"]
+__all__ = ["Adapter", "Tick", "Wanted"]
 
 
 @attrs.frozen(kw_only=True)
@@ -165,8 +163,12 @@ class Adapter(ABC):
         """Let the engine do what it does from time to time: heartbeat, timers, queues."""
         raise NotImplementedError
 
-    def raise_next(self, where: Where) -> None:
-        """Have the next call of the user's risk check, or of the strategy's handler of ticks, raise."""
+    def in_check(self, act: Callable[[], None]) -> None:
+        """Have the next call of the user's own risk check do this, which may raise, before it says yes."""
+        raise NotImplementedError
+
+    def in_strategy(self, act: Callable[[], None]) -> None:
+        """Have the next call of the strategy's handler of ticks do this, which may raise, before anything else."""
         raise NotImplementedError
 
     def fill(self, order_id: str, quantity: Decimal) -> None:
@@ -179,10 +181,6 @@ class Adapter(ABC):
 
     def halt_from_outside(self, reason: str) -> None:
         """Pull the kill switch from another process, or as an operator does who has no engine at hand."""
-        raise NotImplementedError
-
-    def halt_from_inside(self, reason: str) -> None:
-        """Pull the kill switch from the strategy's own handler, in the engine's own task or thread."""
         raise NotImplementedError
 
     def state_files(self) -> Sequence[Path]:
@@ -199,5 +197,5 @@ class Adapter(ABC):
 
     @classmethod
     def can(cls, method: str) -> bool:
-        """Whether a method was written."""
-        return getattr(cls, method) is not getattr(Adapter, method)
+        """Whether a method was written; no method at all always is."""
+        return not method or getattr(cls, method) is not getattr(Adapter, method)

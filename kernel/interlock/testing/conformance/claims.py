@@ -56,25 +56,27 @@ def _steps(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_ORDERS: Final = "submit hold queue want tick beat "
-_HALTS: Final = "halt halt_from_outside halt_from_inside halt_beside_a_submit "
+_TRADE: Final = "submit tick "
+_ORDERS: Final = _TRADE + "hold queue want beat "
+_HALTS: Final = "halt halt_from_a_thread halt_from_outside halt_inside_the_strategy halt_beside_a_submit "
+_IN_THE_CHECK: Final = "halt_inside_the_check raise_in_the_check "
 
 CLAIMS: Final[dict[Claim, Test]] = {
     Claim.NO_EMIT_AFTER_HALT: Test(
         says="after a halt has returned, no order reaches the venue",
-        steps=_steps(_ORDERS + _HALTS + "step_clock fail_next reset fill raise_in_the_check"),
+        steps=_steps(_ORDERS + _HALTS + _IN_THE_CHECK + "submit_many step_clock wait fail_next reset fill"),
     ),
     Claim.HALT_IS_LATCHING: Test(
-        says="no restart, second start, clock or lost answer leaves a halt",
-        steps=_steps(_ORDERS + _HALTS + "restart start_again step_clock fail_next"),
+        says="no restart, second start, lost file, clock, lapse of time or lost answer leaves a halt",
+        steps=_steps(_ORDERS + _HALTS + "restart start_again lose lose_while_down step_clock wait fail_next"),
     ),
     Claim.ACK_MEANS_QUIESCENT: Test(
         says="a halt that says that all has stopped says so of a venue that nothing is being sent to",
-        steps=_steps("submit tick halt_inside_a_send reset"),
+        steps=_steps(_TRADE + "halt_inside_a_send reset"),
     ),
     Claim.ABSENCE_MEANS_HALTED: Test(
         says="an engine that has lost its state, or a part of it, does not trade",
-        steps=_steps("submit want tick beat restart lose lose_while_down halt"),
+        steps=_steps(_TRADE + "want beat restart lose lose_while_down halt"),
     ),
     Claim.JOURNAL_BEFORE_EMIT: Test(
         says="what permits an order is on record before the order is at the venue",
@@ -82,16 +84,16 @@ CLAIMS: Final[dict[Claim, Test]] = {
         needs=("recorded",),
     ),
     Claim.HALT_NEVER_WAITS: Test(
-        says="a halt stops emission although a send does not return",
-        steps=_steps("submit tick halt_inside_a_send reset"),
+        says="a halt stops emission although a send, or a check, does not return",
+        steps=_steps(_TRADE + "halt_inside_a_send halt_inside_the_check reset"),
     ),
     Claim.CANCELS_ALWAYS_PASS: Test(
         says="a cancel reaches the venue in every mode",
-        steps=_steps("submit tick cancel halt halt_from_outside restart raise_in_the_strategy fail_next"),
+        steps=_steps(_TRADE + "cancel halt halt_from_outside restart lose raise_in_the_strategy fail_next"),
     ),
     Claim.ONE_PERMIT_ONE_SEND: Test(
         says="no order reaches the venue twice",
-        steps=_steps(_ORDERS + "submit_again fail_next restart halt reset raise_in_the_check"),
+        steps=_steps(_ORDERS + "submit_again fill cancel fail_next restart crash_inside_a_send halt reset"),
     ),
     Claim.DETERMINISTIC: Test(
         says="the same events at the same times give the same orders and the same decisions",
@@ -104,27 +106,27 @@ CLAIMS: Final[dict[Claim, Test]] = {
     ),
     Claim.CHECKS_FAIL_CLOSED: Test(
         says="an order whose check raises does not reach the venue",
-        steps=_steps("submit tick raise_in_the_check"),
-        needs=("raise_next",),
+        steps=_steps(_TRADE + "raise_in_the_check"),
+        needs=("in_check",),
     ),
     Claim.BAD_TICKS_REFUSE: Test(
         says="a strategy's order of a stale or crossed tick does not reach the venue",
-        steps=_steps("want tick bad_tick beat"),
+        steps=_steps("tick want beat stale_tick crossed_tick"),
         needs=("want",),
     ),
     Claim.REDUCE_ONLY_NEVER_FLIPS: Test(
         says="a reduce-only order never opens, enlarges or turns a position",
-        steps=_steps("submit submit_exit tick fill cancel"),
+        steps=_steps(_TRADE + "submit_exit fill cancel"),
         needs=("fill",),
     ),
     Claim.STOP_FINISHES: Test(
         says="the kill switch cancels the working orders, whoever pulls it",
-        steps=_steps("submit tick beat halt halt_from_inside halt_from_outside"),
+        steps=_steps(_TRADE + _HALTS + "beat fail_next_cancel"),
     ),
     Claim.LOOP_SURVIVES: Test(
         says="after its strategy has raised, an engine that says that it runs does run",
-        steps=_steps("want tick raise_in_the_strategy submit beat"),
-        needs=("raise_next", "want"),
+        steps=_steps(_TRADE + "want beat raise_in_the_strategy"),
+        needs=("in_strategy", "want"),
     ),
 }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from interlock.core.values import Side
 
-__all__ = ["Arrival", "VenueDown", "VenueProbe", "WorldClock"]
+__all__ = ["Arrival", "Died", "VenueDown", "VenueProbe", "WorldClock"]
 
 _INSIDE_S: Final = 10.0
 _UTC_US: Final = 1_723_075_200_000_000
@@ -23,6 +23,18 @@ _UTC_US: Final = 1_723_075_200_000_000
 
 class VenueDown(InterlockError):  # noqa: N818 - what happened to the venue
     """The venue took the order, and its answer was lost."""
+
+
+class Died(BaseException):
+    """The process that this send was a part of has died; raised when the attempt is over, to end its thread."""
+
+
+@attrs.define
+class _Block:
+    """A send that does not return."""
+
+    go_on: threading.Event = attrs.field(factory=threading.Event)
+    dead: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -54,10 +66,11 @@ class VenueProbe:
         self.seen: list[Arrival] = []
         self.watch: Callable[[Arrival], None] | None = None
         self._lock = threading.Lock()
-        self._fails = False
+        self._fails = self._cancel_fails = False
         self._blocks = False
+        self._block: _Block | None = None
+        self._dead: list[_Block] = []
         self._inside = threading.Event()
-        self._go_on = threading.Event()
 
     def order(self, order_id: str, *, side: Side, quantity: Decimal, reduce_only: bool = False) -> None:
         """An order has arrived.
@@ -65,28 +78,39 @@ class VenueProbe:
         Raises:
             VenueDown: it has, and the engine is not told.
         """
-        arrival = Arrival(order_id=order_id, side=side, quantity=quantity, reduce_only=reduce_only)
+        block: _Block | None = None
         with self._lock:
-            if self.watch is not None:
-                self.watch(arrival)
-            self.seen.append(arrival)
-            blocks, self._blocks = self._blocks, False
+            self._arrived(Arrival(order_id=order_id, side=side, quantity=quantity, reduce_only=reduce_only))
+            if self._blocks:
+                self._blocks, self._block = False, (block := _Block())
             fails, self._fails = self._fails, False
-        if blocks:
+        if block is not None:
             self._inside.set()
-            self._go_on.wait(_INSIDE_S)
+            block.go_on.wait(_INSIDE_S)
+            if block.dead:
+                raise Died
             self._inside.clear()
         if fails:
             message = f"{order_id}: the answer was lost"
             raise VenueDown(message)
 
     def cancel(self, order_id: str) -> None:
-        """A cancel has arrived."""
-        arrival = Arrival(order_id=order_id)
+        """A cancel has arrived.
+
+        Raises:
+            VenueDown: it has, and the engine is not told.
+        """
         with self._lock:
-            if self.watch is not None:
-                self.watch(arrival)
-            self.seen.append(arrival)
+            self._arrived(Arrival(order_id=order_id))
+            fails, self._cancel_fails = self._cancel_fails, False
+        if fails:
+            message = f"{order_id}: the answer to the cancel was lost"
+            raise VenueDown(message)
+
+    def _arrived(self, arrival: Arrival) -> None:
+        if self.watch is not None:
+            self.watch(arrival)
+        self.seen.append(arrival)
 
     # -- For the attack --------------------------------------------------------------------------------
 
@@ -94,10 +118,13 @@ class VenueProbe:
         """The next order arrives, and its send raises."""
         self._fails = True
 
+    def fail_next_cancel(self) -> None:
+        """The next cancel arrives, and its send raises."""
+        self._cancel_fails = True
+
     def block_next(self) -> None:
         """The next order arrives, and its send does not return until `let_go`."""
         self._inside.clear()
-        self._go_on.clear()
         self._blocks = True
 
     def inside(self, timeout_s: float) -> bool:
@@ -106,13 +133,31 @@ class VenueProbe:
 
     @property
     def holds(self) -> bool:
-        """Whether a send is blocked here now."""
+        """Whether a send of a living engine is blocked here now."""
         return self._inside.is_set()
+
+    def bury(self) -> None:
+        """The engine has died inside the blocked send: its thread goes no further."""
+        with self._lock:
+            if self._block is not None:
+                self._block.dead = True
+                self._dead.append(self._block)
+            self._block = None
+            self._inside.clear()
 
     def let_go(self) -> None:
         """Let the blocked send return."""
-        self._blocks = False
-        self._go_on.set()
+        with self._lock:
+            self._blocks = False
+            if self._block is not None:
+                self._block.go_on.set()
+            self._block = None
+
+    def close(self) -> None:
+        """The attempt is over: let all go, also the dead."""
+        self.let_go()
+        for block in self._dead:
+            block.go_on.set()
 
 
 class WorldClock:

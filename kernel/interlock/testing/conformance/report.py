@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from hypothesis import HealthCheck, Verbosity, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from interlock.testing.conformance.claims import CLAIMS, Claim, missing
-from interlock.testing.conformance.machine import Attack, Tally
+from interlock.testing.conformance.machine import Tally, machine_for
 from interlock.testing.conformance.story import Broken
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from interlock.testing.conformance.adapter import Adapter
 
-__all__ = ["Line", "Report", "Verdict", "check", "try_claim"]
+__all__ = ["USUAL", "Effort", "Line", "Report", "Verdict", "check", "try_claim"]
 
 
 class Verdict(StrEnum):
@@ -95,29 +95,48 @@ class Report:
         return {"adapter": self.adapter, "exit_code": self.exit_code, "lines": lines}
 
 
+@attrs.frozen(kw_only=True)
+class Effort:
+    """How hard to try.
+
+    Attributes:
+        attempts: how many for each claim, if none breaks it.
+        steps: how many an attempt.
+        from_seed: to have other attempts than the usual ones; None: always the same.
+        shrinks: whether to look for the shortest story of a breach, and not to be content with the first.
+    """
+
+    attempts: int = 200
+    steps: int = 30
+    from_seed: int | None = None
+    shrinks: bool = True
+
+
+USUAL: Final = Effort()
+
+
 def try_claim(
-    adapter: type[Adapter], claim: Claim, *, attempts: int = 200, steps: int = 30, from_seed: int | None = None
+    adapter: type[Adapter], claim: Claim, effort: Effort = USUAL, *, without: frozenset[str] = frozenset()
 ) -> Line:
     """Test one claim.
 
     Args:
         adapter: of the engine.
         claim: which.
-        attempts: how many, if none breaks it.
-        steps: how many an attempt.
-        from_seed: to have other attempts than the usual ones; None: always the same.
+        effort: how hard to try.
+        without: attacks that are left out, to see what the others find without them.
     """
     why = missing(claim, adapter)
     if why:
         return Line(claim=claim, verdict=Verdict.NOT_TESTED, why=why)
     tally = Tally()
-    machine: Any = type("Attacked", (Attack,), {"adapter_class": adapter, "claim": claim, "tally": tally})
-    if from_seed is not None:
-        machine = seed(from_seed)(machine)
+    machine: Any = machine_for(adapter, claim, tally, without)
+    if effort.from_seed is not None:
+        machine = seed(effort.from_seed)(machine)
     broken: Broken | None = None
     sure = True
     try:
-        run_state_machine_as_test(machine, settings=_settings(attempts, steps, repeatable=from_seed is None))
+        run_state_machine_as_test(machine, settings=_settings(effort))
     except Broken as error:
         broken = error
     except Flaky:
@@ -139,11 +158,12 @@ def try_claim(
     return seen
 
 
-def _settings(attempts: int, steps: int, *, repeatable: bool) -> settings:
+def _settings(effort: Effort) -> settings:
     return settings(
-        max_examples=attempts,
-        stateful_step_count=steps,
-        derandomize=repeatable,
+        max_examples=effort.attempts,
+        stateful_step_count=effort.steps,
+        derandomize=effort.from_seed is None,
+        phases=(Phase.generate, Phase.shrink) if effort.shrinks else (Phase.generate,),
         database=None,
         deadline=None,
         print_blob=False,
@@ -155,21 +175,17 @@ def _settings(attempts: int, steps: int, *, repeatable: bool) -> settings:
 
 def check(
     adapter: type[Adapter],
+    effort: Effort = USUAL,
     *,
     claims: Iterable[Claim] = Claim,
-    attempts: int = 200,
-    steps: int = 30,
-    from_seed: int | None = None,
     progress: Callable[[Line], None] | None = None,
 ) -> Report:
     """Test an engine, claim by claim.
 
     Args:
         adapter: of the engine.
+        effort: how hard to try.
         claims: which; all, if it is left out.
-        attempts: how many for each claim, if none breaks it.
-        steps: how many an attempt.
-        from_seed: to have other attempts than the usual ones; None: always the same.
         progress: called with each line as it is there.
 
     Raises:
@@ -177,7 +193,7 @@ def check(
     """
     lines = []
     for claim in claims:
-        line = try_claim(adapter, claim, attempts=attempts, steps=steps, from_seed=from_seed)
+        line = try_claim(adapter, claim, effort)
         lines.append(line)
         if progress is not None:
             progress(line)

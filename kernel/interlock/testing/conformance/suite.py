@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import attrs
 import pytest
 
 from interlock.testing.conformance.claims import Claim
-from interlock.testing.conformance.report import Line, Report, Verdict, try_claim
+from interlock.testing.conformance.report import USUAL, Effort, Line, Report, Verdict, try_claim
 
 if TYPE_CHECKING:
     from interlock.testing.conformance.adapter import Adapter
@@ -20,19 +21,19 @@ class Conformance:
 
     Attributes:
         adapter: of the engine.
-        attempts: for each claim; with ``--interlock-long`` ten times as many.
-        steps: of each attempt.
+        effort: how hard to try; with ``--interlock-long`` twice as many attempts, each four times as deep.
     """
 
     adapter: ClassVar[type[Adapter]]
-    attempts: ClassVar[int] = 200
-    steps: ClassVar[int] = 30
+    effort: ClassVar[Effort] = USUAL
 
     @pytest.mark.parametrize("claim", Claim, ids=str)
     def test_claim(self, claim: Claim, request: pytest.FixtureRequest) -> None:
         """The claim holds of the engine."""
-        times = 10 if request.config.getoption("--interlock-long", default=False) else 1
-        line = try_claim(self.adapter, claim, attempts=self.attempts * times, steps=self.steps)
+        effort = self.effort
+        if request.config.getoption("--interlock-long", default=False):
+            effort = attrs.evolve(effort, attempts=effort.attempts * 2, steps=effort.steps * 4)
+        line = try_claim(self.adapter, claim, effort)
         told(request.config, self.adapter.__name__, line)
         if line.verdict is Verdict.NOT_TESTED:
             pytest.skip(f"{claim}: {line.why}")
