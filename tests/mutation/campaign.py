@@ -154,7 +154,12 @@ def try_room(room: Room) -> Iterator[Tried]:
     made = {module: mutants(source(module)) for module in room.modules}
     inside = {module: [i for i, m in enumerate(all_) if m.inside is not None] for module, all_ in made.items()}
     outside = {module: [i for i, m in enumerate(all_) if m.inside is None] for module, all_ in made.items()}
-    job: dict[str, Any] = {"tests": room.tests, "slowest": room.slowest, "patience": room.patience}
+    job: dict[str, Any] = {
+        "tests": room.tests,
+        "slowest": room.slowest,
+        "budget": room.budget,
+        "patience": room.patience,
+    }
     seconds, slow = 0.0, []
     for told in _worker(job | {"warm": True, "mutants": _some(inside)}):
         if told["kind"] == "tests":

@@ -20,12 +20,14 @@ class Room:
         modules: their dotted names.
         tests: files and directories.
         slowest: seconds that a test may take; what takes longer is left out, so that a mutant is noticed in time.
+        budget: seconds that tests take, as a rule, for one mutant; those that would come after that are left out.
         patience: seconds that a test may take longer than ten times as long as it usually takes.
     """
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     slowest: float = 3.0
+    budget: float = 6.0
     patience: float = 10.0
 
 

@@ -2,7 +2,8 @@
 
 Nothing is imported or collected twice, so a mutant costs no more than the tests that it takes to notice it. First all
 tests run once, to see that they pass, how long they take, and which lines each of them runs. A mutant is then shown to
-those tests that run its lines: first to those that noticed others of its function, and then the quickest first.
+those tests that run its lines: first to those that noticed others of its function, then to those in the file that is
+named after its module, then the quickest first, until the time that the room has for one mutant is spent.
 
 The mistake gets in by the code object of the function around it, so whoever holds the function has it wronged. What is
 done at import is in no function: see `tests.mutation.worker.cold`.
@@ -150,12 +151,19 @@ class Zygote:
             self._say(name, index, verdict, f"{ended.how} {ended.said}".strip(), len(chosen), ended.seconds)
 
     def _choose(self, name: str, file: str, mutant: Mutant) -> list[str]:
-        """The tests that run its lines."""
+        """The tests that run its lines, as many as there is time for."""
         by_line = self.runs.get(file, {})
         first, last = mutant.lines
         running = {test for line in range(first, last + 1) for test in by_line.get(line, ())} & self.usual_s.keys()
         rank = {test: -at for at, test in enumerate(self.killers[name, mutant.function][-_KILLERS:], 1)}
-        return sorted(running, key=lambda test: (rank.get(test, 1), self.usual_s[test], test))
+        own = f"test_{name.rsplit('.', 1)[-1]}.py"
+        chosen = sorted(running, key=lambda test: (rank.get(test, 1), own not in test, self.usual_s[test], test))
+        left_s = self.job["budget"]
+        for count, test in enumerate(chosen):
+            left_s -= self.usual_s[test]
+            if left_s < 0:
+                return chosen[: max(1, count)]
+        return chosen
 
     def _note(self, name: str, mutant: Mutant, ended: Ended) -> None:
         if ended.said in self.usual_s and ended.how != "hung":

@@ -84,7 +84,7 @@ class Mutant:
         before: what stands there.
         after: what stands there instead.
         nth: which of the places in that function where this could be, from 0.
-        lines: the first and the last line of it.
+        lines: the first and the last line of it, or of the whole simple statement that it is in.
         inside: the line at which the outermost function around it begins; None if it is done at import.
     """
 
@@ -131,6 +131,7 @@ class _Around:
     names: tuple[str, ...] = ()
     function: str = MODULE
     inside: int | None = None
+    lines: tuple[int, int] | None = None
     wording: bool = False
 
 
@@ -154,7 +155,7 @@ def mutants(source: str) -> list[Mutant]:
                 before=told[1],
                 after=told[2],
                 nth=seen[told],
-                lines=(getattr(old, "lineno", 0), getattr(old, "end_lineno", 0)),
+                lines=around.lines or _lines(old),
                 inside=around.inside,
                 tree=tree,
                 parent=parent,
@@ -165,6 +166,10 @@ def mutants(source: str) -> list[Mutant]:
         )
         seen[told] += 1
     return found
+
+
+def _lines(node: ast.AST) -> tuple[int, int]:
+    return getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
 
 
 def _text(node: ast.AST) -> str:
@@ -181,8 +186,9 @@ def _walk(node: ast.AST, around: _Around) -> Iterator[tuple[_Place, _Around, ast
                 continue
             # Defaults are made where the function is, not in it.
             within = _enter(node, around) if field != "args" else around
-            if isinstance(child, ast.Raise):
-                within = attrs.evolve(within, wording=True)
+            if isinstance(child, ast.stmt):
+                lines = None if hasattr(child, "body") or isinstance(child, ast.Match) else _lines(child)
+                within = attrs.evolve(within, lines=lines, wording=isinstance(child, ast.Raise))
             for new in _wronged(child, field):
                 yield (node, field, index), within, child, new
             yield from _walk(child, within)
