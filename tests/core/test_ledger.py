@@ -30,6 +30,7 @@ from tests.core.builders import (
     fraction,
     granted,
     halts,
+    limits,
     order,
     position,
     quote,
@@ -40,7 +41,7 @@ from tests.core.builders import (
     statuses,
 )
 
-from interlock.core.ledger import Scale, Status, decimals, scaled, unscaled
+from interlock.core.ledger import _CACHE_SIZE, Account, Book, Scale, Status, _floor, decimals, scaled, unscaled
 from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import Fill, Side
@@ -486,3 +487,135 @@ def test_reservations_are_what_is_working(acts: list[Any], *, trips: bool) -> No
             assert min(exposure(book)[2:]) >= 0
         flying = {w.number for w in handed if w.status is Status.SENDING}
         assert flying <= set(core.in_flight)
+
+
+# ---------------------------------------------------------------------------
+# Edges
+
+
+def test_scale_remembers_what_it_converted_and_only_so_much() -> None:
+    """A number is converted once; the scale is full at exactly its size, and empties itself for the next one."""
+    scale = Scale(2, 1, Reason.OFF_LOT_GRID)
+    for number in range(1, _CACHE_SIZE + 1):
+        assert scale[str(number)][0] == 100 * number
+    assert len(scale) == _CACHE_SIZE
+    assert scale["7"] is scale["7"]
+    assert scale["0.5"][0] == 50
+    assert list(scale) == ["0.5"]
+
+
+def test_account_without_limits_is_in_breach_and_never_trips() -> None:
+    """No loss limit is no licence: nothing is allowed to it, at no equity; but there is no limit to halt for either."""
+    account = Account("USD", 2, None)
+    assert account.assess() is Reason.SESSION_LOSS
+    account.equity = 5
+    assert account.assess() is Reason.DRAWDOWN
+    core = running("loss.USD")
+    core.on_fill(fill("foreign", "f1"))
+    for price in ("99", "98", "97", "96"):
+        core.consult(quote(bid=D(price), ask=D(price)), ARMED, 0, NOW_US)
+    assert (core.mode, breaches(core)) == (Mode.RUNNING, ["entered"])
+
+
+def limited_account(**state: int) -> Account:
+    """An account that may lose a thousand, six hundred from its peak."""
+    account = Account("USD", 0, limits().loss["USD"])
+    for name, value in state.items():
+        setattr(account, name, value)
+    return account
+
+
+@pytest.mark.parametrize(
+    ("equity", "peak", "said"),
+    [
+        (150, 700, None),
+        (101, 700, None),
+        (100, 700, Reason.DRAWDOWN),
+        (-999, -999, None),
+        (-1_000, -999, Reason.SESSION_LOSS),
+    ],
+)
+def test_loss_is_measured_from_the_opening_and_from_the_peak(equity: int, peak: int, said: Reason | None) -> None:
+    """Either limit is reached by exactly its amount: the one below the opening, the other below the peak."""
+    assert limited_account(equity=equity, peak=peak).assess() is said
+
+
+def test_session_forgives_what_came_before_it() -> None:
+    """A session measures both losses from its own opening, and counts the marks of a breach anew."""
+    account = limited_account(equity=-5_000, peak=3_000, marks=2, breached=Reason.DRAWDOWN)
+    account.begin_session()
+    assert (account.opening, account.peak, account.floor, account.marks, account.breached) == (
+        -5_000, -5_000, -6_000, 0, None,
+    )  # fmt: skip
+    assert account.assess() is None
+    account.equity = -6_000
+    assert account.assess() is Reason.SESSION_LOSS
+
+
+@pytest.mark.parametrize(("opening", "peak"), [("0.5", "9"), ("7", "0.5"), ("NaN", "Infinity")])
+def test_account_takes_both_of_a_journals_figures_or_neither(opening: str, peak: str) -> None:
+    """Opening and peak that do not both fit the account's scale leave it as it was."""
+    account = limited_account(opening=1, peak=2, floor=-999)
+    account.restore(opening=D(opening), peak=D(peak))
+    assert (account.opening, account.peak, account.floor) == (1, 2, -999)
+
+
+def test_account_measures_from_the_opening_that_a_journal_tells() -> None:
+    """The session's loss is reached that far below the opening that was taken over."""
+    account = limited_account()
+    account.restore(opening=D(50), peak=D(80))
+    assert (account.opening, account.peak, account.floor) == (50, 80, -950)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "number"),
+    [
+        ("3E+25", 2, 3 * 10**27),
+        ("9.9E+25", 0, 99 * 10**24),
+        ("1E+26", 2, 10**27),
+        ("7E+999", 3, 10**28),
+        ("1.239", 2, 123),
+    ],
+)
+def test_bound_is_rounded_down_and_never_written_out_too_large(value: str, digits: int, number: int) -> None:
+    """A bound becomes the whole number below it; one beyond any quantity becomes the largest that there is."""
+    assert _floor(D(value), digits) == number
+
+
+def test_money_has_the_digits_that_its_instrument_needs() -> None:
+    """Money is as fine as price, size and multiplier together, and never coarser than usual."""
+    fine = limits().instruments[NAME][0]
+    assert Book.money_digits(fine) == 12
+    finer = attrs.evolve(fine, tick_size=D("1E-8"), lot_size=D("1E-7"), multiplier=D("1E-3"))
+    assert Book.money_digits(finer) == 8 + 2 + 7 + 3
+
+
+@pytest.mark.parametrize("side", Side)
+def test_exit_reserves_on_its_side_until_it_is_over(side: Side) -> None:
+    """What an exit reserves is told apart from other orders of its side, and goes with it, part by part."""
+    core = running()
+    against = Side.SELL if side is Side.BUY else Side.BUY
+    core.on_fill(fill("foreign", "f1", quantity=D(5), side=against))
+    sent(core, order("exit", side=side, quantity=D(4), reduce_only=True))
+    sent(core, order("other", side=side, quantity=D("0.5")))
+    book = core.books[NAME]
+
+    def reserved() -> tuple[int, int]:
+        return (book.exits_buying, book.buying) if side is Side.BUY else (book.exits_selling, book.selling)
+
+    assert reserved() == (40, 45)
+    core.on_fill(fill("exit", "f2", side=side, quantity=D(1)))
+    assert reserved() == (30, 35)
+    core.on_closed("other", "cancelled")
+    assert reserved() == (30, 30)
+    core.on_closed("exit", "cancelled")
+    assert (book.exits_buying, book.exits_selling, book.buying, book.selling) == (0, 0, 0, 0)
+
+
+def test_tick_of_a_flat_instrument_is_marked_while_a_loss_lasts() -> None:
+    """A bid of nothing is no mark yet: the first tick of an instrument that nobody held raises nothing."""
+    core = running(gate1__non_positive_price="off", gate1__crossed_quote="off")
+    core.on_fill(fill("foreign", "f1", quantity=D(10), price=D(300)))
+    assert breaches(core) == ["entered"]
+    assert core.consult(quote(instrument=OTHER, bid=D(0), ask=D(1)), ARMED, 0, NOW_US)
+    assert "CHECK_RAISED" not in anomalies(core)

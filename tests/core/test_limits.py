@@ -317,3 +317,60 @@ def test_mapping_is_not_changed_or_kept() -> None:
     data["instruments"].clear()
     assert set(found.loss) == {"USD", "EUR"}
     assert len(found.instruments) == 3
+
+
+NAMES = {
+    "nothing": "",
+    "too long": "x" * 65,
+    "no ASCII": "é",
+    "no text": "A\nB",
+}
+
+
+@pytest.mark.parametrize("table", ["instruments", "loss"])
+@pytest.mark.parametrize("name", NAMES)
+def test_name_must_be_printable_and_short(table: str, name: str) -> None:
+    """An instrument or a currency has 1 to 64 printable ASCII characters, and the error shows it."""
+    data = raw()
+    data[table][NAMES[name]] = {}
+    expected = f"{table}: expected names of 1 to 64 printable ASCII characters, found {NAMES[name]!r}"
+    with pytest.raises(LimitsError, match=re.escape(expected)):
+        Limits.from_mapping(data)
+
+
+def test_error_shows_no_more_than_the_beginning_of_a_name() -> None:
+    """Of a name that is far too long, 80 characters are shown."""
+    data = raw()
+    data["loss"]["x" * 1_000] = {}
+    with pytest.raises(LimitsError, match="found '" + "x" * 80 + "'$"):
+        Limits.from_mapping(data)
+
+
+@pytest.mark.parametrize("name", ["A", "x" * 64, "EUR/USD 3M"])
+def test_name_of_any_usual_kind_is_taken(name: str) -> None:
+    """One character is a name, and so are 64, with spaces and signs in them."""
+    data = raw()
+    data["instruments"][name] = data["instruments"][NAME]
+    assert name in Limits.from_mapping(data).instruments
+
+
+def test_largest_whole_number_is_what_nanoseconds_can_hold() -> None:
+    """A number that would not fit when it is counted in nanoseconds is refused, and the one below it is taken."""
+    most = NEVER // 1_000_000_000
+    assert limits(gate2__messages_per_s=most - 1).gate2 is not None
+    with pytest.raises(LimitsError, match="messages_per_s: expected a whole number"):
+        limits(gate2__messages_per_s=most)
+
+
+@pytest.mark.parametrize("least", ["version", "anomaly.errors_in_a_row", "loss.USD.confirm_marks"])
+def test_one_is_enough_of_a_count(least: str) -> None:
+    """A count of one is allowed, and of nothing is not."""
+    key = least.replace(".", "__")
+    assert limits(**{key: 1})
+    with pytest.raises(LimitsError):
+        limits(**{key: 0})
+
+
+def test_multiplier_is_one_unless_it_is_said() -> None:
+    """An instrument without a multiplier counts one unit of money a unit of quantity and a unit of price."""
+    assert limits().instruments[NAME][0].multiplier == 1

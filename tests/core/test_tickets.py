@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import pytest
@@ -66,6 +67,12 @@ def test_exit_with_a_ticket_passes_the_closed_gate_once() -> None:
     assert again.reason is Reason.GATE_CLOSED
 
 
+class Sly(str):
+    """A text that is equal to what it was made of, until it is written down."""
+
+    __slots__ = ()
+
+
 OTHERS: dict[str, dict[str, Any]] = {
     "another id": {"client_order_id": "other"},
     "not reduce-only": {"reduce_only": False},
@@ -76,6 +83,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "no number": {"quantity": Decimal("NaN")},
     "no end": {"quantity": Decimal("Infinity")},
     "a float": {"quantity": 2.0},
+    "a text of another kind": {"instrument": Sly(NAME)},
+    "an id of another kind": {"client_order_id": Sly("exit")},
 }
 
 
@@ -88,6 +97,19 @@ def test_anything_else_meets_the_closed_gate(name: str) -> None:
     assert isinstance(verdict, Verdict)
     assert verdict.reason is Reason.GATE_CLOSED
     assert (snapshot(core), list(core.tickets)) == (before, ["exit"])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_ticket_fits_nothing_else(name: str) -> None:
+    """What the gate asks of a ticket is that the order is its own, by kind as by value, whatever was asked before."""
+    assert fits(ticket(), exit_order())
+    assert not fits(ticket(), attrs.evolve(exit_order(), **OTHERS[name]))
+
+
+def test_ticket_fits_no_likeness_of_an_order() -> None:
+    """What has all the fields of the ticket's order and is none is not let through."""
+    fields = {field.name: getattr(exit_order(), field.name) for field in attrs.fields(Order)}
+    assert not fits(ticket(), cast("Order", SimpleNamespace(**fields)))
 
 
 @given(

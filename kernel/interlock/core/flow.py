@@ -85,12 +85,12 @@ class Repeats:
     """
 
     __slots__ = ("_kinds", "_last", "_most", "_sweep_at", "_window_ns")
+    _last: deque[int]
 
     def __init__(self, window_ns: int, most: int) -> None:
         self._window_ns = window_ns
         self._most = most
         self._kinds: dict[object, deque[int]] = {}
-        self._last: deque[int] = deque()
         self._sweep_at = _SWEEP
 
     def count(self, kind: object, mono_ns: int, enough: int) -> int:
