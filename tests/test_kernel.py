@@ -1432,3 +1432,21 @@ def test_cancelled_wait_for_an_order_that_the_venue_closed_is_void(home: Path) -
         assert kernel.stop().stopped
     assert [one["code"] for one in of_kind(home, "void")] == ["ORDER_CLOSED"]
     sound(home)
+
+
+def test_refused_starts_are_on_record(home: Path) -> None:
+    """A start that was refused is a decision: the journal has the first of a reason in a row, and each doubling."""
+    with attach(home) as kernel:
+        halt_home(home)
+        for _ in range(9):
+            assert kernel.start().reason is Reason.HALTED
+    reset_home(home, 1)
+    with attach(home) as kernel:
+        assert kernel.start()
+        assert kernel.start().reason is Reason.NOT_RUNNING
+    told = [one["detail"] for one in of_kind(home, "anomaly") if one["code"] == "START_REFUSED"]
+    assert told == [
+        *(f"HALTED, {count} in a row" for count in (1, 2, 4, 8)),
+        "NOT_RUNNING (IDLE, RUNNING), 1 in a row",
+    ]
+    sound(home)

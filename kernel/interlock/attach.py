@@ -64,8 +64,8 @@ __all__ = [
 
 
 _BUSY_S: Final = 0.25
-TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run", "end"})
-"""The kinds that say something of modes, or of epochs, or are no records of what was done."""
+TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run", "end", "checkpoint"})
+"""The kinds that say something of modes, or of epochs, or of what was signed, or are no records of what was done."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +96,7 @@ class Told:
         epoch: the latest that it tells the beginning or the end of.
         highest: the latest that it names at all.
         ended: number of the last record that ended a run; -1: none, or something came after it.
+        signed: the size of the largest checkpoint that it tells of; 0 if of none.
     """
 
     records: int = 0
@@ -103,6 +104,7 @@ class Told:
     epoch: int = 0
     highest: int = 0
     ended: int = -1
+    signed: int = 0
 
     def visit(self, record: Mapping[str, object]) -> None:
         """Follow one record."""
@@ -114,15 +116,16 @@ class Told:
             inner = record["record"]
             if isinstance(inner, dict):
                 self.visit(inner)
-        elif kind == "halt":
-            self.halted = True
-        elif kind == "reset":
-            self.halted = False
+        elif kind in {"halt", "reset"}:
+            self.halted = kind == "halt"
         elif kind == "end":
             number = record["seq"]
             self.ended = number if isinstance(number, int) else -1
         elif kind == "run":
             self.ended = -1
+        elif kind == "checkpoint":
+            size = record["size"]
+            self.signed = max(self.signed, size if isinstance(size, int) else 0)
         epoch = record.get("epoch")
         if kind in TELLING and isinstance(epoch, int):
             self.highest = max(self.highest, epoch)
@@ -214,7 +217,7 @@ def open_home(
         holes = restorer.finish()
         fault = _graver(fault, contradiction(latch, told, holes, recovery))
         identity = latch.home if latch else home.identity()
-        unlike = unread or rolled_back(newest, recovery, origin_of(identity, engine))
+        unlike = unread or rolled_back(newest, recovery, origin_of(identity, engine), told.signed)
         fault = _graver(fault, (HaltCode.JOURNAL_ROLLED_BACK, unlike) if unlike else None)
         if latch is None or latch.epoch < told.highest:  # an epoch is never used twice
             core.epoch = max(told.highest, 1)
@@ -418,8 +421,13 @@ def newest_of(notes: Notes) -> tuple[Point | None, str | None]:
         return None, str(error)
 
 
-def rolled_back(newest: Point | None, recovery: Recovery, origin: str) -> str | None:
-    """What the newest checkpoint has against the journal that was recovered; its size is the recovery's mark."""
+def rolled_back(newest: Point | None, recovery: Recovery, origin: str, signed: int) -> str | None:
+    """What the newest checkpoint has against the journal that was recovered; its size is the recovery's mark.
+
+    A note is on the disk before the journal tells of it, so one that it tells of (``signed``) was removed if it is not.
+    """
+    if signed > (newest.says.size if newest else 0):
+        return f"the journal tells of a checkpoint of size {signed}, and there is no note of that in the home"
     if newest is None:
         return None
     says = newest.says

@@ -12,6 +12,8 @@ from .journal import measure_journal
 from .measure import Plan, Rate, Timing, print_table
 from .ours import gates, halting, memory, whole_loop
 from .peers import find_quotes, measure_peers
+from .signing import measure as measure_signing
+from .signing import sentences as signed_sentences
 from .verifying import measure as measure_verifying
 from .verifying import sentences
 
@@ -76,6 +78,7 @@ def main() -> None:
         notes += measure_journal(directory, short=options.short, only_ours=options.only_ours)
         verified = measure_verifying(directory / "verified", 20_000 if options.short else 500_000)
         notes += [f"verify: {sentence}" for sentence in sentences(verified)]
+        notes += [f"signing: {sentence}" for sentence in signed_sentences(measure_signing(directory / "signing", plan))]
         stops, tallies, said = measure(directory, SHORT if options.short else HALTS, only_ours=options.only_ours)
     ours = list(rates)
     if not options.only_ours:

@@ -4,55 +4,21 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
+from tests.verify import builder
+from tests.verify.builder import RUN_ID, TS, Json, root_of
 
-Json = dict[str, Any]
+__all__ = ["FIELDS", "NOTHING", "TS", "Json", "line", "record", "root_of", "sealed"]
 
-TS = 1_723_075_200_000_000
 NOTHING = sha256(b"").hexdigest()
 """The root of the empty tree."""
 
-FIELDS: dict[str, Json] = {
-    "segment": {
-        "origin": "interlock/0b9c8f6e-6f0e-4c55-9f4e-3a0d5a7b1c22/engine",
-        "epoch": 1,
-        "boot": None,
-        "version": "0.1.0",
-        "code": "0" * 64,
-        "config": "0" * 64,
-        "size": 0,
-        "root": NOTHING,
-        "peaks": [],
-    },
-    "run": {
-        "run": "0b9c8f6e-6f0e-4c55-9f4e-3a0d5a7b1c22",
-        "version": "0.1.0",
-        "home": "0b9c8f6e-6f0e-4c55-9f4e-3a0d5a7b1c22",
-        "epoch": 1,
-        "boot": None,
-        "pid": 4711,
-        "engine": "engine",
-        "operator": None,
-        "durability": "disk",
-        "limits": "0" * 64,
-        "remember": 1000,
-    },
-    "permit": {
-        "epoch": 1,
-        "id": "o1",
-        "instrument": "XYZ",
-        "side": "buy",
-        "type": "limit",
-        "quantity": "1",
-        "price": "100",
-        "tif": "gtc",
-        "reduce_only": False,
-        "bid": "99",
-        "ask": "101",
-    },
-    "anomaly": {"code": "ODD", "detail": 'a "quoted" \\ text, ünï, and a \x01'},
+_OURS: dict[str, Json] = {
+    "segment": {"origin": f"interlock/{RUN_ID}/engine", "root": NOTHING},
+    "run": {"home": RUN_ID, "engine": "engine"},
+    "permit": {"instrument": "XYZ", "quantity": "1", "price": "100", "bid": "99", "ask": "101"},
     "end": {"code": "IDLE"},
-    "seal": {"size": 0, "root": "0" * 64},
 }
+FIELDS: dict[str, Json] = {kind: fields | _OURS.get(kind, {}) for kind, fields in builder.FIELDS.items()}
 
 
 def record(kind: str, *, seq: int = 0, mono: int = 0, **fields: object) -> Json:
@@ -64,18 +30,6 @@ def record(kind: str, *, seq: int = 0, mono: int = 0, **fields: object) -> Json:
 def line(kind: str, **given: Any) -> bytes:
     """Return its line."""
     return orjson.dumps(record(kind, **given)) + b"\n"
-
-
-def root_of(leaves: list[bytes]) -> bytes:
-    """Return the tree hash by the recursive words of RFC 6962, section 2.1."""
-    if not leaves:
-        return sha256(b"").digest()
-    if len(leaves) == 1:
-        return sha256(b"\x00" + leaves[0]).digest()
-    split = 1
-    while 2 * split < len(leaves):
-        split *= 2
-    return sha256(b"\x01" + root_of(leaves[:split]) + root_of(leaves[split:])).digest()
 
 
 def sealed(data: bytes) -> list[Json]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.helpers import (
+    PATIENCE_S,
     UTC_US,
     FakeClock,
     RecordingVenue,
@@ -19,6 +20,7 @@ from tests.helpers import (
     kinds,
     of_kind,
     order,
+    python,
     quote,
     running,
     sound,
@@ -26,7 +28,7 @@ from tests.helpers import (
 
 from interlock import Mode, Side
 from interlock.core.tickets import Ticket
-from interlock.journal.rows import SINGLES
+from interlock.journal.rows import MOST, SINGLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,4 +237,21 @@ def test_start_is_not_recorded_before_the_ticks_that_it_ends(home: Path) -> None
     told = [one for one in journal(home) if one["kind"] in {"block", "start"}]
     assert [one["kind"] for one in told] == ["block", "start"]
     assert told[0]["mono"] <= told[1]["mono"]
+    sound(home)
+
+
+def test_crash_takes_the_rest_of_a_flood_alone(home: Path) -> None:
+    """Killed amid a flood where nobody beats, the journal has all refusals but those since the last full count."""
+    script = """
+        import os, sys
+        from tests.helpers import *
+        kernel = running(sys.argv[1])
+        for number in range(int(sys.argv[2])):
+            kernel.submit(order(f"f{number}", instrument="NOPE"), str)
+        os.kill(os.getpid(), 9)
+    """
+    with python(script, home, SINGLES + 2 * MOST + 7) as dying:
+        dying.communicate(timeout=PATIENCE_S)
+    attach(home).close()
+    assert [one["count"] for one in of_kind(home, "flood")] == [MOST, MOST]
     sound(home)

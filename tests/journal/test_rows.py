@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.helpers import order
 
 from interlock import Mode, Order, Reason
-from interlock.journal.rows import SINGLES, Refusals
+from interlock.journal.rows import MOST, SINGLES, Refusals
 
 RUNNING, HALTED = Mode.RUNNING, Mode.HALTED
 NO, OFF = Reason.MAX_NOTIONAL, Reason.HALTED
@@ -68,6 +68,16 @@ def test_first_few_are_written() -> None:
         "first_ts": (SINGLES + 1) * 10,
         "last_ts": (SINGLES + 5) * 10,
     }
+
+
+def test_long_row_is_told_though_nobody_beats() -> None:
+    """A row is told whenever it has come to so many, so that a crash takes no more than these with it."""
+    log = Log()
+    for number in range(SINGLES + 2 * MOST + 1):
+        log.refuse(order(f"o{number}"))
+    floods = [members for kind, members, _ in log.said if kind == "flood"]
+    assert [members["count"] for members in floods] == [MOST, MOST]
+    assert (floods[1]["first"], floods[1]["last"]) == (f"o{SINGLES + MOST}", f"o{SINGLES + 2 * MOST - 1}")
 
 
 def test_row_goes_on_over_a_heartbeat() -> None:

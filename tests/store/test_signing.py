@@ -569,6 +569,22 @@ def test_a_newest_note_that_cannot_be_read_halts(where: Path) -> None:
         assert kernel.cause.code is HaltCode.JOURNAL_ROLLED_BACK
 
 
+@pytest.mark.parametrize("gone", ["all", "the newest"])
+def test_notes_that_were_removed_are_missed(where: Path, gone: str) -> None:
+    """A home whose journal tells of a checkpoint of which there is no note comes up HALTED, with keys or without."""
+    with signing(where) as kernel:
+        kernel.start()
+    notes = sorted((where / "home" / "checkpoints" / "engine").iterdir())
+    for path in notes if gone == "all" else notes[-1:]:
+        path.unlink()
+    for keys in (None, where / "keys"):
+        with signing(where, keys=keys) as kernel:
+            assert kernel.cause is not None
+            assert kernel.cause.code is HaltCode.JOURNAL_ROLLED_BACK
+            assert "no note of that" in kernel.cause.reason
+            assert not kernel.start()
+
+
 # -- Witnesses -------------------------------------------------------------------------------------------
 
 

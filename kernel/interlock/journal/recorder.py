@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.core.values import Order
 from interlock.journal import records
-from interlock.journal.rows import Refusals
+from interlock.journal.rows import MOST, Refusals
 from interlock.journal.writer import JournalError
 
 if TYPE_CHECKING:
@@ -240,7 +240,8 @@ class Recorder:
         """How many refusals were counted."""
         record = {**self._head("flood", self._mono() if mono is None else mono), **members}
         try:
-            self.journal.note(record)
+            # So many are not left waiting: nothing else may be written for long.
+            (self.journal.write if members["count"] == MOST else self.journal.note)(record)
         except JournalError:
             return
 

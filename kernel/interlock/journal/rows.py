@@ -18,10 +18,13 @@ from interlock.journal import records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SINGLES", "Refusals"]
+__all__ = ["MOST", "SINGLES", "Refusals"]
 
 SINGLES: Final = 8
 """Refusals of a row that are written one by one."""
+
+MOST: Final = 4096
+"""So many are counted before that is told, heartbeat or not: what a crash can take with it has an end."""
 
 _KEEPS_TICKET: Final = frozenset({"GATE_CLOSED", "HALTED"})
 
@@ -70,6 +73,8 @@ class Refusals:
             self._count += 1
             if self._count == 1:
                 self._first = self._last
+            if self._count >= MOST:
+                self.tell(mono)
             return True
         self.tell(mono)
         self.seen = 1

@@ -18,7 +18,7 @@ from interlock.breaker.kill import InFlight
 from interlock.breaker.sentinel import unnamed
 from interlock.core.machine import Anomaly, Breach, Halted
 from interlock.core.modes import ARMED, Mode
-from interlock.core.reasons import HaltCode
+from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import HaltCause
 from interlock.journal import records
 from interlock.journal.inputs import InputRecorder
@@ -108,6 +108,7 @@ class Inside:
         self._closed = self._finishing = False
         self._signing = signing
         self._stuck = False
+        self._refused_starts = Reason.ACCEPTED, 0  # why the last start was refused, and how often in a row
         self._over = threading.Event()
         self._lookout: threading.Thread | None = None
         self._bells = Bells()

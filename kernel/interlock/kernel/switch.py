@@ -20,6 +20,7 @@ from interlock.journal import records
 from interlock.kernel.looks import Looks
 from interlock.kernel.signing import KernelDesk
 from interlock.kernel.values import HaltReport, StopReport
+from interlock.store.courier import counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,25 @@ class Switch(Looks):
         Returns:
             True if it is RUNNING now; else the refusal.
         """
-        session = session if session is None else records.text(session)
+        verdict = self._start(session if session is None else records.text(session))
+        if not verdict:
+            self._tell_refused(verdict)
+        return verdict
+
+    def _tell_refused(self, verdict: Verdict) -> None:
+        """A start that was refused is a decision, too: told the first time for each reason, and at each doubling."""
+        with self._lock:
+            reason, count = self._refused_starts
+            count = count + 1 if reason is verdict.reason else 1
+            self._refused_starts = verdict.reason, count
+            if self._closed or not counts(count):
+                return
+            why = ", ".join(filter(None, (verdict.limit, verdict.value)))
+            detail = f"{verdict.reason}{f' ({why})' if why else ''}, {count} in a row"
+            self._recorder.write("anomaly", code="START_REFUSED", detail=records.text(detail))
+            self._handle()
+
+    def _start(self, session: str | None) -> Verdict:
         kept_out = self._look_back()
         if kept_out is not None:
             return kept_out
@@ -69,6 +88,7 @@ class Switch(Looks):
             self._settle()
             if self._core.mode is Mode.RUNNING:
                 self._quiet.clear()
+                self._refused_starts = Reason.ACCEPTED, 0
                 self._sign("start")
             return verdict
 

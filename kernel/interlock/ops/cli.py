@@ -311,7 +311,8 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
         against = str(error)
     for name in home.streams():
         told = Told()
-        newest, unlike = newest_of(Notes(home.path, name))
+        notes = Notes(home.path, name)
+        newest, unlike = newest_of(notes)
         recovery = Recovery(visit=told.visit, mark=newest.says.size if newest else -1)
         try:
             for path in segments(home.stream(name)):
@@ -319,8 +320,10 @@ def _told(home: Home, latch: latches.Latch | None) -> tuple[Told, str | None]:
                     recovery.scan(chunks(path))
         except OSError as error:
             against = against or str(error)
+        now, _ = newest_of(notes)  # an engine that runs may have made one meanwhile
+        missed = 0 if now is not None and now.says.size >= told.signed else told.signed
         found = contradiction(latch, told, [], recovery)
-        said = found[1] if found else unlike or rolled_back(newest, recovery, origin_of(home.identity(), name))
+        said = found[1] if found else unlike or rolled_back(newest, recovery, origin_of(home.identity(), name), missed)
         against = against or (None if said is None else f"{name}: {said}")
         everything.records += told.records
         everything.highest = max(everything.highest, told.highest)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -160,6 +162,22 @@ def test_nothing_is_overwritten(home: Path, tmp_path: Path) -> None:
     assert quick("bundle", "--check", tmp_path / "there").code == 2
     assert quick("bundle", "--check", tmp_path / "nowhere").code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_archive_on_a_disk_without_links(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that knows no hard links, as a memory stick's, an archive is made all the same, over nothing."""
+
+    def link(_: Path, out: Path) -> None:
+        """Refuse as such a file system does, the second time after somebody else was faster."""
+        if out.name == "late.zip":
+            out.write_bytes(b"theirs")
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    assert quick("bundle", tmp_path / "bundle.zip", "--home", home).code == 0
+    assert checked(tmp_path / "bundle.zip")[1]["whole"] is True
+    assert quick("bundle", tmp_path / "late.zip", "--home", home).code == 2
+    assert (tmp_path / "late.zip").read_bytes() == b"theirs"
 
 
 def test_engine_that_runs_is_no_hindrance(tmp_path: Path) -> None:

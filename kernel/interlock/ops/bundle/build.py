@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -32,6 +33,8 @@ __all__ = ["ARCHIVE", "MANIFEST", "PDF", "Built", "build"]
 MANIFEST: Final = "manifest.json"
 PDF: Final = "report.pdf"
 ARCHIVE: Final = ".zip"
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system says that knows no second names, as that of a memory stick."""
 
 
 @attrs.frozen(kw_only=True)
@@ -114,8 +117,14 @@ def _place(made: Path, out: Path) -> None:
             os.close(descriptor)
     if made.is_dir():
         made.rename(out)  # over an empty directory at most
-    else:
+        return
+    try:
         os.link(made, out)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with out.open("xb"):  # it is taken now, by us
+            made.rename(out)
 
 
 def _manifest(folder: Folder, progress: Callable[[int], None]) -> dict[str, Any]:

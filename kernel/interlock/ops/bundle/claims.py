@@ -62,6 +62,18 @@ def _standing(count: int) -> str:
     return SHOWN if count else NONE
 
 
+def _tallied(name: str, text: str, tallies: Sequence[tuple[str, Tally]], rules: tuple[str, ...]) -> Claim:
+    """A claim with one number, of its own name: how often all of these happened."""
+    return Claim(
+        name=name,
+        text=text,
+        numbers={name: sum(tally.count for _, tally in tallies)},
+        standing=_standing(len(tallies)),
+        rules=rules,
+        cites=_cites(tallies),
+    )
+
+
 def _halts(facts: Sequence[Facts]) -> Iterator[Claim]:
     count = sum(one.halts.count for one in facts)
     made = [halt for one in facts for halt in one.halts.halts]
@@ -166,14 +178,11 @@ def _orders(facts: Sequence[Facts]) -> Iterator[Claim]:
         rules=("rts6-15", "sec-15c3-5"),
         cites=_of_kinds(facts, "permit", "sent"),
     )
-    refused = [(one.engine, tally) for one in facts for tally in one.refused.values()]
-    yield Claim(
-        name="refusals",
-        text="Orders that were refused before they could leave, each with its reason: {refusals}.",
-        numbers={"refusals": sum(tally.count for _, tally in refused)},
-        standing=_standing(len(refused)),
-        rules=("rts6-15", "sec-15c3-5"),
-        cites=_cites(refused),
+    yield _tallied(
+        "refusals",
+        "Orders that were refused before they could leave, each with its reason: {refusals}.",
+        [(one.engine, tally) for one in facts for tally in one.refused.values()],
+        ("rts6-15", "sec-15c3-5"),
     )
 
 
@@ -223,14 +232,11 @@ def _monitoring(facts: Sequence[Facts]) -> Iterator[Claim]:
         rules=("rts6-16", "rts6-17", "sec-15c3-5"),
         cites=tuple(made)[:_MOST_CITES],
     )
-    blocked = [(one.engine, tally) for one in facts for tally in one.blocked.values()]
-    yield Claim(
-        name="blocked",
-        text="Ticks that were kept from the strategy as data, clock, heartbeat or mode were not fit: {blocked}.",
-        numbers={"blocked": sum(tally.count for _, tally in blocked)},
-        standing=_standing(len(blocked)),
-        rules=("rts6-16",),
-        cites=_cites(blocked),
+    yield _tallied(
+        "blocked",
+        "Ticks that were kept from the strategy as data, clock, heartbeat or mode were not fit: {blocked}.",
+        [(one.engine, tally) for one in facts for tally in one.blocked.values()],
+        ("rts6-16",),
     )
 
 
@@ -245,23 +251,17 @@ def _after(facts: Sequence[Facts]) -> Iterator[Claim]:
         rules=("rts6-17", "sec-15c3-5"),
         cites=_of_kinds(facts, "fill"),
     )
-    breached = [(one.engine, tally) for one in facts for tally in one.breached.values()]
-    yield Claim(
-        name="breaches",
-        text="Records of a loss limit that was reached, confirmed or left again: {breaches}.",
-        numbers={"breaches": sum(tally.count for _, tally in breached)},
-        standing=_standing(len(breached)),
-        rules=("rts6-17", "rts6-15"),
-        cites=_cites(breached),
+    yield _tallied(
+        "breaches",
+        "Records of a loss limit that was reached, confirmed or left again: {breaches}.",
+        [(one.engine, tally) for one in facts for tally in one.breached.values()],
+        ("rts6-17", "rts6-15"),
     )
-    anomalies = [(one.engine, tally) for one in facts for tally in one.odd.values()]
-    yield Claim(
-        name="anomalies",
-        text="Anomalies that were written down (what should not happen, and did): {anomalies}.",
-        numbers={"anomalies": sum(tally.count for _, tally in anomalies)},
-        standing=_standing(len(anomalies)),
-        rules=("rts6-16", "rts6-17"),
-        cites=_cites(anomalies),
+    yield _tallied(
+        "anomalies",
+        "Anomalies that were written down (what should not happen, and did): {anomalies}.",
+        [(one.engine, tally) for one in facts for tally in one.odd.values()],
+        ("rts6-16", "rts6-17"),
     )
 
 

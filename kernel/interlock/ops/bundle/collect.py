@@ -105,7 +105,7 @@ class _Collector:
         return True
 
     def copy_all(self, directory: Path, pattern: re.Pattern[str], room: str) -> int:
-        """Copy the files of a directory whose names match; tell of the others. How many were copied."""
+        """Copy the files of a directory whose names match, and no others. How many were copied."""
         count = 0
         for path in _listed(directory):
             if pattern.fullmatch(path.name):

@@ -90,7 +90,7 @@ class Facts:
         first_us, last_us: time of the first and the last record in the span, 0 if there is none.
         outside: records in the bundle that lie outside of the span.
         salvaged: records in the span that were found after a crash.
-        late: sends that began after a halt had taken effect.
+        late: sends in the span that began after a halt had taken effect.
         crashes: runs in the span that began while the one before had not ended.
         unknown_fills: executions in the span of orders that the journal does not know.
         drift_us: the largest change of the clock against the monotonic one between two records of a run.
@@ -125,7 +125,7 @@ class Facts:
         record = entry.record
         kind, ts = record["kind"], record["ts"]
         self._move(kind, record)
-        self.late += self.halts.feed(entry)
+        late = self.halts.feed(entry)
         if not self.span.holds(ts):
             self.outside += 1
             self._clock = None
@@ -134,6 +134,7 @@ class Facts:
         self.first_us = min(self.first_us or ts, ts)
         self.last_us = max(self.last_us, ts)
         self.salvaged += entry.salvaged
+        self.late += late
         _tally(self.kinds, kind).add(entry.seq, ts)
         act = _ACTS.get(kind)
         if act is not None:

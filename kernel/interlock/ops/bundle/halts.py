@@ -136,6 +136,7 @@ class Halts:
         self._effect_mono: int | None = None
         self._flying: set[int] = set()
         self._begun: dict[int, str] = {}
+        self._stopped: dict[int, int] = {}  # by permit that was open at a halt: when emission had stopped
         self._working: dict[str, Decimal] | None = {}
         self._at_halt: set[str] = set()
 
@@ -166,6 +167,7 @@ class Halts:
         number = record["permit"]
         order = self._begun.pop(number, None)
         if kind == "void":
+            self._stopped.pop(number, None)
             if self._working is not None and order is not None:
                 self._working.pop(order, None)
             return 0
@@ -174,7 +176,8 @@ class Halts:
             self._now.ended += 1
             self.flown += self._counted
             self._now.last_end_us = record["ts"]
-        return int(self._effect_mono is not None and record["begun"] > self._effect_mono)
+        stopped = self._stopped.pop(number, self._effect_mono)
+        return int(stopped is not None and record["begun"] > stopped)
 
     def _venue(self, kind: str, record: dict[str, Any]) -> None:
         if self._working is None:
@@ -228,9 +231,11 @@ class Halts:
             effect_us=ts - (mono - at) // 1000 if at else None,
             in_flight=len(record["in_flight"]),
         )
+        for number in self._begun:  # the earliest counts, and a reset does not bring a permit back
+            self._stopped[number] = min(at, mono, self._stopped.get(number, mono))
         if self._now is None:  # a repeat changes nothing, and what is under way belongs to the first
             self._now = halt
-            self._effect_mono = at
+            self._effect_mono = min(at, mono)
             self._flying = set(record["in_flight"])
             self._at_halt = set(self._working) - {self._begun[n] for n in self._begun} if self._working else set()
             halt.working = None if self._working is None else len(self._at_halt)
@@ -260,6 +265,7 @@ class Halts:
         self._effect_mono = None  # it is told on the clock of one run
         if kind == "run":
             self._begun.clear()
+            self._stopped.clear()
             return
         self._now = None
         self._flying.clear()
