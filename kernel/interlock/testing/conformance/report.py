@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from interlock.testing.conformance.adapter import Adapter
 
 __all__ = ["USUAL", "Effort", "Line", "Report", "Verdict", "check", "try_claim"]
+
+
+_WIDTH: Final = max(len(claim) for claim in Claim)
 
 
 class Verdict(StrEnum):
@@ -56,6 +60,15 @@ class Line:
     raised: tuple[tuple[str, int], ...] = ()
     sure: bool = True
 
+    def to_text(self) -> str:
+        """For people, without the story."""
+        done = f"{self.attempts} attempts, {self.orders} orders at the venue" if self.attempts else self.why
+        return f"{self.claim:{_WIDTH}}  {self.verdict:10}  {done}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**attrs.asdict(self), "says": CLAIMS[self.claim].says}
+
 
 @attrs.frozen(kw_only=True)
 class Report:
@@ -76,11 +89,11 @@ class Report:
 
     def to_text(self) -> str:
         """For people."""
-        width = max(len(line.claim) for line in self.lines)
-        out = [f"Conformance of {self.adapter}", ""]
-        for line in self.lines:
-            done = f"{line.attempts} attempts, {line.orders} orders at the venue" if line.attempts else line.why
-            out.append(f"{line.claim:{width}}  {line.verdict:10}  {done}")
+        out = [f"Conformance of {self.adapter}", "", *(line.to_text() for line in self.lines)]
+        raised = sum((Counter(dict(line.raised)) for line in self.lines), Counter[str]())
+        if raised:
+            told = ", ".join(f"{what} ({count})" for what, count in sorted(raised.items()))
+            out += ["", f"Calls of the engine that raised, each taken for a refusal: {told}"]
         for line in self.lines:
             if line.verdict is Verdict.BROKEN:
                 sure = "" if line.sure else " (not at every attempt: threads race)"
@@ -91,7 +104,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
-        lines = [{**attrs.asdict(line), "says": CLAIMS[line.claim].says} for line in self.lines]
+        lines = [line.to_json() for line in self.lines]
         return {"adapter": self.adapter, "exit_code": self.exit_code, "lines": lines}
 
 
