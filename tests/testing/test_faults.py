@@ -117,12 +117,14 @@ def test_child_is_killed_at_each_point(
             kernel.consult(quote(kernel))
             venue_probe.watch = lambda arrival: tell(arrival.order_id)
             kernel.submit(order("a"), venue_probe.send)
+            if point == "durable":
+                kernel.halt("enough")
         halt_home(interlock_home, timeout_s=5)
 
     ended = fault_plan.in_child(trade)
     assert ended.killed
     assert ended.status == -signal.SIGKILL
-    sent = point in {"byte", "latch", "quiet", "ack"}
+    sent = point in {"durable", "byte", "latch", "quiet", "ack"}
     assert ended.told == (("a",) if sent else ())
     venue_probe.assert_saw()  # of this process
     with attach(interlock_home) as again:

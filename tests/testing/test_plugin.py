@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,73 +16,17 @@ from tests.helpers import KERNEL, ROOT, run_python
 
 PLUGIN: Final = "interlock.testing.plugin"
 
-ENGINE: Final = '''
-import json
+FILE: Final = re.compile(r"^<!-- file: (\w+\.py) -->\n+```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILES: Final = dict(FILE.findall((ROOT / "docs" / "testing.md").read_text(encoding="utf-8")))
+"""What docs/testing.md tells embedders to write: that is what is run here."""
 
-from interlock.testing.conformance import Adapter, Claim, Conformance, Effort
-
-
-class Naive(Adapter):
-    """It knows a flag, and nothing else; the flag is gone after a restart."""
-
-    halted = False
-
-    def start(self):
-        return not self.halted
-
-    def submit(self, wanted):
-        if not self.halted:
-            self.venue.order(wanted.order_id, side=wanted.side, quantity=wanted.quantity)
-
-    def cancel(self, order_id):
-        self.venue.cancel(order_id)
-
-    def tick(self, tick):
-        pass
-
-    def halt(self, reason, timeout_s):
-        self.halted = True
-
-    def crash(self):
-        self.halted = False
-
-    def mode(self):
-        return "halted" if self.halted else "running"
-
-
-class TestNaive(Conformance):
-    adapter = Naive
-    effort = Effort(attempts=60, steps=12)
-'''
-
-FIXTURES: Final = """
-import pytest
-from interlock import Kernel, Order, Side
-from decimal import Decimal
-
-
-@pytest.fixture
-def interlock_limits(interlock_limits):
-    return interlock_limits.replace("instruments.XYZ", "instruments.OURS")
-
-
-def test_home(interlock_home, venue_probe, fault_plan):
-    wanted = Order(client_order_id="a", instrument="OURS", side=Side.BUY, quantity=Decimal(1), price=Decimal(100))
-    with Kernel.attach(interlock_home, operator="ann") as kernel:
-        kernel.halt("enough")
-        assert not kernel.submit(wanted, venue_probe.send)
-    venue_probe.assert_quiet_since()
-    fault_plan.lose(interlock_home)
+NOTHING_LEFT: Final = """
+import os
+import pathlib
 
 
 def test_nothing_was_left():
-    import os, pathlib
-    assert not [one for one in pathlib.Path(os.environ["INTERLOCK_MEMORY"]).glob("interlock-*/*")]
-
-
-def test_fixtures_are_other_ones(interlock_home, venue_probe):
-    assert interlock_home.is_dir()
-    venue_probe.assert_saw()
+    assert not list(pathlib.Path(os.environ["INTERLOCK_MEMORY"]).glob("interlock-*/*"))
 """
 
 
@@ -116,7 +61,7 @@ def run(
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """An embedder's project, with one naive engine."""
-    (tmp_path / "test_naive.py").write_text(ENGINE)
+    (tmp_path / "test_naive.py").write_text(FILES["test_naive.py"])
     return tmp_path
 
 
@@ -155,7 +100,7 @@ def test_long_form_tries_harder(project: Path) -> None:
 
 def test_fixtures_work_in_a_project_of_ones_own(tmp_path: Path) -> None:
     """The home is armed with the embedder's limits, nothing of it is left behind, and each test has its own."""
-    (tmp_path / "test_home.py").write_text(FIXTURES)
+    (tmp_path / "test_fixtures.py").write_text(FILES["test_fixtures.py"] + NOTHING_LEFT)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         Path(name).chmod(0o1777)  # as a memory disk is
         done = run(tmp_path, memory=name)

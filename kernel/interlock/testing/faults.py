@@ -40,14 +40,16 @@ POINTS: Final[Mapping[str, str]] = MappingProxyType(
         "record": "interlock.journal.writer:Journal.write",
         "sync": "interlock.journal.writer:Journal.sync",
         "send": "interlock.core.values:Permit.redeem",
+        "durable": "interlock.breaker.sentinel:Sentinel.make_durable",
         "byte": "interlock.breaker.kill:Kill.set_byte",
         "latch": "interlock.breaker.kill:Kill.write_latch",
         "quiet": "interlock.breaker.kill:Kill.wait_quiet",
         "ack": "interlock.breaker.kill:Kill.look_again",
     }
 )
-"""Where the kernel does what matters: a record is journaled, the journal is synced, a permit is redeemed inside a send;
-and of a halt: the byte is set, the record is written, it waits for quiet, it looks once more before it confirms."""
+"""Where the kernel does what matters: a record is journaled, the journal is synced, a permit is redeemed inside a send.
+Of a halt of its own: the record is written (``durable``), when the byte is set already. Of a halt from outside: the
+byte is set, the record is written, it waits for quiet, it looks once more before it confirms."""
 
 _PATIENCE_S: Final = 60.0
 _FAILED: Final = 70
