@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import hypothesis
 from tests.helpers import ROOT
 
-from interlock.testing.conformance import Claim, Line, Verdict, check
+from interlock.testing.conformance import Claim, Effort, Line, Verdict, check
 from interlock.testing.conformance.report import try_claim
 
 from .known import FOUND, PEERS
@@ -70,7 +70,7 @@ def nautilus() -> str:
         if line.verdict is Verdict.BROKEN:
             out += ["", f"`{line.claim}`:", "", *told(line)]
     for said, adapter in more:
-        line = try_claim(adapter, Claim.REDUCE_ONLY_NEVER_FLIPS)
+        line = try_claim(adapter, Claim.REDUCE_ONLY_NEVER_FLIPS, Effort(attempts=2000))
         out += ["", f"`{line.claim}`, with {said}:", "", *told(line)]
     return "\n".join(out)
 

@@ -10,6 +10,7 @@ from interlock.testing.conformance.claims import CLAIMS
 from interlock.testing.conformance.machine import ATTACKS
 from interlock.testing.conformance.report import try_claim
 
+from . import defects
 from .embedded import Embedded
 from .known import FOUND, PEERS, QUICK
 from .toy import Toy
@@ -73,6 +74,17 @@ def test_every_attack_is_needed() -> None:
         "reset": "it lets an attempt go on after a halt",
     }
     assert ATTACKS - {only for _, only in FOUND.values()} == set(spared)
+
+
+def test_story_is_as_short_as_can_be() -> None:
+    """What is told of a breach is what it takes, and nothing else."""
+    line = try_claim(defects.KillCancelsItself, Claim.STOP_FINISHES)
+    assert line.story == (
+        "The engine starts on a fresh home.",
+        "An order is submitted: o1 (buy 1 at 100).",
+        "The kill switch is pulled.",
+    )
+    assert line.sure
 
 
 @pytest.mark.long

@@ -13,12 +13,14 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from interlock.testing.conformance.claims import CLAIMS, Claim, missing
 from interlock.testing.conformance.machine import Tally, machine_for
+from interlock.testing.conformance.shorten import shortest
 from interlock.testing.conformance.story import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from interlock.testing.conformance.adapter import Adapter
+    from interlock.testing.conformance.attempt import Attempt
 
 __all__ = ["USUAL", "Effort", "Line", "Report", "Verdict", "check", "try_claim"]
 
@@ -146,16 +148,7 @@ def try_claim(
     machine: Any = machine_for(adapter, claim, tally, without)
     if effort.from_seed is not None:
         machine = seed(effort.from_seed)(machine)
-    broken: Broken | None = None
-    sure = True
-    try:
-        run_state_machine_as_test(machine, settings=_settings(effort))
-    except Broken as error:
-        broken = error
-    except Flaky:
-        broken, sure = tally.broken, False
-        if broken is None:
-            raise
+    broken, sure = _attacked(machine, tally, effort)
     seen = Line(
         claim=claim,
         verdict=Verdict.HELD,
@@ -171,12 +164,27 @@ def try_claim(
     return seen
 
 
+def _attacked(machine: type[Attempt], tally: Tally, effort: Effort) -> tuple[Broken | None, bool]:
+    """What broke the claim, as short as it can be told, and whether it does so whenever it is done."""
+    try:
+        run_state_machine_as_test(machine, settings=_settings(effort))
+    except Broken as error:
+        broken = error
+    except Flaky:
+        if tally.broken is None:
+            raise
+        return tally.broken, False
+    else:
+        return None, True
+    return (effort.shrinks and shortest(machine, tally.played)) or broken, True
+
+
 def _settings(effort: Effort) -> settings:
     return settings(
         max_examples=effort.attempts,
         stateful_step_count=effort.steps,
         derandomize=effort.from_seed is None,
-        phases=(Phase.generate, Phase.shrink) if effort.shrinks else (Phase.generate,),
+        phases=(Phase.generate,),
         database=None,
         deadline=None,
         print_blob=False,
