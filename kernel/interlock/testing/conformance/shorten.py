@@ -27,6 +27,7 @@ _PLAIN: Final[dict[str, Any]] = {
     "place": 0,
     "beside": False,
     "how": "is gone",
+    "much": "more",
 }
 _SAFER: Final = {"halt_from_a_thread", "halt_from_outside", "halt_inside_the_strategy", "halt_inside_the_check"}
 _MOST: Final = 2000
@@ -87,7 +88,7 @@ def _end(attempt: Attempt) -> Broken | None:
 
 
 def _less(played: tuple[Played, ...]) -> Iterator[tuple[Played, ...]]:
-    """All that is a little less, what is much less first."""
+    """All that is a little less, what is much less first. What is plainer is less, too: it becomes no plainer again."""
     size = len(played) // 2
     while size:
         for at in range(len(played) - size, -1, -1):
@@ -98,6 +99,7 @@ def _less(played: tuple[Played, ...]) -> Iterator[tuple[Played, ...]]:
         if name in _SAFER:
             yield (*before, ("tick", {"level": 0}), *after)
             yield (*before, ("halt", {}), *after)
+            yield (*before, ("halt", {}), ("tick", {"level": 0}), *after)
         for argument, plain in _PLAIN.items():
             if arguments.get(argument, plain) != plain:
                 yield (*before, (name, {**arguments, argument: plain}), *after)
