@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from interlock.testing.conformance import Claim
+from interlock.testing.conformance import Claim, Effort
 
-from . import defects
+from . import alone, defects
 
 if TYPE_CHECKING:
     from interlock.testing.conformance import Adapter
+
+QUICK: Final = Effort(attempts=500, steps=25, shrinks=False)
+"""An attempt takes some milliseconds; what takes long is to shrink."""
 
 FOUND: Final[dict[type[Adapter], tuple[Claim, str]]] = {
     defects.EmulatorBypassesTheGate: (Claim.NO_EMIT_AFTER_HALT, "hold"),
@@ -21,28 +24,28 @@ FOUND: Final[dict[type[Adapter], tuple[Claim, str]]] = {
     defects.HandlerEndsTheLoop: (Claim.LOOP_SURVIVES, "raise_in_the_strategy"),
     defects.MissingDirectoryMeansRunning: (Claim.ABSENCE_MEANS_HALTED, ""),
     defects.HaltIsForgottenByTheQueue: (Claim.NO_EMIT_AFTER_HALT, "queue"),
-    defects.LooksBeforeTheCheck: (Claim.NO_EMIT_AFTER_HALT, "halt_inside_the_check"),
-    defects.HaltFromOutsideIsPolled: (Claim.NO_EMIT_AFTER_HALT, "halt_from_outside"),
-    defects.StrategyCannotHalt: (Claim.NO_EMIT_AFTER_HALT, "halt_inside_the_strategy"),
-    defects.LeaksLate: (Claim.NO_EMIT_AFTER_HALT, "submit_many"),
-    defects.SecondStartClearsTheHalt: (Claim.HALT_IS_LATCHING, "start_again"),
-    defects.HaltExpires: (Claim.HALT_IS_LATCHING, "wait"),
-    defects.HaltIsForToday: (Claim.HALT_IS_LATCHING, "step_clock"),
+    alone.LooksBeforeTheCheck: (Claim.NO_EMIT_AFTER_HALT, "halt_inside_the_check"),
+    alone.HaltFromOutsideIsPolled: (Claim.NO_EMIT_AFTER_HALT, "halt_from_outside"),
+    alone.StrategyCannotHalt: (Claim.NO_EMIT_AFTER_HALT, "halt_inside_the_strategy"),
+    alone.LeaksLate: (Claim.NO_EMIT_AFTER_HALT, "submit_many"),
+    alone.SecondStartClearsTheHalt: (Claim.HALT_IS_LATCHING, "start_again"),
+    alone.HaltExpires: (Claim.HALT_IS_LATCHING, "wait"),
+    alone.HaltIsForToday: (Claim.HALT_IS_LATCHING, "step_clock"),
     defects.HaltWaitsForTheSend: (Claim.HALT_NEVER_WAITS, "halt_inside_a_send"),
-    defects.HaltWaitsForTheCheck: (Claim.HALT_NEVER_WAITS, "halt_inside_the_check"),
+    alone.HaltWaitsForTheCheck: (Claim.HALT_NEVER_WAITS, "halt_inside_the_check"),
     defects.AckIsAHope: (Claim.ACK_MEANS_QUIESCENT, "halt_inside_a_send"),
-    defects.LatchIsReadAtTheStart: (Claim.ABSENCE_MEANS_HALTED, "lose"),
-    defects.EmptyLatchIsArmed: (Claim.ABSENCE_MEANS_HALTED, "lose_while_down"),
+    alone.LatchIsReadAtTheStart: (Claim.ABSENCE_MEANS_HALTED, "lose"),
+    alone.EmptyLatchIsArmed: (Claim.ABSENCE_MEANS_HALTED, "lose_while_down"),
     defects.RecordComesLater: (Claim.JOURNAL_BEFORE_EMIT, ""),
     defects.CancelsAreTrapped: (Claim.CANCELS_ALWAYS_PASS, "cancel"),
     defects.LostAnswerIsTriedAgain: (Claim.ONE_PERMIT_ONE_SEND, "fail_next"),
-    defects.RecoverySendsAgain: (Claim.ONE_PERMIT_ONE_SEND, "crash_inside_a_send"),
-    defects.IdsAreForgotten: (Claim.ONE_PERMIT_ONE_SEND, "submit_again"),
+    alone.RecoverySendsAgain: (Claim.ONE_PERMIT_ONE_SEND, "crash_inside_a_send"),
+    alone.IdsAreForgotten: (Claim.ONE_PERMIT_ONE_SEND, "submit_again"),
     defects.DecidesByChance: (Claim.DETERMINISTIC, ""),
     defects.StaleTicksAreTraded: (Claim.BAD_TICKS_REFUSE, "stale_tick"),
     defects.CrossedTicksAreTraded: (Claim.BAD_TICKS_REFUSE, "crossed_tick"),
-    defects.HaltOnlyByItsThread: (Claim.STOP_FINISHES, "halt_from_a_thread"),
-    defects.CancelThatFailsEndsTheStop: (Claim.STOP_FINISHES, "fail_next_cancel"),
+    alone.HaltOnlyByItsThread: (Claim.STOP_FINISHES, "halt_from_a_thread"),
+    alone.CancelThatFailsEndsTheStop: (Claim.STOP_FINISHES, "fail_next_cancel"),
 }
 """The claim that a defect breaks; and the attack without which that is not found, or empty if several find it."""
 

@@ -16,6 +16,7 @@ from tests.traces.plan import ENGINES, OPERATOR
 from tests.traces.roles import EMITTERS
 
 from interlock.testing import tlc
+from interlock.testing.traces import to_tla
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -153,14 +154,10 @@ def _signals(strands: dict[object, Strand], records: list[dict[str, Any]], world
 
 def module(traces: Sequence[Trace]) -> str:
     """The module TraceData."""
-    return (
-        "---- MODULE TraceData ----\nEXTENDS Naturals, Sequences\nRuns == <<\n"
-        + ",\n".join(_run(trace) for trace in traces)
-        + "\n>>\n====\n"
-    )
+    return to_tla("TraceData", Runs=[_run(trace) for trace in traces])
 
 
-def _run(trace: Trace) -> str:
+def _run(trace: Trace) -> list[list[dict[str, str | int | bool]]]:
     names: dict[str, str] = {}
     for strand in trace:
         for event in strand:
@@ -171,20 +168,21 @@ def _run(trace: Trace) -> str:
         raise TraceError(message)
     times = sorted({time for strand in trace for event in strand for time in (event.lo, event.hi)})
     rank = {time: at for at, time in enumerate(times)}
-    return (
-        "<<"
-        + ",\n".join(
-            "<<"
-            + ",\n".join(
-                f'[s |-> "{v.step}", lo |-> {rank[v.lo]}, hi |-> {rank[v.hi]}, e |-> "{v.engine}", '
-                f'x |-> "{names.get(v.word, v.word)}", n |-> {v.number}, may |-> {str(v.may).upper()}]'
-                for v in strand
-            )
-            + ">>"
-            for strand in trace
-        )
-        + ">>"
-    )
+    return [
+        [
+            {
+                "s": event.step,
+                "lo": rank[event.lo],
+                "hi": rank[event.hi],
+                "e": event.engine,
+                "x": names.get(event.word, event.word),
+                "n": event.number,
+                "may": event.may,
+            }
+            for event in strand
+        ]
+        for strand in trace
+    ]
 
 
 def config(invariant: str = "Accepts") -> str:

@@ -19,7 +19,7 @@ from the venue, and the oracle knows no line of the engine's code.
 - `adapter` is what you write, `probe` what your venue tells.
 - `claims` is what is asked, and `world` decides it.
 - `machine` attacks, with what is in `trading`, `halting` and `failing`: Hypothesis chooses the steps of an `attempt`,
-  and shrinks those that break a claim to a `story`.
+  and shortens (`shorten`) those that break a claim to a `story`.
 - `report` is the answer.
 
 Hypothesis and pytest are needed: ``pip install interlock[testing]``.

@@ -88,6 +88,7 @@ class Adapter(ABC):
         step: the smallest step of its price.
         quantity: the smallest order.
         stale_ms: a tick of this age is stale to the engine.
+        keeps_state: whether the engine keeps anything on disk that it must not trade without.
         halt_cancels: whether its kill switch promises to cancel the working orders.
     """
 
@@ -96,6 +97,7 @@ class Adapter(ABC):
     step: ClassVar[Decimal] = Decimal("0.5")
     quantity: ClassVar[Decimal] = Decimal(1)
     stale_ms: ClassVar[int] = 60_000
+    keeps_state: ClassVar[bool] = True
     halt_cancels: ClassVar[bool] = False
 
     def __init__(self, home: Path, venue: VenueProbe, clock: WorldClock) -> None:

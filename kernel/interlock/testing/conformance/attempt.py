@@ -8,6 +8,7 @@ adapter with a bug does not pass for an engine that holds.
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 import threading
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
     from interlock.testing.conformance.adapter import Adapter
 
 Where = Literal["check", "strategy"]
+Played = tuple[str, dict[str, Any]]
+"""An attack that was made, and its arguments."""
 
 __all__ = [
     "HALT_S",
     "PATIENCE_S",
     "SHORT_S",
     "Attempt",
+    "Played",
     "Tally",
     "Unfit",
     "attack",
@@ -76,6 +80,7 @@ class Tally:
         orders: how many orders reached the venue.
         raised: what calls raised, and how often.
         broken: the last breach.
+        played: its steps.
     """
 
     def __init__(self) -> None:
@@ -84,6 +89,7 @@ class Tally:
         self.orders = 0
         self.raised: Counter[str] = Counter()
         self.broken: Broken | None = None
+        self.played: tuple[Played, ...] = ()
 
 
 def attack(
@@ -103,12 +109,17 @@ def attack(
     """
 
     def made(method: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(method)
+        def step(self: Attempt, **arguments: object) -> None:
+            self.played.append((method.__name__, arguments))
+            method(self, **arguments)
+
         def due(self: Attempt) -> bool:
             return (not ends or self.taken >= self.quiet_for) and when(self)
 
         as_rule: Any = rule(**drawn)  # type: ignore[call-overload] # among them is no target
-        taken: Any = precondition(due)(as_rule(method))
-        taken.needs = needs
+        taken: Any = precondition(due)(as_rule(step))
+        taken.needs, taken.when = needs, when
         return cast("Callable[..., None]", taken)
 
     return made
@@ -132,6 +143,7 @@ class Attempt(RuleBasedStateMachine):
         self.number = self.taken = self.quiet_for = 0
         self.pulled = False
         self.story = Story()
+        self.played: list[Played] = []
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.tally.attempts += 1
         self.root, self.adapter, self.world = self._fresh()
@@ -189,6 +201,7 @@ class Attempt(RuleBasedStateMachine):
                 self._wind_down()
         if self.world.broken:
             self.tally.broken = Broken(self.claim, tuple(self.story.steps), self.world.broken)
+            self.tally.played = tuple(self.played)
             raise self.tally.broken
 
     def _wind_down(self) -> None:
@@ -263,12 +276,12 @@ class Attempt(RuleBasedStateMachine):
         (self.adapter.in_check if where == "check" else self.adapter.in_strategy)(acts[what])
 
     def _halt_here(self) -> None:
-        self.story.tell("   Inside it, the kill switch is pulled.")
+        self.story.tell("   It is pulled.")
         self.call("halt", "attack", HALT_S)
         self.halted()
 
     def _halt_beside(self) -> None:
-        self.story.tell("   While it goes on, another thread pulls the kill switch.")
+        self.story.tell("   It is pulled by another thread, while that check goes on.")
         halting = threading.Thread(target=self.call, args=("halt", "attack", HALT_S), daemon=True)
         halting.start()
         self.awaits(halting, "while that check goes on")

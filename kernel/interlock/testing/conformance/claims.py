@@ -137,5 +137,7 @@ def missing(claim: Claim, adapter: type[Adapter]) -> str:
         return "it is about several machines"
     if claim is Claim.STOP_FINISHES and not adapter.halt_cancels:
         return "the adapter does not say that its kill switch cancels (halt_cancels)"
+    if claim is Claim.ABSENCE_MEANS_HALTED and not adapter.keeps_state:
+        return "the engine keeps nothing on disk that it could lose (keeps_state)"
     absent = [name for name in CLAIMS[claim].needs if not adapter.can(name)]
     return f"the adapter has no {' and no '.join(absent)}" if absent else ""

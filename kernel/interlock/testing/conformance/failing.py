@@ -126,7 +126,7 @@ class Failing(Halting):
 
     # -- Files -------------------------------------------------------------------------------------------
 
-    @attack(ends=True, when=lambda self: not self.world.lost, place=places, how=losses)
+    @attack(ends=True, when=lambda self: self.adapter.keeps_state and not self.world.lost, place=places, how=losses)
     def lose(self, place: int, how: str) -> None:
         """A file that the engine needs goes, while it runs; by its next look it must know."""
         lost = self._lose(place, how)
@@ -134,7 +134,7 @@ class Failing(Halting):
         self.world.lost = lost
         self._outlived("loss")
 
-    @attack(ends=True, when=lambda self: not self.world.lost, place=places, how=losses)
+    @attack(ends=True, when=lambda self: self.adapter.keeps_state and not self.world.lost, place=places, how=losses)
     def lose_while_down(self, place: int, how: str) -> None:
         """A file that the engine needs goes between two of its lives."""
         self.story.tell("The engine is killed.")

@@ -49,7 +49,7 @@ class Halting(Attempt):
     @attack(ends=True, needs="in_strategy")
     def halt_inside_the_strategy(self) -> None:
         """The kill switch, by the strategy."""
-        self.story.tell("A tick comes, and the strategy's handler is called, if it is.")
+        self.story.tell("A tick comes, at which the strategy is to pull the kill switch.")
         self.interpose("strategy", "halt")
         self.show(self.quote(0))
         self.after()
@@ -58,7 +58,7 @@ class Halting(Attempt):
     def halt_inside_the_check(self, side: Side, lots: int, *, beside: bool) -> None:
         """The kill switch, between the first look at an order and the last."""
         wanted = self.new(side=side, lots=lots)
-        self.story.tell(f"An order is submitted, and the user's risk check is called: {wanted}.")
+        self.story.tell(f"An order is submitted, in whose risk check the kill switch is to be pulled: {wanted}.")
         self.interpose("check", "halt beside" if beside else "halt")
         self.do("submit", wanted)
         self.after()

@@ -1,4 +1,4 @@
-"""The attack: Hypothesis chooses what is done to an engine, and shrinks what breaks a claim.
+"""The attack: Hypothesis chooses what is done to an engine.
 
 Three kinds of attacks, one module each, over what an `Attempt` is:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,14 +13,19 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from interlock.testing.conformance.claims import CLAIMS, Claim, missing
 from interlock.testing.conformance.machine import Tally, machine_for
+from interlock.testing.conformance.shorten import shortest
 from interlock.testing.conformance.story import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from interlock.testing.conformance.adapter import Adapter
+    from interlock.testing.conformance.attempt import Attempt
 
 __all__ = ["USUAL", "Effort", "Line", "Report", "Verdict", "check", "try_claim"]
+
+
+_WIDTH: Final = max(len(claim) for claim in Claim)
 
 
 class Verdict(StrEnum):
@@ -56,6 +62,15 @@ class Line:
     raised: tuple[tuple[str, int], ...] = ()
     sure: bool = True
 
+    def to_text(self) -> str:
+        """For people, without the story."""
+        done = f"{self.attempts} attempts, {self.orders} orders at the venue" if self.attempts else self.why
+        return f"{self.claim:{_WIDTH}}  {self.verdict:10}  {done}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**attrs.asdict(self), "says": CLAIMS[self.claim].says}
+
 
 @attrs.frozen(kw_only=True)
 class Report:
@@ -76,11 +91,11 @@ class Report:
 
     def to_text(self) -> str:
         """For people."""
-        width = max(len(line.claim) for line in self.lines)
-        out = [f"Conformance of {self.adapter}", ""]
-        for line in self.lines:
-            done = f"{line.attempts} attempts, {line.orders} orders at the venue" if line.attempts else line.why
-            out.append(f"{line.claim:{width}}  {line.verdict:10}  {done}")
+        out = [f"Conformance of {self.adapter}", "", *(line.to_text() for line in self.lines)]
+        raised = sum((Counter(dict(line.raised)) for line in self.lines), Counter[str]())
+        if raised:
+            told = ", ".join(f"{what} ({count})" for what, count in sorted(raised.items()))
+            out += ["", f"Calls of the engine that raised, each taken for a refusal: {told}"]
         for line in self.lines:
             if line.verdict is Verdict.BROKEN:
                 sure = "" if line.sure else " (not at every attempt: threads race)"
@@ -91,7 +106,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
-        lines = [{**attrs.asdict(line), "says": CLAIMS[line.claim].says} for line in self.lines]
+        lines = [line.to_json() for line in self.lines]
         return {"adapter": self.adapter, "exit_code": self.exit_code, "lines": lines}
 
 
@@ -133,16 +148,7 @@ def try_claim(
     machine: Any = machine_for(adapter, claim, tally, without)
     if effort.from_seed is not None:
         machine = seed(effort.from_seed)(machine)
-    broken: Broken | None = None
-    sure = True
-    try:
-        run_state_machine_as_test(machine, settings=_settings(effort))
-    except Broken as error:
-        broken = error
-    except Flaky:
-        broken, sure = tally.broken, False
-        if broken is None:
-            raise
+    broken, sure = _attacked(machine, tally, effort)
     seen = Line(
         claim=claim,
         verdict=Verdict.HELD,
@@ -158,12 +164,27 @@ def try_claim(
     return seen
 
 
+def _attacked(machine: type[Attempt], tally: Tally, effort: Effort) -> tuple[Broken | None, bool]:
+    """What broke the claim, as short as it can be told, and whether it does so whenever it is done."""
+    try:
+        run_state_machine_as_test(machine, settings=_settings(effort))
+    except Broken as error:
+        broken = error
+    except Flaky:
+        if tally.broken is None:
+            raise
+        return tally.broken, False
+    else:
+        return None, True
+    return (effort.shrinks and shortest(machine, tally.played)) or broken, True
+
+
 def _settings(effort: Effort) -> settings:
     return settings(
         max_examples=effort.attempts,
         stateful_step_count=effort.steps,
         derandomize=effort.from_seed is None,
-        phases=(Phase.generate, Phase.shrink) if effort.shrinks else (Phase.generate,),
+        phases=(Phase.generate,),
         database=None,
         deadline=None,
         print_blob=False,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
+import orjson
 import pytest
 
 from interlock.testing.conformance.claims import Claim
-from interlock.testing.conformance.report import USUAL, Effort, Line, Report, Verdict, try_claim
+from interlock.testing.conformance.report import USUAL, Effort, Report, Verdict, try_claim
+from interlock.testing.plugin import LINE
 
 if TYPE_CHECKING:
     from interlock.testing.conformance.adapter import Adapter
@@ -34,16 +36,9 @@ class Conformance:
         if request.config.getoption("--interlock-long", default=False):
             effort = attrs.evolve(effort, attempts=effort.attempts * 2, steps=effort.steps * 4)
         line = try_claim(self.adapter, claim, effort)
-        told(request.config, self.adapter.__name__, line)
+        told = {**line.to_json(), "adapter": self.adapter.__name__, "text": line.to_text()}
+        request.node.user_properties.append((LINE, orjson.dumps(told).decode()))
         if line.verdict is Verdict.NOT_TESTED:
             pytest.skip(f"{claim}: {line.why}")
         if line.verdict is Verdict.BROKEN:
             pytest.fail(Report(adapter=self.adapter.__name__, lines=(line,)).to_text(), pytrace=False)
-
-
-LINES: pytest.StashKey[dict[str, list[Line]]] = pytest.StashKey()
-
-
-def told(config: pytest.Config, adapter: str, line: Line) -> None:
-    """Keep a line for the report at the end of the session."""
-    config.stash.setdefault(LINES, {}).setdefault(adapter, []).append(line)

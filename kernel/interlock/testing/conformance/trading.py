@@ -38,10 +38,12 @@ class Trading(Attempt):
             self.do("submit", one)
         self.after()
 
-    @attack(needs="fill", against=st.sampled_from([True, True, False]), lots=st.integers(1, 6))
-    def submit_exit(self, lots: int, *, against: bool) -> None:
-        """A reduce-only order, now; against the position, most of the time."""
+    @attack(needs="fill", against=st.sampled_from([True, True, False]), much=st.sampled_from(["all", "more", "one"]))
+    def submit_exit(self, much: str, *, against: bool) -> None:
+        """A reduce-only order, now; against the position, most of the time, and as large, larger, or small."""
         side = Side.SELL if (self.world.position > 0) is against else Side.BUY
+        held = max(1, int(abs(self.world.position) / self.adapter.quantity))
+        lots = {"all": held, "more": held + 1, "one": 1}[much]
         wanted = self.new(side=side, lots=lots, reduce_only=True)
         self.story.tell(f"The position is {self.world.position}. An order is submitted: {wanted}.")
         self.do("submit", wanted)
