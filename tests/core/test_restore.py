@@ -495,3 +495,88 @@ def test_restored_price_is_no_reference() -> None:
         verdict = decide(core, order("new", instrument=name), 7 * MS)
         assert isinstance(verdict, Verdict)
         assert verdict.reason == "NO_REFERENCE"
+
+
+# ---------------------------------------------------------------------------
+# Edges
+
+
+@pytest.mark.parametrize("wrong", [{"side": "both"}, {"type": "stop"}, {"tif": "ever"}], ids=str)
+def test_permit_that_is_no_order_is_damage(wrong: dict[str, str]) -> None:
+    """A permit of which no order could be made is an error at once, and not when its order is needed."""
+    live = Live()
+    granted(live)
+    live.records[-1] |= wrong
+    with pytest.raises(ValueError, match="record 0 is no order"):
+        restore(Core(limits(**live.settings), 1, Mode.HALTED), live.records)
+
+
+def strangers(*kinds: str) -> list[str]:
+    """What is left of an order of an instrument that is no longer known, after these records of it."""
+    live = Live()
+    wanted = order("s1", instrument=OTHER, quantity=D(3))
+    working = live.submit(wanted)
+    assert isinstance(working, Working)
+    for number, kind in enumerate(kinds):
+        if kind in {"sent", "void"}:
+            live.write(kind, permit=working.number)
+        elif kind == "cancelled":
+            live.write("cancelled", id="s1")
+        else:
+            done = fill("s1", f"f{number}", instrument=OTHER, quantity=D(kind))
+            live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    return restore(Core(limits(f"instruments.{OTHER}", **live.settings), 1, Mode.HALTED), live.records)
+
+
+def test_strange_order_is_open_until_it_is_over() -> None:
+    """An order of an instrument that is no longer known may be open until it is withdrawn, closed or filled."""
+    may_be_open = f"{OTHER}: order s1 may be open"
+    assert strangers() == strangers("sent") == [may_be_open]
+    assert strangers("void") == strangers("sent", "cancelled") == []
+    assert strangers("sent", "1") == [f"{OTHER}: a position of 1", may_be_open]
+    assert strangers("sent", "1", "2") == strangers("sent", "3") == [f"{OTHER}: a position of 3"]
+
+
+def test_outcome_of_a_permit_that_was_never_read_says_nothing() -> None:
+    """A ``sent`` or a ``void`` of a number that no permit has changes nothing."""
+    live = Live()
+    granted(live)
+    before = statuses(live.restored())
+    for kind in ("sent", "void", "unknown"):
+        live.write(kind, permit=999)
+    assert statuses(live.restored()) == before
+
+
+def test_permit_that_a_halt_voids_after_a_fill_is_void() -> None:
+    """A permit that was filled in part before its send began, and then withdrawn, reserves nothing any more."""
+    live = Live()
+    working = granted(live, quantity=D(2))
+    done = fill("o1", "f1", quantity=D("0.5"))
+    live.core.on_fill(done)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    assert live.core.void(working)
+    live.write("void", permit=working.number, code="CANCELLED")
+    core = live.restored()
+    assert (core.working, exposure(core.books[NAME])) == ({}, exposure(live.core.books[NAME]))
+    assert "o1" not in core.ids
+
+
+@pytest.mark.parametrize(("kind", "status"), [("sent", Status.DONE), ("unknown", Status.UNKNOWN)])
+def test_outcome_after_a_fill_is_the_last_word(kind: str, status: Status) -> None:
+    """What became of a send is believed, also when the venue spoke of the order before."""
+    live = Live()
+    working = granted(live, quantity=D(2))
+    assert live.core.begin(working, ARMED)
+    done = fill("o1", "f1", quantity=D("0.5"))
+    live.core.on_fill(done)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    live.write(kind, permit=working.number)
+    assert statuses(live.restored()) == {"o1": status}
+
+
+def test_restored_core_trips_as_it_did() -> None:
+    """While records are played nothing trips, and afterwards an unreadable fill does again."""
+    core = Live(trips=True).restored()
+    assert (core.restoring, core.trips_on_anomaly, core.notices) == (False, True, [])
+    core.on_fill(fill("o1", "f1", quantity=D("NaN")))
+    assert len(halts(core)) == 1
