@@ -363,7 +363,14 @@ def test_largest_whole_number_is_what_nanoseconds_can_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    "least", ["version", "anomaly.errors_in_a_row", "loss.USD.confirm_marks", "gate2.message_burst"]
+    "least",
+    [
+        "version",
+        "anomaly.errors_in_a_row",
+        "loss.USD.confirm_marks",
+        "gate2.message_burst",
+        f"instruments.{NAME}.max_open_orders",
+    ],
 )
 def test_one_is_enough_of_a_count(least: str) -> None:
     """A count of one is allowed, and of nothing is not."""

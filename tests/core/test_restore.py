@@ -36,7 +36,7 @@ from interlock.core.ledger import Status, Working
 from interlock.core.machine import Halted
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
-from interlock.core.reasons import HaltCode
+from interlock.core.reasons import HaltCode, Reason
 from interlock.core.restore import restore
 from interlock.core.values import HaltCause, Order, Side, Verdict
 from interlock.journal import records
@@ -580,3 +580,69 @@ def test_restored_core_trips_as_it_did() -> None:
     assert (core.restoring, core.trips_on_anomaly, core.notices) == (False, True, [])
     core.on_fill(fill("o1", "f1", quantity=D("NaN")))
     assert len(halts(core)) == 1
+
+
+def test_order_of_working_orders_is_that_of_their_permits() -> None:
+    """Working orders stand in the order in which they were granted, whichever the venue spoke of first."""
+    live = Live()
+    for name in ("o1", "o2", "o3"):
+        granted(live, name, quantity=D(2))
+    done = fill("o2", "f1", quantity=D(1))
+    live.core.on_fill(done)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    assert list(live.restored().working) == ["o1", "o2", "o3"]
+
+
+def test_loss_is_not_over_because_of_a_restart() -> None:
+    """An account that lost too much is in breach again, by the instrument of which it holds most; others are not."""
+    live = Live()
+    for name, quantity, fee in ((NAME, 1, 0), (OTHER, 50, 2 * 10**9), (EURO, 3, 0)):
+        done = fill("foreign", name, instrument=name, quantity=D(quantity), fee=D(fee))
+        live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
+    found = {one.currency: (one.breached, one.breached_by) for one in live.restored().accounts()}
+    assert found == {"USD": (Reason.SESSION_LOSS, OTHER), "EUR": (None, EURO)}
+
+
+def test_price_that_no_longer_fits_is_a_hole() -> None:
+    """A permit at a price that the grid does not know is told, and not reserved at another."""
+    live = Live()
+    granted(live)
+    live.records[-1] |= {"price": "100.00001"}
+    core = Core(limits(**live.settings), 1, Mode.HALTED)
+    assert restore(core, live.records) == [f"record 0: {NAME} is not known with this grid"]
+    assert core.working == {}
+
+
+def test_unreadable_fill_of_a_journal_is_a_hole_and_no_halt() -> None:
+    """What can't be booked while records are played is the caller's to judge: the mode stays as it is."""
+    live = Live()
+    done = fill("foreign", "f1")
+    live.records.append(records.fill(0, 0, 0, done, known=False) | {"quantity": "0.00001"})
+    core = Core(limits(**live.settings), 1)
+    assert restore(core, live.records) == [f"record 0: a fill of {NAME} does not fit its grid"]
+    assert core.mode is Mode.IDLE
+
+
+def test_accept_after_the_outcome_settles_it() -> None:
+    """An order of unknown fate of which the venue speaks afterwards is not in doubt any more, filled in part or not."""
+    for filled in (False, True):
+        live = Live()
+        working = granted(live, quantity=D(2))
+        if filled:
+            done = fill("o1", "f1", quantity=D(1))
+            live.records.append(records.fill(1, 0, 0, done, known=True))
+        live.write("unknown", permit=working.number)
+        assert statuses(live.restored()) == {"o1": Status.UNKNOWN}
+        live.write("accept", id="o1")
+        assert statuses(live.restored()) == {"o1": Status.DONE}
+
+
+@pytest.mark.parametrize("kind", ["cancelled", "reject"])
+def test_order_that_is_over_keeps_its_id(kind: str) -> None:
+    """An order that the venue closed is not working, and its id stays used, whatever is said of its permit then."""
+    live = Live()
+    working = granted(live)
+    live.write(kind, id="o1")
+    live.write("void", permit=working.number, code="CANCELLED")
+    core = live.restored()
+    assert (core.working, "o1" in core.ids) == ({}, True)
