@@ -646,3 +646,75 @@ def test_order_that_is_over_keeps_its_id(kind: str) -> None:
     live.write("void", permit=working.number, code="CANCELLED")
     core = live.restored()
     assert (core.working, "o1" in core.ids) == ({}, True)
+
+
+def test_order_that_was_filled_in_part_and_closed_is_over() -> None:
+    """What the venue closes after it filled a part reserves nothing any more."""
+    live = Live()
+    granted(live, quantity=D(2))
+    live.records.append(records.fill(1, 0, 0, fill("o1", "f1", quantity=D(1)), known=True))
+    live.write("cancelled", id="o1")
+    core = live.restored()
+    assert (core.working, core.books[NAME].buying, core.books[NAME].position) == ({}, 0, 10)
+
+
+def test_second_report_of_a_fill_is_no_hole() -> None:
+    """A fill that a journal holds twice is booked once, and is no damage, whatever was odd about the first."""
+    live = Live()
+    for _ in range(2):
+        live.records.append(records.fill(len(live.records), 0, 0, fill("foreign", "f1"), known=False))
+    assert live.restored().books[NAME].position == 10
+
+
+@pytest.mark.parametrize(("second", "opening"), [("day", "0"), ("night", "-1"), (None, "0")])
+def test_session_begins_where_its_label_changes(second: str | None, opening: str) -> None:
+    """A start with the label of the session that goes on, or with none, forgives no loss; one with another does."""
+    live = Live()
+    live.write("start", session="day")
+    live.records.append(records.fill(1, 0, 0, fill("foreign", "f1", fee=D(1)), known=False))
+    live.write("start", session=second)
+    account = live.restored().accounts()[0]
+    assert account.text(account.opening) == opening
+
+
+def remarked(currency: str, equity: str, *held: str) -> Core:
+    """A core whose journal holds one of these, bought at 100 for a fee of one, and then a mark."""
+    live = Live()
+    for name in held:
+        live.records.append(records.fill(len(live.records), 0, 0, fill("foreign", name, instrument=name, fee=D(1)),
+                                         known=False))  # fmt: skip
+    live.write("mark", currency=currency, equity=equity, opening="0", peak="60")
+    return live.restored()
+
+
+def equities(core: Core) -> dict[str, str]:
+    """What each account is worth."""
+    return {account.currency: account.text(account.equity) for account in core.accounts()}
+
+
+def test_mark_is_laid_on_what_is_held_in_its_currency() -> None:
+    """What a mark tells counts for its own currency, until the next tick of what is held there."""
+    core = remarked("USD", "50", NAME, EURO)
+    assert equities(core) == {"USD": "50", "EUR": "-1"}
+    core.mode, core.gate_open = Mode.RUNNING, True
+    assert core.consult(quote(), ARMED, 0, NOW_US)
+    assert equities(core) == {"USD": "-1", "EUR": "-1"}
+
+
+def test_mark_of_a_flat_currency_is_what_its_fills_tell() -> None:
+    """Where nothing of a currency is held there is nothing that a tick could be worth."""
+    assert equities(remarked("EUR", "5", NAME)) == {"USD": "-1", "EUR": "0"}
+
+
+def test_mark_that_does_not_fit_changes_nothing() -> None:
+    """An equity finer than the account's scale is not taken, and raises nothing."""
+    assert equities(remarked("USD", "0.0000000000001", NAME)) == {"USD": "-1", "EUR": "0"}
+
+
+def test_strange_fill_opens_no_order() -> None:
+    """A fill of an order that nobody granted, in an instrument that nobody knows, is a position and nothing else."""
+    live = Live()
+    done = fill("foreign", "f1", instrument=OTHER, quantity=D("0.5"))
+    live.records.append(records.fill(0, 0, 0, done, known=False))
+    core = Core(limits(f"instruments.{OTHER}"), 1, Mode.HALTED)
+    assert restore(core, live.records) == [f"{OTHER}: a position of 0.5"]

@@ -27,7 +27,7 @@ class Room:
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     slowest: float = 5.0
-    budget: float = 12.0
+    budget: float = 8.0
     patience: float = 10.0
 
 
