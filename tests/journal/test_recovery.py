@@ -28,6 +28,7 @@ from tests.helpers import (
 from interlock import HomeError, Mode
 from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
+from interlock.journal import recovery as recovery_module
 from interlock.journal.recovery import Recovery
 from interlock.journal.tree import Tree
 from interlock.verify import Status, verify
@@ -441,3 +442,14 @@ def test_seal_behind_a_tear_is_damage() -> None:
         assert (recovery.torn, recovery.damaged) == (True, False)
         recovery.feed(behind)
         assert recovery.damaged is damaged
+
+
+def test_much_that_no_seal_binds_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More without a seal than is kept at once is taken line by line, and a seal after it binds it."""
+    monkeypatch.setattr(recovery_module, "_MOST_BYTES", 1 << 20)
+    given = [line("segment"), *(line("anomaly", seq=seq, detail="x" * 10_000) for seq in range(1, 200))]
+    data = block(*given)
+    for step in (1 << 18, len(data)):
+        recovery = Recovery(visit=lambda _: None)
+        recovery.scan(data[at : at + step] for at in range(0, len(data), step))
+        assert (recovery.damaged, recovery.tree.size, recovery.tail) == (False, len(given) + 1, [])

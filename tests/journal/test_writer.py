@@ -470,3 +470,43 @@ def test_tree_of_its_peaks_is_the_tree() -> None:
         with pytest.raises(ValueError, match="zip"):
             Tree.of(size, [b"\0" * 32] * (len(tree.peaks()) + 1))
         tree.extend([b"%d" % size])
+
+
+def fail_in_a_note(journal: Journal) -> None:
+    """Records until the buffer is full, which is handed to the sink."""
+    for _ in range(BATCH // 2):
+        journal.note(record("anomaly", seq=journal.seq, detail="x" * 4_000))
+
+
+def fail_in_a_batch(journal: Journal) -> None:
+    """Records until a batch is full, which a seal ends."""
+    for _ in range(2 * BATCH):
+        journal.note(ended(journal.seq))
+
+
+@pytest.mark.parametrize("error", [OSError(5, "gone"), KeyboardInterrupt()], ids=["failure", "interrupt"])
+@pytest.mark.parametrize(
+    "act",
+    [fail_in_a_note, fail_in_a_batch, lambda journal: journal.seal(TS, 0), lambda journal: journal.turn(TS, 0)],
+    ids=["note", "batch", "seal", "turn"],
+)
+def test_sink_that_fails_anywhere_breaks_for_good(act: Callable[[Journal], None], error: BaseException) -> None:
+    """Wherever the sink fails or is interrupted the journal is broken; an interrupt goes on as what it is."""
+    journal, sink = new()
+    journal.note(ended(journal.seq))
+    sink.error = error
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else JournalError):
+        act(journal)
+    assert journal.broken is not None
+    sink.error = None
+    with pytest.raises(JournalError, match="the journal cannot be written"):
+        journal.flush()
+
+
+def test_turn_that_is_interrupted_breaks_for_good() -> None:
+    """Nobody knows what stands there when the beginning of a segment was interrupted."""
+    journal, sink = new()
+    sink.turn = _raising(KeyboardInterrupt())  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        journal.turn(TS, 0)
+    assert journal.broken == "the journal cannot be written: KeyboardInterrupt"
