@@ -622,7 +622,7 @@ def test_tick_of_a_flat_instrument_is_marked_while_a_loss_lasts() -> None:
 
 
 def test_scale_keeps_a_hundred_digits_exactly() -> None:
-    """A number of twenty-six digits before the point and seventy-four after it fits; one digit more on either side not."""
+    """A number of 26 digits before the point and 74 after it fits; with one more on either side it does not."""
     most = D("9" * 26 + "." + "9" * 74)
     assert scaled(most, 74) == int("9" * 100)
     assert scaled(D("9" * 26 + "." + "9" * 75), 75) is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +11,9 @@ from interlock.core.ledger import Status
 from interlock.core.modes import Mode, Trigger
 from interlock.core.reasons import HaltCode, Reason
 from interlock.core.values import OrderType, Outcome, Side, TimeInForce
+
+if TYPE_CHECKING:
+    import enum
 
 
 @pytest.mark.parametrize("codes", [Reason, HaltCode, Mode], ids=lambda codes: codes.__name__)

@@ -52,6 +52,9 @@ ROOMS: Final[dict[str, Room]] = {
     "breaker": Room(modules=_all("breaker"), tests=("tests/breaker", "tests/test_many_engines.py")),
 }
 
+HELD: Final = ("core",)
+"""The rooms of which every mutant is noticed or listed; the others can be tried, and have holes still."""
+
 
 def source(module: str) -> str:
     """The text of a module.
