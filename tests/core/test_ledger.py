@@ -619,3 +619,17 @@ def test_tick_of_a_flat_instrument_is_marked_while_a_loss_lasts() -> None:
     assert breaches(core) == ["entered"]
     assert core.consult(quote(instrument=OTHER, bid=D(0), ask=D(1)), ARMED, 0, NOW_US)
     assert "CHECK_RAISED" not in anomalies(core)
+
+
+def test_scale_keeps_a_hundred_digits_exactly() -> None:
+    """A number of 26 digits before the point and 74 after it fits; with one more on either side it does not."""
+    most = D("9" * 26 + "." + "9" * 74)
+    assert scaled(most, 74) == int("9" * 100)
+    assert scaled(D("9" * 26 + "." + "9" * 75), 75) is None
+    assert scaled(D("1E+26"), 0) is None
+
+
+def test_price_is_two_digits_finer_than_its_tick() -> None:
+    """A mid-point, and half of one, has a place in a book of prices."""
+    book = running().books[NAME]
+    assert (book.price_digits, book.size_digits) == (3, 1)

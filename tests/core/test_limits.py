@@ -362,7 +362,16 @@ def test_largest_whole_number_is_what_nanoseconds_can_hold() -> None:
         limits(gate2__messages_per_s=most)
 
 
-@pytest.mark.parametrize("least", ["version", "anomaly.errors_in_a_row", "loss.USD.confirm_marks"])
+@pytest.mark.parametrize(
+    "least",
+    [
+        "version",
+        "anomaly.errors_in_a_row",
+        "loss.USD.confirm_marks",
+        "gate2.message_burst",
+        f"instruments.{NAME}.max_open_orders",
+    ],
+)
 def test_one_is_enough_of_a_count(least: str) -> None:
     """A count of one is allowed, and of nothing is not."""
     key = least.replace(".", "__")
@@ -374,3 +383,13 @@ def test_one_is_enough_of_a_count(least: str) -> None:
 def test_multiplier_is_one_unless_it_is_said() -> None:
     """An instrument without a multiplier counts one unit of money a unit of quantity and a unit of price."""
     assert limits().instruments[NAME][0].multiplier == 1
+
+
+@pytest.mark.parametrize(("text", "fits"), [("9E+19", True), ("1E+20", False), ("1E-20", True), ("1E-21", False)])
+def test_number_has_twenty_digits_at_most_on_either_side(text: str, *, fits: bool) -> None:
+    """A number with more digits before the point, or after it, is a slip of the pen."""
+    if fits:
+        assert limits(**{f"instruments__{NAME}__max_quantity": text}).instruments[NAME][1].max_quantity == D(text)
+        return
+    with pytest.raises(LimitsError, match="max_quantity: expected a positive exact number"):
+        limits(**{f"instruments__{NAME}__max_quantity": text})

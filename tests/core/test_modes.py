@@ -2,7 +2,8 @@
 
 import itertools
 import re
-from types import MappingProxyType
+from collections.abc import Callable
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -343,3 +344,20 @@ def test_halt_voids_what_was_not_begun_and_nothing_else() -> None:
     core.end(flying)
     assert core.in_flight == {}
     assert anomalies(core) == []
+
+
+def test_row_with_a_hidden_way_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library would call on its way, or a target that is none, is found before the table is believed."""
+
+    def machine_of(**hidden: object) -> Callable[..., object]:
+        plain = {"dest": "IDLE", "conditions": (), "before": (), "after": (), "prepare": ()}
+        event = SimpleNamespace(transitions={"IDLE": [SimpleNamespace(**(plain | hidden))]})
+        return lambda **_: SimpleNamespace(events={"start": event})
+
+    for name in ("conditions", "before", "after", "prepare"):
+        monkeypatch.setattr(modes, "Machine", machine_of(**{name: (print,)}))
+        with pytest.raises(ValueError, match="start from IDLE hides a guard or a callback"):
+            freeze(TABLE)
+    monkeypatch.setattr(modes, "Machine", machine_of(dest=None))
+    with pytest.raises(ValueError, match="start from IDLE has no target"):
+        freeze(TABLE)

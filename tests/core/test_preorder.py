@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -54,6 +55,7 @@ from interlock.core.machine import Breach
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode, Reason
+from interlock.core.tickets import Ticket
 from interlock.core.values import Cancel, Order, OrderType, Side, TimeInForce, Verdict
 
 NS = 1_000_000_000
@@ -1258,3 +1260,48 @@ def test_breach_names_its_numbers() -> None:
 def test_gate_2_has_no_switch() -> None:
     """No limit of gate 2 that loads is large enough to be a check that is turned off by accident."""
     assert "off" not in {str(value) for value in raw()["gate2"].values()}
+
+
+# ---------------------------------------------------------------------------
+# What is no order, and ids that were used
+
+
+def test_what_is_no_order_is_refused_as_such() -> None:
+    """Whatever has the fields of an order and is none is refused, with its kind."""
+    fields = {field.name: getattr(order(), field.name) for field in attrs.fields(Order)}
+    verdict = refused(running(), cast("Order", SimpleNamespace(**fields)))
+    assert (verdict.reason, verdict.limit, verdict.value) == (Reason.MALFORMED, "Order", "SimpleNamespace")
+
+
+class Sly(str):
+    """A text of a kind of its own."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("order_id", [Sly("o1"), "a\x07b", "a b", "", "x" * 65, "é"])
+def test_id_that_is_no_plain_text_is_refused(order_id: str) -> None:
+    """An id is plain text of 1 to 64 printable ASCII characters without a space; what looks like one is none."""
+    assert refused(running(), order(order_id)).reason is Reason.MALFORMED
+
+
+def test_id_is_remembered_as_long_as_its_generation() -> None:
+    """An id of the older generation counts as used, like one of the younger."""
+    core = running(gate2__remember_ids=1, **OPEN)
+    for name in ("o1", "o2"):
+        sent(core, order(name))
+        core.on_closed(name, "cancelled")
+    assert [refused(core, order(name)).reason for name in ("o1", "o2")] == [Reason.DUPLICATE_ID] * 2
+
+
+def test_id_of_a_working_order_is_used_however_long_ago_it_was() -> None:
+    """An order that is still working keeps its id to itself, also when nothing else remembers it."""
+    core = running(gate2__remember_ids=1, gate2__repeat_refuse_after=98, gate2__repeat_trip_after=99, **OPEN)
+    for number in range(5):
+        sent(core, order(f"o{number}"))
+    assert "o0" not in core.ids
+    assert refused(core, order("o0")).reason is Reason.DUPLICATE_ID
+    core.on_fill(fill("foreign", "f1", quantity=D(5)))
+    core.close_gate()
+    exit_ticket = Ticket(client_order_id="o0", instrument=NAME, side=Side.SELL, quantity=D(1))
+    assert core.ticket(exit_ticket, ARMED).reason is Reason.DUPLICATE_ID

@@ -1,6 +1,7 @@
 """Gate 1: each check alone, at its boundary, turned off, and against anything at all."""
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -20,6 +21,8 @@ from tests.core.builders import (
     D,
     Hostile,
     anomalies,
+    breaches,
+    fill,
     halts,
     quote,
     raw,
@@ -32,7 +35,7 @@ from interlock.core.machine import Anomaly
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode, Reason
-from interlock.core.values import PASS, Quote, Tick, Trade, Verdict
+from interlock.core.values import PASS, Quote, Side, Tick, Trade, Verdict
 
 
 def consult(core: Core, tick: Tick, mono_ns: int = 0, now_us: int = NOW_US) -> Verdict:
@@ -379,3 +382,91 @@ def test_anomaly_of_a_check_is_cut() -> None:
     (notice,) = core.notices
     assert isinstance(notice, Anomaly)
     assert len(notice.detail) <= 200
+
+
+# ---------------------------------------------------------------------------
+# What a refusal says, and what a tick is worth
+
+WRONG = [
+    (quote(sequence="7"), "sequence: a whole number", "'7'"),
+    (quote(ts_us=1.5), "ts_us: whole microseconds", "1.5"),
+    (quote(bid=100.0), "Decimal", "100.0 Decimal('100')"),
+    (quote(ask=D("100.0001")), "3 decimals", "100 100.0001"),
+    (SimpleNamespace(instrument=NAME, ts_us=NOW_US, sequence=None), "Quote or Trade", "SimpleNamespace"),
+]
+
+
+@pytest.mark.parametrize(("tick", "wanted", "found"), WRONG, ids=[wanted for _, wanted, _ in WRONG])
+def test_malformed_tick_is_refused_with_what_is_wrong(tick: Any, wanted: str, found: str) -> None:
+    """A tick that can't be judged is refused, and the refusal says what was wanted and what was found."""
+    verdict = consult(started(), tick)
+    assert (verdict.accepted, verdict.reason, verdict.limit, verdict.value) == (
+        False, Reason.TICK_MALFORMED, wanted, found,
+    )  # fmt: skip
+
+
+def test_overdue_heartbeat_is_told_as_the_time_since_it() -> None:
+    """What is held against the limit is how long ago the last beat was."""
+    core = started()
+    core.beat(5)
+    verdict = consult(core, quote(), 5 + BEAT + 1)
+    assert (verdict.reason, verdict.limit, verdict.value) == (Reason.HEARTBEAT_OVERDUE, str(BEAT), str(BEAT + 1))
+
+
+@pytest.mark.parametrize(("side", "worth"), [(Side.BUY, -1), (Side.SELL, -2)])
+def test_tick_marks_a_long_at_the_bid_and_a_short_at_the_ask(side: Side, worth: int) -> None:
+    """A tick values even the smallest position at what it could be closed for."""
+    core = running()
+    core.on_fill(fill("foreign", "f1", side=side, quantity=D("0.1")))
+    assert consult(core, quote(bid=D(90), ask=D(120)))
+    assert core.accounts()[0].text(core.accounts()[0].equity) == str(worth)
+
+
+def test_tick_of_what_is_not_held_is_no_mark() -> None:
+    """Flat, an account is not judged by ticks, not even one that has no limits."""
+    core = started("loss.USD")
+    assert consult(core, quote())
+    assert (core.notices, core.books[NAME].marked) == ([], False)
+
+
+@pytest.mark.parametrize("equity", [-599, -600])
+def test_tick_that_loses_from_the_peak_is_seen_below_zero(equity: int) -> None:
+    """A drawdown counts from the peak also when nothing was ever won, and at exactly its limit."""
+    core = running()
+    core.on_fill(fill("foreign", "f1", quantity=D(10)))
+    assert consult(core, quote(bid=D(100) + D(equity) / 10, ask=D(100)))
+    assert breaches(core) == (["entered"] if equity == -600 else [])
+
+
+def in_breach(**marks: int) -> Core:
+    """A core whose fee alone was a loss, before its first tick."""
+    core = started(**{f"loss__USD__{key}": value for key, value in marks.items()})
+    core.on_fill(fill("foreign", "f1", fee=D(999)))
+    assert breaches(core) == ["entered"]
+    return core
+
+
+def test_first_tick_is_a_mark_even_at_the_price_of_the_fill() -> None:
+    """The price of a fill is no mark: the first tick confirms, though it changes nothing."""
+    core = in_breach(confirm_marks=1)
+    assert consult(core, quote()).reason is Reason.HALTED
+    assert core.mode is Mode.HALTED
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "distinct"),
+    [
+        ((100, 100), (100, 100), False),
+        ((90, 110), (91, 110), True),
+        ((90, 110), (90, 111), True),
+        ((90, 110), (90, 110), False),
+    ],
+)
+def test_mark_is_distinct_if_either_price_is_another(
+    first: tuple[int, int], second: tuple[int, int], *, distinct: bool
+) -> None:
+    """A tick that repeats both prices says nothing new, and one that changes either does."""
+    core = in_breach(confirm_marks=2)
+    for bid, ask in (first, second):
+        consult(core, quote(bid=D(bid), ask=D(ask)))
+    assert (core.mode is Mode.HALTED) is distinct

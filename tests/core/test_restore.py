@@ -36,7 +36,7 @@ from interlock.core.ledger import Status, Working
 from interlock.core.machine import Halted
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
-from interlock.core.reasons import HaltCode
+from interlock.core.reasons import HaltCode, Reason
 from interlock.core.restore import restore
 from interlock.core.values import HaltCause, Order, Side, Verdict
 from interlock.journal import records
@@ -495,3 +495,226 @@ def test_restored_price_is_no_reference() -> None:
         verdict = decide(core, order("new", instrument=name), 7 * MS)
         assert isinstance(verdict, Verdict)
         assert verdict.reason == "NO_REFERENCE"
+
+
+# ---------------------------------------------------------------------------
+# Edges
+
+
+@pytest.mark.parametrize("wrong", [{"side": "both"}, {"type": "stop"}, {"tif": "ever"}], ids=str)
+def test_permit_that_is_no_order_is_damage(wrong: dict[str, str]) -> None:
+    """A permit of which no order could be made is an error at once, and not when its order is needed."""
+    live = Live()
+    granted(live)
+    live.records[-1] |= wrong
+    with pytest.raises(ValueError, match="record 0 is no order"):
+        restore(Core(limits(**live.settings), 1, Mode.HALTED), live.records)
+
+
+def strangers(*kinds: str) -> list[str]:
+    """What is left of an order of an instrument that is no longer known, after these records of it."""
+    live = Live()
+    wanted = order("s1", instrument=OTHER, quantity=D(3))
+    working = live.submit(wanted)
+    assert isinstance(working, Working)
+    for number, kind in enumerate(kinds):
+        if kind in {"sent", "void"}:
+            live.write(kind, permit=working.number)
+        elif kind == "cancelled":
+            live.write("cancelled", id="s1")
+        else:
+            done = fill("s1", f"f{number}", instrument=OTHER, quantity=D(kind))
+            live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    return restore(Core(limits(f"instruments.{OTHER}", **live.settings), 1, Mode.HALTED), live.records)
+
+
+def test_strange_order_is_open_until_it_is_over() -> None:
+    """An order of an instrument that is no longer known may be open until it is withdrawn, closed or filled."""
+    may_be_open = f"{OTHER}: order s1 may be open"
+    assert strangers() == strangers("sent") == [may_be_open]
+    assert strangers("void") == strangers("sent", "cancelled") == []
+    assert strangers("sent", "1") == [f"{OTHER}: a position of 1", may_be_open]
+    assert strangers("sent", "1", "2") == strangers("sent", "3") == [f"{OTHER}: a position of 3"]
+
+
+def test_outcome_of_a_permit_that_was_never_read_says_nothing() -> None:
+    """A ``sent`` or a ``void`` of a number that no permit has changes nothing."""
+    live = Live()
+    granted(live)
+    before = statuses(live.restored())
+    for kind in ("sent", "void", "unknown"):
+        live.write(kind, permit=999)
+    assert statuses(live.restored()) == before
+
+
+def test_permit_that_a_halt_voids_after_a_fill_is_void() -> None:
+    """A permit that was filled in part before its send began, and then withdrawn, reserves nothing any more."""
+    live = Live()
+    working = granted(live, quantity=D(2))
+    done = fill("o1", "f1", quantity=D("0.5"))
+    live.core.on_fill(done)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    assert live.core.void(working)
+    live.write("void", permit=working.number, code="CANCELLED")
+    core = live.restored()
+    assert (core.working, exposure(core.books[NAME])) == ({}, exposure(live.core.books[NAME]))
+    assert "o1" not in core.ids
+
+
+@pytest.mark.parametrize(("kind", "status"), [("sent", Status.DONE), ("unknown", Status.UNKNOWN)])
+def test_outcome_after_a_fill_is_the_last_word(kind: str, status: Status) -> None:
+    """What became of a send is believed, also when the venue spoke of the order before."""
+    live = Live()
+    working = granted(live, quantity=D(2))
+    assert live.core.begin(working, ARMED)
+    done = fill("o1", "f1", quantity=D("0.5"))
+    live.core.on_fill(done)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    live.write(kind, permit=working.number)
+    assert statuses(live.restored()) == {"o1": status}
+
+
+def test_restored_core_trips_as_it_did() -> None:
+    """While records are played nothing trips, and afterwards an unreadable fill does again."""
+    core = Live(trips=True).restored()
+    assert (core.restoring, core.trips_on_anomaly, core.notices) == (False, True, [])
+    core.on_fill(fill("o1", "f1", quantity=D("NaN")))
+    assert len(halts(core)) == 1
+
+
+def test_order_of_working_orders_is_that_of_their_permits() -> None:
+    """Working orders stand in the order in which they were granted, whichever the venue spoke of first."""
+    live = Live()
+    for name in ("o1", "o2", "o3"):
+        granted(live, name, quantity=D(2))
+    done = fill("o2", "f1", quantity=D(1))
+    live.core.on_fill(done)
+    live.records.append(records.fill(len(live.records), 0, 0, done, known=True))
+    assert list(live.restored().working) == ["o1", "o2", "o3"]
+
+
+def test_loss_is_not_over_because_of_a_restart() -> None:
+    """An account that lost too much is in breach again, by the instrument of which it holds most; others are not."""
+    live = Live()
+    for name, quantity, fee in ((NAME, 1, 0), (OTHER, 50, 2 * 10**9), (EURO, 3, 0)):
+        done = fill("foreign", name, instrument=name, quantity=D(quantity), fee=D(fee))
+        live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
+    found = {one.currency: (one.breached, one.breached_by) for one in live.restored().accounts()}
+    assert found == {"USD": (Reason.SESSION_LOSS, OTHER), "EUR": (None, EURO)}
+
+
+def test_price_that_no_longer_fits_is_a_hole() -> None:
+    """A permit at a price that the grid does not know is told, and not reserved at another."""
+    live = Live()
+    granted(live)
+    live.records[-1] |= {"price": "100.00001"}
+    core = Core(limits(**live.settings), 1, Mode.HALTED)
+    assert restore(core, live.records) == [f"record 0: {NAME} is not known with this grid"]
+    assert core.working == {}
+
+
+def test_unreadable_fill_of_a_journal_is_a_hole_and_no_halt() -> None:
+    """What can't be booked while records are played is the caller's to judge: the mode stays as it is."""
+    live = Live()
+    done = fill("foreign", "f1")
+    live.records.append(records.fill(0, 0, 0, done, known=False) | {"quantity": "0.00001"})
+    core = Core(limits(**live.settings), 1)
+    assert restore(core, live.records) == [f"record 0: a fill of {NAME} does not fit its grid"]
+    assert core.mode is Mode.IDLE
+
+
+def test_accept_after_the_outcome_settles_it() -> None:
+    """An order of unknown fate of which the venue speaks afterwards is not in doubt any more, filled in part or not."""
+    for filled in (False, True):
+        live = Live()
+        working = granted(live, quantity=D(2))
+        if filled:
+            done = fill("o1", "f1", quantity=D(1))
+            live.records.append(records.fill(1, 0, 0, done, known=True))
+        live.write("unknown", permit=working.number)
+        assert statuses(live.restored()) == {"o1": Status.UNKNOWN}
+        live.write("accept", id="o1")
+        assert statuses(live.restored()) == {"o1": Status.DONE}
+
+
+@pytest.mark.parametrize("kind", ["cancelled", "reject"])
+def test_order_that_is_over_keeps_its_id(kind: str) -> None:
+    """An order that the venue closed is not working, and its id stays used, whatever is said of its permit then."""
+    live = Live()
+    working = granted(live)
+    live.write(kind, id="o1")
+    live.write("void", permit=working.number, code="CANCELLED")
+    core = live.restored()
+    assert (core.working, "o1" in core.ids) == ({}, True)
+
+
+def test_order_that_was_filled_in_part_and_closed_is_over() -> None:
+    """What the venue closes after it filled a part reserves nothing any more."""
+    live = Live()
+    granted(live, quantity=D(2))
+    live.records.append(records.fill(1, 0, 0, fill("o1", "f1", quantity=D(1)), known=True))
+    live.write("cancelled", id="o1")
+    core = live.restored()
+    assert (core.working, core.books[NAME].buying, core.books[NAME].position) == ({}, 0, 10)
+
+
+def test_second_report_of_a_fill_is_no_hole() -> None:
+    """A fill that a journal holds twice is booked once, and is no damage, whatever was odd about the first."""
+    live = Live()
+    for _ in range(2):
+        live.records.append(records.fill(len(live.records), 0, 0, fill("foreign", "f1"), known=False))
+    assert live.restored().books[NAME].position == 10
+
+
+@pytest.mark.parametrize(("second", "opening"), [("day", "0"), ("night", "-1"), (None, "0")])
+def test_session_begins_where_its_label_changes(second: str | None, opening: str) -> None:
+    """A start with the label of the session that goes on, or with none, forgives no loss; one with another does."""
+    live = Live()
+    live.write("start", session="day")
+    live.records.append(records.fill(1, 0, 0, fill("foreign", "f1", fee=D(1)), known=False))
+    live.write("start", session=second)
+    account = live.restored().accounts()[0]
+    assert account.text(account.opening) == opening
+
+
+def remarked(currency: str, equity: str, *held: str) -> Core:
+    """A core whose journal holds one of these, bought at 100 for a fee of one, and then a mark."""
+    live = Live()
+    for name in held:
+        live.records.append(records.fill(len(live.records), 0, 0, fill("foreign", name, instrument=name, fee=D(1)),
+                                         known=False))  # fmt: skip
+    live.write("mark", currency=currency, equity=equity, opening="0", peak="60")
+    return live.restored()
+
+
+def equities(core: Core) -> dict[str, str]:
+    """What each account is worth."""
+    return {account.currency: account.text(account.equity) for account in core.accounts()}
+
+
+def test_mark_is_laid_on_what_is_held_in_its_currency() -> None:
+    """What a mark tells counts for its own currency, until the next tick of what is held there."""
+    core = remarked("USD", "50", NAME, EURO)
+    assert equities(core) == {"USD": "50", "EUR": "-1"}
+    core.mode, core.gate_open = Mode.RUNNING, True
+    assert core.consult(quote(), ARMED, 0, NOW_US)
+    assert equities(core) == {"USD": "-1", "EUR": "-1"}
+
+
+def test_mark_of_a_flat_currency_is_what_its_fills_tell() -> None:
+    """Where nothing of a currency is held there is nothing that a tick could be worth."""
+    assert equities(remarked("EUR", "5", NAME)) == {"USD": "-1", "EUR": "0"}
+
+
+def test_mark_that_does_not_fit_changes_nothing() -> None:
+    """An equity finer than the account's scale is not taken, and raises nothing."""
+    assert equities(remarked("USD", "0.0000000000001", NAME)) == {"USD": "-1", "EUR": "0"}
+
+
+def test_strange_fill_opens_no_order() -> None:
+    """A fill of an order that nobody granted, in an instrument that nobody knows, is a position and nothing else."""
+    live = Live()
+    done = fill("foreign", "f1", instrument=OTHER, quantity=D("0.5"))
+    live.records.append(records.fill(0, 0, 0, done, known=False))
+    core = Core(limits(f"instruments.{OTHER}"), 1, Mode.HALTED)
+    assert restore(core, live.records) == [f"{OTHER}: a position of 0.5"]

@@ -209,3 +209,31 @@ def stopped(core: Core) -> Core:
     """The same, IDLE."""
     assert core.stop(ARMED)
     return core
+
+
+def test_second_ticket_for_an_order_is_refused() -> None:
+    """One exit has one ticket: a second under the same id is a duplicate."""
+    verdict = ticketed().ticket(ticket(), ARMED)
+    assert (verdict.reason, verdict.value) == (Reason.DUPLICATE_ID, "exit")
+
+
+@given(NOT_ARMED)
+def test_no_ticket_is_given_under_a_latch_that_is_not_armed(latch: int) -> None:
+    """Asking for a ticket sees a latch that is not armed, and halts."""
+    core = holding()
+    assert (core.ticket(ticket(), latch).reason, core.mode) == (Reason.HALTED, Mode.HALTED)
+
+
+@pytest.mark.parametrize(("side", "quantity", "left"), [(Side.SELL, "2.1", "2"), (Side.BUY, "1", "0")])
+def test_ticket_for_too_much_is_told_what_is_held(side: Side, quantity: str, left: str) -> None:
+    """A refusal names what there is to close on that side, which is never less than nothing."""
+    verdict = holding().ticket(ticket(side=side, quantity=Decimal(quantity)), ARMED)
+    assert (verdict.reason, verdict.limit, verdict.value) == (Reason.REDUCE_ONLY, left, quantity)
+
+
+def test_what_is_no_order_at_all_meets_the_closed_gate() -> None:
+    """While tickets are out, nonsense at the gate is refused like anything else, and raises nothing."""
+    core = ticketed()
+    verdict = decide(core, cast("Order", "nonsense"))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.reason, list(core.tickets)) == (Reason.GATE_CLOSED, ["exit"])

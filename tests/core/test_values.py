@@ -202,3 +202,12 @@ def test_instrument_takes_decimals_only(field: str, wrong: object) -> None:
     good = {"name": "XYZ", "tick_size": D(1), "lot_size": D(1), "currency": "USD"}
     with pytest.raises(ValueError, match=f"{field} must be a finite positive Decimal"):
         Instrument(**cast("Any", good | {field: wrong}))
+
+
+def test_withdrawing_a_permit_tells_whether_it_was_used() -> None:
+    """A permit that is taken back says whether its order had left it."""
+    kept, used = grant(order(), 1, 1), grant(order(), 2, 1)
+    used.redeem()
+    assert (withdraw(kept), withdraw(used)) == (False, True)
+    with pytest.raises(PermitError):
+        kept.redeem()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from typing import Any
 
 import attrs
 import pytest
@@ -388,3 +389,47 @@ def test_base64_of_notes_is_strict() -> None:
     assert b64decode(lax.split(" ")[2]) == b64decode(line.split(" ")[2])
     with pytest.raises(NoteError, match="base64"):
         Signature.parse(lax)
+
+
+# -- What can't be said -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "no end", "\x01\n"])
+def test_note_that_would_not_be_read_back_is_not_written(text: str) -> None:
+    """A text that would come back as another, or not at all, is refused when it is written, not when it is read."""
+    with pytest.raises(NoteError):
+        attrs.evolve(NOTE, text=text).encode()
+
+
+def test_signature_is_bound_to_what_can_be_written() -> None:
+    """A note whose signatures can't stand in a line is not written either."""
+    with pytest.raises(NoteError):
+        attrs.evolve(NOTE, signatures=(attrs.evolve(NOTE.signatures[0], name="two words"),)).encode()
+    with pytest.raises(NoteError, match="this text can't be that of a note"):
+        attrs.evolve(NOTE, signatures=list(NOTE.signatures)).encode()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"origin": ""},
+        {"origin": "two\nlines"},
+        {"size": -1},
+        {"size": 1 << 53},
+        {"root": ""},
+        {"root": "AB" * 32},
+        {"more": ("",)},
+    ],
+    ids=str,
+)
+def test_checkpoint_that_would_not_be_read_back_is_not_written(wrong: dict[str, Any]) -> None:
+    """A checkpoint says what it says when it is read again, or it is not said."""
+    with pytest.raises(NoteError):
+        attrs.evolve(POINT, **wrong).text()
+
+
+@pytest.mark.parametrize("wrong", [{"name": "a+b"}, {"serial": -1}, {"made_us": 1 << 53}, {"keys": [KEY]}], ids=str)
+def test_key_list_that_would_not_be_read_back_is_not_written(wrong: dict[str, Any]) -> None:
+    """A list of keys says what it says when it is read again, or it is not said."""
+    with pytest.raises(NoteError):
+        attrs.evolve(LIST, **wrong).text()

@@ -28,6 +28,7 @@ from tests.helpers import (
 from interlock import HomeError, Mode
 from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
+from interlock.journal import recovery as recovery_module
 from interlock.journal.recovery import Recovery
 from interlock.journal.tree import Tree
 from interlock.verify import Status, verify
@@ -368,3 +369,87 @@ def test_sidecar_without_its_cut_is_a_copy(crashed: Path, tmp_path: Path) -> Non
         assert {one.client_order_id for one in kernel.working_orders()} == {"d"}
     assert len(of_kind(home, "fill")) == 2
     sound(home, Status.IN_DOUBT)
+
+
+# -- A segment at a time --------------------------------------------------------------------------------
+
+
+def block(*given: bytes) -> bytes:
+    """A segment of these lines and a seal that is right."""
+    tree = Tree()
+    tree.extend([one[:-1] for one in given])
+    return b"".join(given) + line("seal", seq=len(given), size=len(given), root=tree.root())
+
+
+GOOD = (line("segment"), line("permit", seq=1), line("end", seq=2))
+SCANNED = {
+    "right": (block(*GOOD), False),
+    "another number": (block(line("segment"), line("end", seq=7)), True),
+    "an unknown kind": (block(line("segment"), orjson.dumps(record("end", seq=1) | {"kind": "sebl"}) + b"\n"), True),
+    "a list": (block(line("segment"), b"[]\n"), True),
+    "no JSON": (block(line("segment"), b"{\n"), True),
+    "two on a line": (block(line("segment"), line("end", seq=1)[:-1] + b"," + line("end", seq=2)), True),
+    "a second segment": (block(line("segment"), line("segment", seq=1)), True),
+    "no segment first": (block(line("run"), line("end", seq=1)), True),
+    "a wrong root": (b"".join(GOOD) + line("seal", seq=3, size=3), True),
+    "a seal with another number": (b"".join(GOOD) + line("seal", seq=9, size=3), True),
+    "a seal within a text": (b"".join(GOOD) + line("anomaly", seq=3, detail='"kind":"seal"'), False),
+    "no newline at its end": (b"".join(GOOD)[:-1], False),
+}
+
+
+@pytest.mark.parametrize("name", SCANNED)
+@pytest.mark.parametrize("size", [1 << 30, 1])
+def test_scan_finds_what_feeding_the_lines_finds(name: str, size: int) -> None:
+    """Taken whole or in pieces of a byte, a segment gives what its lines give one by one; damage is found by either."""
+    data, damaged = SCANNED[name]
+    one, whole = Recovery(visit=lambda _: None), Recovery(visit=lambda _: None)
+    for text in data.splitlines(keepends=True):
+        one.feed(text)
+    whole.scan(data[at : at + size] for at in range(0, len(data), size))
+    assert (one.damaged, whole.damaged) == (damaged, damaged)
+    assert (whole.sealed_bytes, whole.tree.root(), whole.tail) == (one.sealed_bytes, one.tree.root(), one.tail)
+
+
+def test_record_that_cannot_be_played_is_damage_in_a_whole_segment_too() -> None:
+    """A sealed record that the ledger can't take is told as damage when it is taken with its block."""
+
+    def visit(given: object) -> None:
+        raise KeyError(given)
+
+    recovery = Recovery(visit=visit)
+    recovery.scan([block(*GOOD)])
+    assert recovery.damaged
+
+
+def test_segment_after_a_torn_one_is_not_taken() -> None:
+    """What follows a tail that no seal binds, or another number than the next, is damage, and is not read."""
+    for first, tail in ((3, b""), (2, line("end", seq=1))):
+        recovery = Recovery(visit=lambda _: None)
+        recovery.scan([line("segment") + tail])
+        assert not recovery.begin(first)
+        assert recovery.damaged
+        recovery.feed(line("end", seq=2))
+        assert recovery.torn
+
+
+def test_seal_behind_a_tear_is_damage() -> None:
+    """What is torn and followed by a seal was not torn by a crash: somebody changed it."""
+    for behind, damaged in ((line("end", seq=2), False), (line("seal", seq=2), True)):
+        recovery = Recovery(visit=lambda _: None)
+        recovery.feed(line("segment"))
+        recovery.feed(b"{\n")
+        assert (recovery.torn, recovery.damaged) == (True, False)
+        recovery.feed(behind)
+        assert recovery.damaged is damaged
+
+
+def test_much_that_no_seal_binds_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More without a seal than is kept at once is taken line by line, and a seal after it binds it."""
+    monkeypatch.setattr(recovery_module, "_MOST_BYTES", 1 << 20)
+    given = [line("segment"), *(line("anomaly", seq=seq, detail="x" * 10_000) for seq in range(1, 200))]
+    data = block(*given)
+    for step in (1 << 18, len(data)):
+        recovery = Recovery(visit=lambda _: None)
+        recovery.scan(data[at : at + step] for at in range(0, len(data), step))
+        assert (recovery.damaged, recovery.tree.size, recovery.tail) == (False, len(given) + 1, [])

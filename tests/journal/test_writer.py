@@ -402,3 +402,111 @@ def test_sink_that_has_only_its_reserve(how: str) -> None:
     sink.short = None
     journal.room()
     assert journal.full is None
+
+
+# -- What was seen not to be tested ---------------------------------------------------------------------
+
+
+def ended(seq: int) -> dict[str, object]:
+    """A record that may wait."""
+    return record("end", seq=seq)
+
+
+def test_deferred_records_are_taken_when_a_batch_is_full() -> None:
+    """What is deferred gets its numbers when as many wait as fill a batch, and not before."""
+    journal, sink = new()
+    before = journal.seq
+    for _ in range(BATCH - 1):
+        journal.defer(ended)
+    assert journal.seq == before
+    journal.defer(ended)
+    assert journal.seq > before + BATCH - 1
+    journal.flush()
+    sealed(sink.data)
+
+
+@pytest.mark.parametrize("act", [lambda journal: journal.flush(), lambda journal: journal.seal(TS, 0)])
+def test_flush_and_seal_take_what_was_deferred(act: Callable[[Journal], None]) -> None:
+    """Whatever is deferred is written before a flush or a seal is over."""
+    journal, sink = new()
+    journal.defer(ended)
+    act(journal)
+    assert "end" in [one["kind"] for one in lines(sink)]
+
+
+def test_broken_journal_says_so_at_every_act() -> None:
+    """Flush, seal, write and note of a broken journal each raise the first failure again."""
+    journal, sink = new()
+    sink.error = OSError(5, "gone")
+    with pytest.raises(JournalError):
+        put(journal, "write")
+    sink.error = None
+    for act in (
+        journal.flush,
+        lambda: journal.seal(TS, 0),
+        lambda: journal.note(ended(9)),
+        lambda: journal.turn(TS, 0),
+    ):
+        with pytest.raises(JournalError, match="gone"):
+            act()
+
+
+def test_much_that_waits_is_written_without_a_seal() -> None:
+    """Records that fill the buffer go to the sink before their batch is full, and no later call is needed."""
+    journal, sink = new()
+    size = len(sink.data)
+    for _ in range(BATCH // 2):
+        journal.note(record("anomaly", seq=journal.seq, detail="x" * 4_000))
+    assert len(sink.data) > size
+    assert "seal" not in [one["kind"] for one in lines(sink)]
+
+
+def test_tree_of_its_peaks_is_the_tree() -> None:
+    """A tree goes on from its size and peaks as if it had seen every leaf, and other than its own peaks it refuses."""
+    tree = Tree()
+    for size in range(20):
+        again = Tree.of(size, [bytes.fromhex(peak) for peak in tree.peaks()])
+        assert (again.size, again.root(), again.peaks()) == (size, tree.root(), tree.peaks())
+        with pytest.raises(ValueError, match="zip"):
+            Tree.of(size, [b"\0" * 32] * (len(tree.peaks()) + 1))
+        tree.extend([b"%d" % size])
+
+
+def fail_in_a_note(journal: Journal) -> None:
+    """Records until the buffer is full, which is handed to the sink."""
+    for _ in range(BATCH // 2):
+        journal.note(record("anomaly", seq=journal.seq, detail="x" * 4_000))
+
+
+def fail_in_a_batch(journal: Journal) -> None:
+    """Records until a batch is full, which a seal ends."""
+    for _ in range(2 * BATCH):
+        journal.note(ended(journal.seq))
+
+
+@pytest.mark.parametrize("error", [OSError(5, "gone"), KeyboardInterrupt()], ids=["failure", "interrupt"])
+@pytest.mark.parametrize(
+    "act",
+    [fail_in_a_note, fail_in_a_batch, lambda journal: journal.seal(TS, 0), lambda journal: journal.turn(TS, 0)],
+    ids=["note", "batch", "seal", "turn"],
+)
+def test_sink_that_fails_anywhere_breaks_for_good(act: Callable[[Journal], None], error: BaseException) -> None:
+    """Wherever the sink fails or is interrupted the journal is broken; an interrupt goes on as what it is."""
+    journal, sink = new()
+    journal.note(ended(journal.seq))
+    sink.error = error
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else JournalError):
+        act(journal)
+    assert journal.broken is not None
+    sink.error = None
+    with pytest.raises(JournalError, match="the journal cannot be written"):
+        journal.flush()
+
+
+def test_turn_that_is_interrupted_breaks_for_good() -> None:
+    """Nobody knows what stands there when the beginning of a segment was interrupted."""
+    journal, sink = new()
+    sink.turn = _raising(KeyboardInterrupt())  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        journal.turn(TS, 0)
+    assert journal.broken == "the journal cannot be written: KeyboardInterrupt"

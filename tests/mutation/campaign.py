@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from tests.helpers import KERNEL
 from tests.mutation.listed import LIST, Key, Listed, listed
-from tests.mutation.rooms import ROOMS, ROOT, Room, source
+from tests.mutation.rooms import HELD, ROOMS, ROOT, Room, source
 
 from interlock.testing.mutation import Mutant, mutants
 
@@ -85,7 +85,7 @@ class Figures:
 
 
 def run(
-    rooms: Sequence[str] = tuple(ROOMS),
+    rooms: Sequence[str] = HELD,
     modules: Sequence[str] = (),
     progress: Callable[[int, int, Tried | None], None] = lambda done, total, tried: None,  # noqa: ARG005
     path: Path = LIST,

@@ -259,6 +259,7 @@ def test_what_a_record_cannot_hold_is_told_beside_it(tmp_path: Path) -> None:
         kernel.on_accept("x" * 65)
         kernel.submit(order("x" * 64), RecordingVenue().send)
         kernel.on_reject("x" * 65)
+        kernel.on_fill(fill("w", "f\ud800"))
     report = same(tmp_path)
     assert not report.skipped
     odd = [record for record in journal(tmp_path) if record["kind"] == "odd"]

@@ -194,7 +194,7 @@ def _gate2(table: _Table) -> Gate2Limits | None:
         "remember_ids",
     )
     values = {key: table.whole(key, least=1) for key in wanted if key in table.data}
-    table.close(wanted)
+    table.close()
     if len(values) < len(wanted):
         return None
     if values["repeat_trip_after"] <= values["repeat_refuse_after"]:
@@ -236,7 +236,7 @@ def _instrument(name: str, table: _Table) -> tuple[Instrument, InstrumentLimits]
         },
         max_open_orders=table.whole("max_open_orders", least=1) if "max_open_orders" in table.data else None,
     )
-    table.close(("multiplier",))
+    table.close()
     return instrument, limits
 
 
@@ -325,9 +325,9 @@ class _Table:
             raise self.wrong(key, expected, value)
         return number
 
-    def close(self, also: tuple[str, ...] = ()) -> None:
+    def close(self) -> None:
         """Refuse keys that nobody read: a misspelt limit is a missing limit."""
         for key in self.data:
-            if key not in self.read and key not in also:
+            if key not in self.read:
                 msg = f"{self.where}: unknown key {key!r}"
                 raise LimitsError(msg)

@@ -76,7 +76,6 @@ class Core(Presignal):
             if refused is not None:
                 return refused
             self.bucket.take()
-            working.epoch = self.epoch
             self.regrant(working)
         except Exception as error:  # noqa: BLE001 - a check that raises refuses, whatever it raises
             return self.raised(error)

@@ -186,11 +186,9 @@ class Restorer:
             if kind == "void":
                 self.strange.void(number)
             return
-        granted.heard = False
         said = Status.DONE if kind == "sent" else Status.UNKNOWN
         working = granted.working
         if working is not None:
-            self.heard.discard(working)
             if kind == "void":
                 self.core.void(working)
             elif working.status is Status.GRANTED:

@@ -365,16 +365,6 @@ class Recorder:
         if back_us > _CLOCK_STEP_US:
             self.note("anomaly", code="CLOCK_BACK", detail=f"UTC is {back_us} us before the last record's")
 
-    # -- Checkpoints ---------------------------------------------------------------------------------
-
-    def checkpoint(self, *, size: int, root: str, key: str, why: str) -> None:
-        """A checkpoint of this size and root was signed."""
-        self.note("checkpoint", size=size, root=root, key=key, why=why)
-
-    def witnessed(self, *, size: int, witness: str) -> None:
-        """An outside witness has taken the checkpoint of this size."""
-        self.note("anchor", size=size, witness=records.text(witness))
-
     # -- After a crash ---------------------------------------------------------------------------
 
     def recover(self, *, sealed: int, root: str, torn_file: str, torn: bytes, salvaged: Sequence[Record]) -> None:

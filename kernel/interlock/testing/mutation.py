@@ -12,7 +12,7 @@ line: so it keeps its name while the module changes around it.
 - A condition that is a bare value is turned round.
 - An operator becomes another; ``min`` becomes ``max``, ``any`` becomes ``all``.
 - A whole number grows by one, a truth is turned round, a text gets another end.
-- A call, an assignment to a field, a ``del``, a ``raise``, a ``break``, a ``continue`` or a bare ``return`` is
+- A call, an assignment to a field, its ``del``, a ``raise``, a ``break``, a ``continue`` or a bare ``return`` is
   forgotten.
 - A result is forgotten: ``return None``.
 
@@ -298,7 +298,13 @@ def _wrong_step(node: ast.stmt) -> Iterator[ast.AST]:
             forgotten = True
         case ast.Expr(value=ast.Call() | ast.Await()):
             forgotten = True
-        case ast.Delete() | ast.Raise() | ast.Break() | ast.Continue() | ast.Return(value=None):
+        case (
+            ast.Delete(targets=[ast.Attribute() | ast.Subscript(), *_])
+            | ast.Raise()
+            | ast.Break()
+            | ast.Continue()
+            | ast.Return(value=None)
+        ):
             forgotten = True
         case ast.Return(value=value) if not isinstance(value, ast.Constant):
             yield ast.Return(ast.Constant(None))
