@@ -1,6 +1,7 @@
 """Opening a home: every file that an engine holds on to, and what they together say.
 
-The journal is read from its first line: its tree is rebuilt, its ledger restored, its torn end set aside. Then
+The journal is read from its first line: its tree is rebuilt, its ledger restored, its torn end set aside. (Records that
+a later ``ledger`` stands for are hashed and not played.) Then
 three witnesses are compared: the latch record, the page byte, and the mode that the journal ends in. Only
 when all of them say *armed, in this epoch* does the kernel come up IDLE. In every other case it comes up
 HALTED, with the reason: that is a kernel, too, because cancels must pass.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
@@ -37,6 +38,7 @@ from interlock.breaker.segment import (
 )
 from interlock.breaker.sentinel import Sentinel
 from interlock.breaker.source import code_hash
+from interlock.breaker.starting import begins_at, hashed
 from interlock.breaker.torn import carried, cut, finish, inflate, interrupted, put_back, set_aside, trim
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
@@ -64,7 +66,9 @@ __all__ = [
 
 
 _BUSY_S: Final = 0.25
-TELLING: Final = frozenset({"segment", "salvage", "arm", "start", "halt", "reset", "run", "end", "checkpoint"})
+TELLING: Final = frozenset(
+    {"segment", "salvage", "arm", "start", "halt", "reset", "run", "end", "checkpoint", "ledger"}
+)
 """The kinds that say something of modes, or of epochs, or of what was signed, or are no records of what was done."""
 
 
@@ -126,11 +130,19 @@ class Told:
         elif kind == "checkpoint":
             size = record["size"]
             self.signed = max(self.signed, size if isinstance(size, int) else 0)
+        elif kind == "ledger":
+            self._stands(cast("Mapping[str, object]", record["state"]))
         epoch = record.get("epoch")
         if kind in TELLING and isinstance(epoch, int):
             self.highest = max(self.highest, epoch)
             if kind != "run":  # which names the latch's epoch before the reset to it is written
                 self.epoch = max(self.epoch, epoch)
+
+    def _stands(self, state: Mapping[str, object]) -> None:
+        """Take what may stand for all before it."""
+        epoch = int(cast("str", state["epoch"]))
+        self.halted = bool(state["halted"])
+        self.epoch, self.highest = max(self.epoch, epoch), max(self.highest, epoch)
 
 
 @attrs.define(kw_only=True)
@@ -153,6 +165,7 @@ class Attachment:
         notes: the home's checkpoints of this engine.
         newest: the newest of them.
         rolled_back: what it has against the journal, or None.
+        whole: whether the core holds all that the journal tells.
     """
 
     sentinel: Sentinel
@@ -170,6 +183,7 @@ class Attachment:
     notes: Notes
     newest: Point | None
     rolled_back: str | None
+    whole: bool
 
 
 def open_home(
@@ -199,19 +213,22 @@ def open_home(
         held.append(running)
         latch, latch_stat, page, fault = _witnesses(home, running)
         begun = page is not None and page.begun  # before the journals are looked for: another engine may just begin one
-        core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
-        restorer, told = Restorer(core), Told()
-
         notes = Notes(home.path, engine)
         newest, unread = newest_of(notes)
-        recovery = Recovery(visit=_visitor(told, restorer), mark=newest.says.size if newest else -1)
+        mark = newest.says.size if newest else -1
         known = home.streams()
         stream, opened, writer = _claim(home, engine)
         held.append(writer)
         probe(home.engines / engine)
         check(home.path, engine=engine)  # once more, with what was made since
         _mend(stream, opened)
-        last, salvage = _recover(recovery, stream, opened)
+        start = begins_at(opened, digest)
+        core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
+        told, restorer, recovery = _fresh(core, digest, mark, midway=start > 0)
+        if start and not hashed(recovery, opened[:start]):
+            start = 0
+            told, restorer, recovery = _fresh(core, digest, mark, midway=False)
+        last, salvage = _recover(recovery, stream, opened[start:])
         if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{stream}: the journal is gone")
         holes = restorer.finish()
@@ -251,6 +268,7 @@ def open_home(
             notes=notes,
             newest=newest,
             rolled_back=unlike,
+            whole=not holes and not recovery.damaged,
         )
     except OSError as error:
         _close(held)
@@ -377,6 +395,12 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
     if latch.state == latches.ARMED and told.halted and latch.epoch == told.epoch:
         return HaltCode.LATCH_REPLACED, f"the latch is armed in epoch {latch.epoch}, which the journal saw halted"
     return None
+
+
+def _fresh(core: Core, digest: str, mark: int, *, midway: bool) -> tuple[Told, Restorer, Recovery]:
+    """What takes the records; nothing was played into the core yet."""
+    told, restorer = Told(), Restorer(core, digest, midway=midway)
+    return told, restorer, Recovery(visit=_visitor(told, restorer), mark=mark)
 
 
 def _visitor(told: Told, restorer: Restorer) -> Callable[[Mapping[str, object]], None]:

@@ -55,6 +55,7 @@ class Figures:
         per_core: records a second of processor time, on one core.
         alone: records a second of real time, on one core.
         shared: the same with a process for each core.
+        gain: how many times as fast these would be as one, if each had a core for itself: by processor time.
         jobs: how many those were.
         joining: which part of the processor time of all of these the one process takes that joins what they found.
         floor: records a second of processor time that would be, if only JSON were read and two hashes made for each.
@@ -66,6 +67,7 @@ class Figures:
     per_core: float
     alone: float
     shared: float
+    gain: float
     jobs: int
     joining: float
     floor: float
@@ -132,6 +134,7 @@ def measure(directory: Path, orders: int, rounds: int = 3) -> Figures:
         per_core=per_core,
         alone=alone,
         shared=shared,
+        gain=records / per_core / (joined / rounds + looked / rounds / jobs),
         jobs=jobs,
         joining=joined / (joined + looked),
         floor=floor,
@@ -144,6 +147,7 @@ def sentences(found: Figures) -> list[str]:
     size = f"{found.bytes / 2**20:,.0f} MiB, {found.bytes / found.records:.0f} bytes each"
     core = f"{found.per_core:,.0f} records/s of processor time, {found.alone:,.0f} of real time"
     many = f"{found.shared:,.0f} records/s, {found.shared / found.alone:.2f} times one; "
+    many += f"{found.gain:.2f} times one by processor time; "
     many += f"{found.joining:.1%} of the work is joining, which is not shared"
     times = f"verifying takes {found.floor / found.per_core:.2f} times as long"
     small, large = (f"{peak / 1024:.0f} MiB" for peak in found.peak_kib)

@@ -157,6 +157,8 @@ def crashed(home: Path) -> Path:
     clock.advance(DAY_MS)
     kernel.heartbeat()
     abandon(kernel)
+    last = segments(stream(home))[-1]
+    last.write_bytes(b"".join(last.read_bytes().splitlines(keepends=True)[:2]))  # before it told the ledger
     assert [one["kind"] for one in journal(home)][-2:] == ["segment", "seal"]
     return home
 

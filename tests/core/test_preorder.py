@@ -767,8 +767,8 @@ def test_recent_remembers_the_last(keep: int, acts: list[tuple[int, bool]]) -> N
             recent.add(name)
             added.append(name)
         assert all(name in recent for name in added[-keep:] if name is not None)
-        assert len(recent.young | recent.old) <= 2 * keep
-        assert recent.young | recent.old <= set(added)
+        assert len(recent.young.keys() | recent.old.keys()) <= 2 * keep
+        assert recent.young.keys() | recent.old.keys() <= set(added)
 
 
 # ---------------------------------------------------------------------------

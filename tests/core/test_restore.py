@@ -6,8 +6,10 @@ records alone.
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +39,8 @@ from interlock.core.machine import Halted
 from interlock.core.modes import ARMED, Mode
 from interlock.core.preorder import Core
 from interlock.core.reasons import HaltCode, Reason
-from interlock.core.restore import restore
+from interlock.core.restore import Restorer, restore
+from interlock.core.standing import tell
 from interlock.core.values import HaltCause, Order, Side, Verdict
 from interlock.journal import records
 
@@ -87,6 +90,12 @@ class Live:
             self.handed.append(decided)
         return decided
 
+    def tell(self) -> None:
+        """Write down what stands. Of a send that goes on it does not say whether the venue spoke, but for a fill."""
+        self.write("ledger", state=orjson.loads(orjson.dumps(tell(self.core, ""))))
+        sizes = {one: one.book.sizes[one.size_text][0] for one in self.heard}
+        self.heard = {one for one, size in sizes.items() if one.remaining != size}
+
     def pick(self, number: int) -> Working | None:
         """Return one of the orders that were granted."""
         return self.handed[number % len(self.handed)] if self.handed else None
@@ -104,6 +113,8 @@ class Live:
         elif kind == "halt":
             if number == 0:
                 self.core.halt(HaltCause(code=HaltCode.OPERATOR, reason="stop", source="cli"))
+        elif kind == "ledger":
+            self.tell()
         elif working is not None:
             self.with_order(kind, working, side, tenths, flag=flag)
         self.heed()
@@ -170,7 +181,7 @@ ACTS = st.lists(
     st.tuples(
         st.sampled_from(
             ["submit"] * 4 + ["begin"] * 3
-            + ["end", "end", "fail", "void", "accept", "closed", "fill", "fill", "halt"]
+            + ["end", "end", "fail", "void", "accept", "closed", "fill", "fill", "halt", "ledger"]
         ),
         st.integers(0, 20), SIDES, st.integers(1, 15), st.booleans(),
     ),
@@ -201,7 +212,7 @@ def test_restored_core_owns_and_owes_the_same(acts: list[Any], *, trips: bool) -
             if field != "order":
                 assert getattr(again, field) == getattr(working, field)
         assert again.order == working.order
-    assert core.ids.young | core.ids.old == live.core.ids.young | live.core.ids.old
+    assert core.ids.generations() == live.core.ids.generations()
     assert counted(core)
     assert (core.mode, core.gate_open, core.in_flight) == (Mode.HALTED, False, {})
     assert core.notices == []
@@ -278,8 +289,84 @@ def test_torn_end_counts_as_if_it_stood_there(acts: list[Any], cut: int) -> None
         assert [exposure(book) for book in core.books.values()] == [exposure(book) for book in straight.books.values()]
 
 
+@settings(max_examples=200, deadline=None)
+@given(acts=ACTS, later=ACTS, trips=st.booleans())
+def test_restoring_from_a_ledger_comes_to_the_same(acts: list[Any], later: list[Any], *, trips: bool) -> None:
+    """Whatever stands before a ledger, from there on a fresh core comes to the very state that all records come to."""
+    live = played(acts, trips=trips)
+    live.tell()
+    place = len(live.records) - 1
+    for *act, flag in later:
+        live.act(*act, flag=flag)
+    whole = live.restored()
+    core = Core(limits(**live.settings), 1, Mode.HALTED)
+    restorer = Restorer(core, midway=True)
+    for record in live.records[place:]:
+        restorer.play(record)
+    assert restorer.finish() == []
+    assert tell(core, "") == tell(whole, "")
+    assert statuses(core) == live.expected()
+    assert [exposure(book) for book in core.books.values()] == [exposure(book) for book in whole.books.values()]
+    assert counted(core)
+
+
 # ---------------------------------------------------------------------------
 # One by one
+
+
+def filled() -> Live:
+    """Return a live core with a position and an order of which a part is filled."""
+    live = Live()
+    granted(live)
+    for kind in ("begin", "end", "fill"):
+        live.act(kind, 0, Side.BUY, 4, flag=True)
+    live.tell()
+    return live
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["books"][0].__setitem__(1, "0.5"),
+        lambda state: state["books"].clear(),
+        lambda state: state["books"][0].__setitem__(2, "much"),
+        lambda state: state["books"][0].__setitem__(0, "NONE"),
+        lambda state: state["accounts"].pop(),
+        lambda state: state["accounts"][0].__setitem__(1, "0.00000000000000000001"),
+        lambda state: state["working"][0].update(remaining="2"),
+        lambda state: state["working"][0].update(remaining="-0.1"),
+        lambda state: state["working"][0].update(status="sent"),
+        lambda state: state["working"][0].update(instrument="NONE"),
+        lambda state: state.pop("ids"),
+    ],
+)
+def test_ledger_that_cannot_be_is_not_taken(change: Callable[[Any], object]) -> None:
+    """A ledger that tells another position than the fills before it, or what no core can hold, raises."""
+    live = filled()
+    change(live.records[-1]["state"])
+    with pytest.raises((ValueError, LookupError, ArithmeticError)):
+        live.restored()
+
+
+def test_ledger_under_other_limits_is_passed_over() -> None:
+    """A ledger that was told under other limits counts for nothing; the records before it do."""
+    live = filled()
+    live.records[-1]["state"].update(limits="0" * 64, books=[])
+    assert [exposure(book) for book in live.restored().books.values()] == [
+        exposure(book) for book in live.core.books.values()
+    ]
+
+
+def test_ledger_that_was_to_be_there_and_is_not_is_a_hole() -> None:
+    """Who begins in the middle, and meets no ledger, knows nothing of what is owned."""
+    assert Restorer(Core(limits(), 1, Mode.HALTED), midway=True).finish() == ["there is no ledger to begin with"]
+
+
+def test_ledger_of_too_many_ids_is_not_told() -> None:
+    """What would be longer than a line may be is not told, and nothing is lost by that."""
+    live = Live()
+    live.core.ids.take([], [f"{number:064}" for number in range(1 << 17)])
+    assert tell(live.core, "") is None
 
 
 def granted(live: Live, order_id: str = "o1", **changes: object) -> Working:

@@ -128,6 +128,7 @@ FIELDS: dict[str, Json] = {
         "salvaged": 0,
     },
     "salvage": {"record": {}},
+    "ledger": {"state": {"halted": False, "books": [["X", "-1"]]}},
     "rebase": {"shift": 0},
     "checkpoint": {"size": 0, "root": ZERO, "key": "00000000", "why": "time"},
     "anchor": {"size": 0, "witness": "vault"},
@@ -372,7 +373,7 @@ def whole_life(*, cut: bool = True) -> Book:
     book.put("unknown", permit=permit + 2, begun=book.mono)
     following(book.put("checkpoint").put("seal")).put("anchor", size=5)
     book.put("reject", id="o2").put("cancel").put("cancel_end", cancel=book.last).put("cancelled")
-    book.put("anomaly").put("breach").put("mark")
+    book.put("anomaly").put("breach").put("mark").put("ledger")
     book.put("drain").put("ticket").put("stop").put("end").put("seal")
     following(book.put("run").put("rebase", shift=900).put("start").put("seal"))
     book.put("permit", id="o3").put("seal")

@@ -68,7 +68,10 @@ def test_a_line_that_is_not_canonical_and_right_is_tampering(fault: str, *, seal
     assert (finding.rule, finding.line, finding.seq, report.sealed) == ("Structure", 6, 5, 5)
 
 
+DEEP: Json = {"a": [[[[[[[["b"]]]]]]]]}
+
 VALUE_FAULTS: list[tuple[str, str, object]] = [
+    *(("ledger", "state", bad) for bad in ([], "text", None, {"a": 1}, {"a": [["b", 0.5]]}, DEEP)),
     *(("permit", "quantity", bad) for bad in ("1e5", "NaN", "+1", ".5", "1.", "", "-", "1,5", "٣")),
     *(("permit", "price", bad) for bad in (57000.1, 57000, "1\n", None)),
     ("permit", "type", "market"),
@@ -142,6 +145,8 @@ def test_a_wrong_value_is_tampering(kind: str, key: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("kind", "key", "value"),
     [
+        ("ledger", "state", {}),
+        ("ledger", "state", {"a": [[[[[[["b", None, True]]]]]]], "1": {"": "9"}}),
         ("beat", "ticks", 2**53 - 1),
         ("beat", "ticks", 9 * 10**15),
         ("permit", "quantity", "-007.500"),

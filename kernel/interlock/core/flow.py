@@ -24,8 +24,8 @@ class Recent:
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self.young: set[str] = set()
-        self.old: set[str] = set()
+        self.young: dict[str, None] = {}  # a set that keeps its order, so that what is told of it is always the same
+        self.old: dict[str, None] = {}
 
     def __contains__(self, name: str) -> bool:
         """Whether it is remembered."""
@@ -36,13 +36,21 @@ class Recent:
         young = self.young
         if len(young) >= self._keep:
             self.old = young
-            young = self.young = set()
-        young.add(name)
+            young = self.young = {}
+        young[name] = None
 
     def forget(self, name: str) -> None:
         """Free it for use: nothing was sent under this name."""
-        self.young.discard(name)
-        self.old.discard(name)
+        self.young.pop(name, None)
+        self.old.pop(name, None)
+
+    def generations(self) -> list[list[str]]:
+        """What is remembered: the older names, and the younger."""
+        return [[*self.old], [*self.young]]
+
+    def take(self, old: list[str], young: list[str]) -> None:
+        """Remember these, as `generations` told them, and nothing else."""
+        self.old, self.young = dict.fromkeys(old), dict.fromkeys(young)
 
 
 class TokenBucket:

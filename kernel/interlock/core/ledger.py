@@ -217,6 +217,13 @@ class Account:
             self.opening, self.peak = was_opening, was_peak
             self.floor = self.opening - self.max_loss
 
+    def resume(self, equity: int, opening: int, peak: int) -> None:
+        """Go on from these."""
+        self.equity, self.opening, self.peak = equity, opening, peak
+        self.floor = opening - self.max_loss
+        self.breached = None
+        self.marks = 0
+
     def assess(self) -> Reason | None:
         """Which loss limit is reached now; raises the peak on the way."""
         equity = self.equity
@@ -335,6 +342,12 @@ class Book:
     def money(self, value: Decimal) -> int | None:
         """An amount in the account's integers; None if it does not fit exactly."""
         return scaled(value, self.account.digits)
+
+    def resume(self, position: int, cash: int, worth: int, mark_bid: int, mark_ask: int) -> None:
+        """Go on from these, with nothing working yet."""
+        self.position, self.cash, self.worth = position, cash, worth
+        self.mark_bid, self.mark_ask, self.marked = mark_bid, mark_ask, False
+        self.buying = self.selling = self.exits_buying = self.exits_selling = self.open_orders = 0
 
     def reserve(self, working: Working) -> None:
         """Count a granted order as if it were filled."""

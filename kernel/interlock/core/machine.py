@@ -110,13 +110,13 @@ class Machine:
 
     __slots__ = (
         "_accounts",
-        "_fills",
         "beat_ns",
         "beat_overdue_ns",
         "books",
         "bucket",
         "cause",
         "epoch",
+        "fills",
         "gate1_checks",
         "gate2",
         "gate_open",
@@ -162,7 +162,7 @@ class Machine:
         self.bucket = TokenBucket(flow.messages_per_s, flow.message_burst) if flow else TokenBucket(0, 0)
         self.repeats = Repeats(flow.repeat_window_ns, flow.repeat_trip_after) if flow else Repeats(0, 1)
         self.ids = Recent(flow.remember_ids if flow else 1)
-        self._fills = Recent(flow.remember_ids if flow else 1)
+        self.fills = Recent(flow.remember_ids if flow else 1)
         self._accounts: dict[str, Account] = {}
         self.books: dict[str, Book] = {}
         digits: dict[str, int] = {}
@@ -419,7 +419,7 @@ class Machine:
         """
         named = type(fill.fill_id) is str and 0 < len(fill.fill_id) <= LONGEST_ID  # what a record can hold whole
         fill_key = f"{fill.instrument} {fill.fill_id}"  # venues may number the fills of each instrument
-        if named and fill_key in self._fills:
+        if named and fill_key in self.fills:
             return None
         book = self.books.get(fill.instrument)
         exact = all(type(number) is Decimal for number in (fill.quantity, fill.price, fill.fee))
@@ -432,7 +432,7 @@ class Machine:
             detail = f"fill {fill.fill_id!s:.64} of {fill.client_order_id!s:.64}"
             self._anomaly("FILL_UNREADABLE", detail, trips=not self.restoring)
             return None
-        self._fills.add(fill_key)
+        self.fills.add(fill_key)
         working = self._find(fill.client_order_id, "fill")
         if working is not None:
             if working.book is not book or working.buys is not (fill.side is _BUY) or quantity > working.remaining:

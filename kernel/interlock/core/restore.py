@@ -15,7 +15,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, cast
 
 from interlock.core.ledger import Status, Working
-from interlock.core.values import Fill, Order, OrderType, Side, TimeInForce
+from interlock.core.standing import order_of, positions, take
+from interlock.core.values import Fill, OrderType, Side, TimeInForce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -76,17 +77,7 @@ class _Granted:
     def make(self) -> Working:
         """Its order."""
         record = self.record
-        price = cast("str | None", record["price"])
-        order = Order(
-            client_order_id=cast("str", record["id"]),
-            instrument=cast("str", record["instrument"]),
-            side=Side(cast("str", record["side"])),
-            quantity=Decimal(cast("str", record["quantity"])),
-            order_type=OrderType(cast("str", record["type"])),
-            price=None if price is None else Decimal(price),
-            time_in_force=TimeInForce(cast("str", record["tif"])),
-            reduce_only=cast("bool", record["reduce_only"]),
-        )
+        order = order_of(record)
         number = cast("int", record["seq"])
         working = Working(order, self.book, number, self.size, self.size_text, self.units, self.price_text)
         working.status = self.status
@@ -97,12 +88,19 @@ class _Granted:
 class Restorer:
     """Takes the records one by one; see `restore`.
 
+    Args:
+        core: as it was made.
+        limits: the SHA-256 of the file with its limits, in hex. A ``ledger`` that was told under others is passed over.
+        midway: whether the first record that counts is a ``ledger``, which then stands for all before it.
+
     Attributes:
         plays: for each kind that says something about the ledger what takes it.
     """
 
-    def __init__(self, core: Machine) -> None:
+    def __init__(self, core: Machine, limits: str = "", *, midway: bool = False) -> None:
         self.core = core
+        self._limits = limits
+        self._midway = midway
         self.holes: list[str] = []
         self.open: dict[int, _Granted] = {}
         self.asleep: dict[str, _Granted] = {}
@@ -121,6 +119,7 @@ class Restorer:
             "reject": self._closed,
             "fill": self._fill,
             "mark": self._mark,
+            "ledger": self._ledger,
             "start": self._start,
             "reset": self._reset,
         }
@@ -143,7 +142,8 @@ class Restorer:
             books = [book for book in core.books.values() if book.account is account]
             account.breached_by = max(books, key=lambda book: abs(book.position)).name
         core.notices.clear()
-        return [*self.holes, *self.strange.left()]
+        unmet = ["there is no ledger to begin with"] if self._midway else []
+        return [*unmet, *self.holes, *self.strange.left()]
 
     def play(self, record: Mapping[str, object]) -> None:
         """Apply one record, if its kind says something about the ledger."""
@@ -220,6 +220,31 @@ class Restorer:
             return
         self.strange.close(order_id)
         self.core.on_closed(order_id, cast("str", record["kind"]))
+
+    def _ledger(self, record: Mapping[str, object]) -> None:
+        """Go on from what was told, wherever the records were begun with: so both ways lead to the same.
+
+        Raises:
+            ValueError: or KeyError: it is no such state, or the fills before it come to another one.
+        """
+        core, state = self.core, cast("Mapping[str, object]", record["state"])
+        if state["limits"] != self._limits:
+            return
+        told = positions(core, state)
+        if not self._midway and any(book.position != told.get(name, 0) for name, book in core.books.items()):
+            message = f"record {record['seq']} tells other positions than the fills before it"
+            raise ValueError(message)
+        self._midway = False
+        self.open.clear()
+        self.asleep.clear()
+        self.heard.clear()
+        for working in take(core, state):
+            if working.status is Status.GRANTED:
+                granted = _Granted(record, working.book, (0, ""), (0, None))
+                granted.working = working
+                self.open[working.number] = granted
+                if working.remaining < working.book.sizes[working.size_text][0]:  # type: ignore[operator] # it was made of it
+                    self.heard.add(working)
 
     def _hear(self, record: Mapping[str, object]) -> None:
         """The venue spoke of an order: if nobody wrote how its send ended, it is not in doubt for that."""

@@ -52,6 +52,7 @@ class Recorder:
         ticks: consulted about in this run; `blocked`, `permits` and `refusals` likewise.
         row: the row of refused ticks that is open, or None.
         refused: the row of refused orders.
+        standing: tells what is owned and owed now, at the beginning of a segment; None: it is not told.
         utc_ns: what to add to monotonic time to get UTC.
         durable: every record with a smaller number is on the disk.
     """
@@ -73,6 +74,7 @@ class Recorder:
         "refusals",
         "refused",
         "row",
+        "standing",
         "ticks",
         "utc_ns",
         "zero_ns",
@@ -101,6 +103,7 @@ class Recorder:
         self._beaten = (0, 0, 0, 0)
         self._marked: dict[str, tuple[int, int, int]] = {}
         self.row: tuple[str, str | None, int, int, int] | None = None
+        self.standing: Callable[[], Record | None] | None = None
         self.refused = Refusals(self._flood)
         self._permit, self._sent = records.blank("permit"), records.blank("sent")
 
@@ -178,8 +181,17 @@ class Recorder:
             if journal.broken is None and journal.full is None and journal.due(ts):
                 journal.turn(ts, mono - self.zero_ns)
                 self.durable = journal.seq
+                if journal.full is None:
+                    self._tell_ledger()
         except JournalError:
             return
+
+    def _tell_ledger(self) -> None:
+        """Say where a restart may begin: right behind the seal of a new segment, under a seal of its own."""
+        state = self.standing() if self.standing is not None else None
+        if state is not None:
+            self.note("ledger", state=state)
+            self.settle()
 
     # -- On the way of an order --------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ _KINDS: Final = {
     "anomaly": "code detail",
     "breach": "currency limit bound value state",
     "mark": "currency equity opening peak",
+    "ledger": "state",
     "recover": "sealed root torn_file torn_bytes torn_sha256 salvaged",
     "salvage": "record",
     "rebase": "shift",

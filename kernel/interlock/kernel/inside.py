@@ -19,6 +19,7 @@ from interlock.breaker.sentinel import unnamed
 from interlock.core.machine import Anomaly, Breach, Halted
 from interlock.core.modes import ARMED, Mode
 from interlock.core.reasons import HaltCode, Reason
+from interlock.core.standing import tell
 from interlock.core.values import HaltCause
 from interlock.journal import records
 from interlock.journal.inputs import InputRecorder
@@ -96,6 +97,8 @@ class Inside:
             version=__version__,
             disk=self._disk,
         )
+        if attachment.whole:
+            self._recorder.standing = lambda: tell(attachment.core, attachment.limits_sha256)
         self._inputs = self._recorder if isinstance(self._recorder, InputRecorder) else None
         self._operator = records.text(operator)
         self._run = run

@@ -53,7 +53,7 @@ class Replay:
         self.report = Report()
         self._instead = instead is not None
         known = {"": instead} if instead is not None else limits
-        self._shadows = {name: Restorer(core(one, 1, Mode.HALTED)) for name, one in known.items()}
+        self._shadows = {name: Restorer(core(one, 1, Mode.HALTED), name) for name, one in known.items()}
         self._session: Session | None = None
         self._run: Record | None = None
         self._lacking: str | None = None

@@ -23,6 +23,7 @@ from typing import Any
 import attrs
 
 INT_MAX = 2**53 - 1
+PLAIN_DEPTH_MAX = 8
 MARKER = "[KILL_SWITCH] ENGAGED"
 
 Record = dict[str, Any]
@@ -62,6 +63,7 @@ _KINDS = {
     "anomaly": "code detail",
     "breach": "currency limit bound:decimal value:decimal state:state",
     "mark": "currency equity:decimal opening:decimal peak:decimal",
+    "ledger": "state:plain",
     "recover": "sealed:int root:hash torn_file torn_bytes:int torn_sha256:hash salvaged:int",
     "salvage": "record:record",
     "rebase": "shift:int",
@@ -117,6 +119,15 @@ def _hashes(values: list[object]) -> bool:
     return all(type(value) is str and _HASH.fullmatch(value) for value in values)
 
 
+def _plain(value: object, depth: int = 0) -> bool:
+    """Whether there are no numbers in it, and it is not nested deep."""
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if isinstance(value, list):
+        return depth < PLAIN_DEPTH_MAX and all(_plain(one, depth + 1) for one in value)
+    return value is None or type(value) in (str, bool)
+
+
 def _matching(pattern: str) -> Type:
     """Return the type of the strings that match a pattern, which admits printable ASCII only."""
     return Type(f'"{pattern}"', (str,), re.compile(pattern).fullmatch)
@@ -141,6 +152,7 @@ _PLAIN = {
     "bool": Type("(?:true|false)", (bool,)),
     "flag": Type(f"(?:true|false|{_STRING})", (bool, str)),
     "record": Type(None, (dict,)),
+    "plain": Type(None, (dict,), _plain),
     "decimal": _matching(r"-?[0-9]++(?:\.[0-9]++)?"),
     "uuid": _matching("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     "hash": _matching(_HASH.pattern),

@@ -25,8 +25,6 @@ import weakref
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-import interlock.attach
-import interlock.kernel.facade
 from interlock.breaker import home, kill, roster, segment, watchthread
 from interlock.breaker.source import code_hash
 from interlock.kernel import scribe

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable
 
     from interlock.testing.simulation.scheduler import Scheduler, Task
