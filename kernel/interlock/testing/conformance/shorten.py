@@ -7,6 +7,7 @@ says how many steps pass before anything ends the trading; a story is shorter, a
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.values import Side
@@ -29,7 +30,9 @@ _PLAIN: Final[dict[str, Any]] = {
     "how": "is gone",
     "much": "more",
 }
-_SAFER: Final = {"halt_from_a_thread", "halt_from_outside", "halt_inside_the_strategy", "halt_inside_the_check"}
+_HALTS: Final = {"halt_from_a_thread", "halt_from_outside", "halt_inside_the_strategy", "halt_inside_the_check"}
+_FEW: Final = 12
+"""Steps of which any two are left out at once."""
 _MOST: Final = 2000
 """How often it is played again at the most."""
 
@@ -89,19 +92,33 @@ def _end(attempt: Attempt) -> Broken | None:
 
 def _less(played: tuple[Played, ...]) -> Iterator[tuple[Played, ...]]:
     """All that is a little less, what is much less first. What is plainer is less, too: it becomes no plainer again."""
+    yield from _fewer(played)
+    for at, step in enumerate(played):
+        for instead in _plainer(*step):
+            yield (*played[:at], *instead, *played[at + 1 :])
+
+
+def _fewer(played: tuple[Played, ...]) -> Iterator[tuple[Played, ...]]:
     size = len(played) // 2
     while size:
         for at in range(len(played) - size, -1, -1):
             yield played[:at] + played[at + size :]
         size //= 2
-    for at, (name, arguments) in enumerate(played):
-        before, after = played[:at], played[at + 1 :]
-        if name in _SAFER:
-            yield (*before, ("tick", {"level": 0}), *after)
-            yield (*before, ("halt", {}), *after)
-            yield (*before, ("halt", {}), ("tick", {"level": 0}), *after)
-        for argument, plain in _PLAIN.items():
-            if arguments.get(argument, plain) != plain:
-                yield (*before, (name, {**arguments, argument: plain}), *after)
-        if arguments.get("lots", 1) > 1:
-            yield (*before, (name, {**arguments, "lots": arguments["lots"] - 1}), *after)
+    if len(played) <= _FEW:  # an order and its execution, say, go together or not at all
+        for one, other in combinations(range(len(played)), 2):
+            yield tuple(step for at, step in enumerate(played) if at not in {one, other})
+
+
+def _plainer(name: str, arguments: dict[str, Any]) -> Iterator[tuple[Played, ...]]:
+    """What a step may become."""
+    if name in _HALTS:
+        yield (("tick", {"level": 0}),)
+        yield (("halt", {}),)
+        yield (("halt", {}), ("tick", {"level": 0}))
+    for argument, plain in _PLAIN.items():
+        if arguments.get(argument, plain) != plain:
+            yield ((name, {**arguments, argument: plain}),)
+    if arguments.get("much") == "one":
+        yield ((name, {**arguments, "much": "all"}),)
+    if arguments.get("lots", 1) > 1:
+        yield ((name, {**arguments, "lots": arguments["lots"] - 1}),)
