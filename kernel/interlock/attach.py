@@ -233,6 +233,7 @@ def open_home(
                 berth=berth,
                 hold=Hold(page.map if page else DEAD, running, berth.slots),
                 segment=segment,
+                floor=0 if latch else highest_epoch(home),
             ),
             origin=origin_of(identity, engine),
             code=code_hash(),

@@ -106,4 +106,4 @@ def test_kernel_says_durable_only_of_a_record_that_it_has_synced(home: Path, syn
     with attach(home) as kernel:
         assert kernel._sentinel.durable
         assert home.stat().st_ino in synced
-    assert latch.HALTED == read_latch(home / "latch.json")[0].state
+    assert read_latch(home / "latch.json")[0].state == latch.HALTED

@@ -249,7 +249,7 @@ class Home:
         looking.join(_LOOK_S)
         return list(found)
 
-    def reset(  # noqa: PLR0913 - one for each thing that a reset answers for
+    def reset(
         self,
         *,
         epoch: int,

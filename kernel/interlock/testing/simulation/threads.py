@@ -8,10 +8,10 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable
 
-    from interlock.testing.simulation.scheduler import Scheduler, Task
+    from interlock.testing.simulation.scheduler import Scheduler
+    from interlock.testing.simulation.tasks import Task
 
 __all__ = ["Clock", "Threads", "Times"]
 
