@@ -207,7 +207,7 @@ class Desk:
         began = self._scheduler.steps
         if kernel.mode is Mode.IDLE:
             if kernel.start():
-                self._promises.started(kernel, began)
+                self._promises.started(kernel, began, disk=life.slot.disk)
         elif kernel.mode is Mode.RUNNING:
             if self._chance(0.025):
                 self._own_halt(kernel, 0.1)

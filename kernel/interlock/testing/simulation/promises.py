@@ -91,7 +91,8 @@ class Promises:
         self._resets = self._resetting = 0
         self._absent = -1
         self._zeroed: dict[int, int] = {}
-        self._highest = self._firm = self._used = 1
+        self._highest = self._firm = 1
+        self._used = 0
         system.renamed = self._renamed
 
     def _fail(self, promise: str, said: str) -> NoReturn:
@@ -279,12 +280,13 @@ class Promises:
         self.count("resets")
         self._firm = self._highest
 
-    def started(self, kernel: Kernel, began: int) -> None:
+    def started(self, kernel: Kernel, began: int, *, disk: bool) -> None:
         """A start has succeeded."""
         self.count("starts")
         epoch = kernel.epoch
         self._firm = max(self._firm, epoch)
-        self._used = max(self._used, epoch)
+        if disk:  # else a power cut may take from the journal what tells of it
+            self._used = max(self._used, epoch)
         if self._halted.get(epoch, began) < began:
             self._fail("HaltIsLatching", f"{kernel.run}: started in epoch {epoch}, which was halted")
         if 0 <= self._absent < began:

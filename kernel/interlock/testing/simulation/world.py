@@ -90,8 +90,8 @@ class World:
         self.venue.rude, self.venue.slow, self.venue.hangs = some(0.2), some(0.5), some(0.05, 0.3)
         kinds = (self._kill, self._cut, self._pause, self._freeze, self._fill, self._turn_the_clock, self._tamper)
         self.strikes = dict.fromkeys(chance.sample(kinds, chance.randint(1, 3)), 1.0)
-        self.strikes[self._kill] = 0.5
-        self._every = chance.choice((400, 1200, 4000))
+        self.strikes[self._kill] = chance.choice((0.2, 1.0, 4.0))
+        self._every = chance.choice((150, 600, 2500))
 
     # -- What befalls it -------------------------------------------------------------------------------
 
