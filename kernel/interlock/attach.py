@@ -236,8 +236,10 @@ def open_home(
         identity = latch.home if latch else home.identity()
         unlike = unread or rolled_back(newest, recovery, origin_of(identity, engine), told.signed)
         fault = _graver(fault, (HaltCode.JOURNAL_ROLLED_BACK, unlike) if unlike else None)
-        if latch is None or latch.epoch < told.highest:  # an epoch is never used twice
-            core.epoch = max(told.highest, 1)
+        if latch is None:  # as the journal is; the record that is written, and a reset, go by what all journals know
+            core.epoch = max(told.epoch, 1)
+        elif latch.epoch < told.highest:  # an epoch is never used twice
+            core.epoch = told.highest
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         segment = MappedSegment(last) if mapped else Segment(last)
@@ -253,6 +255,7 @@ def open_home(
                 berth=berth,
                 hold=Hold(page.map if page else DEAD, running, berth.slots),
                 segment=segment,
+                floor=0 if latch else highest_epoch(home),
             ),
             origin=origin_of(identity, engine),
             code=code_hash(),

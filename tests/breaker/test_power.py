@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.helpers import LIMITS, arm, attach, halt_home, halted_by, running
+from tests.helpers import HOME_ID, LIMITS, arm, attach, halt_home, halted_by, reset_home, running
 
-from interlock import Mode
-from interlock.breaker import files, latch
+from interlock import HaltCode, HomeError, Mode
+from interlock.breaker import files, grounds, latch
 from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
-from interlock.breaker.latch import read_latch
+from interlock.breaker.latch import LatchError, read_latch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from interlock.breaker.latch import Latch
@@ -107,3 +110,78 @@ def test_kernel_says_durable_only_of_a_record_that_it_has_synced(home: Path, syn
         assert kernel._sentinel.durable
         assert home.stat().st_ino in synced
     assert read_latch(home / "latch.json")[0].state == latch.HALTED
+
+
+def test_reset_over_a_lost_latch_takes_no_epoch_that_another_engine_knows(home: Path) -> None:
+    """An engine that was away does not bring back an epoch that others have traded in, whoever lost the record."""
+    attach(home, engine="away").close()
+    with running(home, engine="other") as kernel:
+        kernel.halt("pulled")
+    reset_home(home, 1)
+    with running(home, engine="other") as kernel:
+        kernel.halt("pulled")
+    (home / "latch.json").unlink()
+    with attach(home, engine="away") as kernel:
+        assert kernel.epoch == 1
+        with pytest.raises(HomeError, match="not the current one"):
+            kernel.reset(operator="bob", reason="looked into", epoch=1)
+        assert read_latch(home / "latch.json")[0].epoch == 2
+
+
+def test_kernel_asks_the_other_journals_if_its_reset_finds_no_record(home: Path) -> None:
+    """A record that is lost while an engine is attached takes no epoch back, either."""
+    with attach(home, engine="away") as kernel:
+        halt_home(home)
+        kernel.heartbeat()
+        with attach(home, engine="other") as other:
+            other.reset(operator="bob", reason="looked into", epoch=1)
+            assert other.start()
+            other.halt("pulled")
+        (home / "latch.json").write_bytes(b"garbled")
+        with pytest.raises(HomeError, match="not the current one"):
+            kernel.reset(operator="bob", reason="looked into", epoch=1)
+
+
+def test_reset_does_not_take_a_disk_that_fails_for_a_lost_latch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that can't be read now may be there, in an epoch that must not come again."""
+    halt_home(home)
+    before = (home / "latch.json").read_bytes()
+
+    def fails(*_: object) -> None:
+        message = "cannot be read"
+        raise LatchError(HaltCode.HOME_UNREADABLE, message) from OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("interlock.breaker.home.read_latch", fails)
+        with pytest.raises(HomeError, match="cannot be read"):
+            reset_home(home, 1, known_epoch=1)
+    assert (home / "latch.json").read_bytes() == before
+
+
+def test_file_that_is_replaced_while_it_is_judged_is_looked_at_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a halt replaces between two looks has no name left, which is no second one."""
+    real = grounds._looking
+    replaced = []
+
+    @contextlib.contextmanager
+    def looking(name: str, within: int | None = None) -> Iterator[int]:
+        with real(name, within) as descriptor:
+            if name == "latch.json" and not replaced:
+                replaced.append(name)
+                halted_without_sync(home)
+            yield descriptor
+
+    monkeypatch.setattr(grounds, "_looking", looking)
+    assert grounds.problems(home) == []
+    assert replaced
+
+
+def test_home_without_latch_page_and_roster_is_known_by_its_journals(home: Path) -> None:
+    """A journal says whose it is, so that the next run does not say otherwise."""
+    attach(home).close()
+    (home / "latch.json").unlink()
+    (home / "page").unlink()
+    shutil.rmtree(home / "engines")
+    assert Home(home).identity() == HOME_ID

@@ -88,6 +88,7 @@ class Sentinel:
         berth: our place in the roster, held while attached.
         hold: what is being sent, and whether ``running`` is held.
         segment: the journal's open end.
+        floor: the highest epoch that any journal knew, if there was no latch: none below it is written.
         durable: whether the latch on disk is known to say HALTED, whatever befalls the machine.
     """
 
@@ -101,6 +102,7 @@ class Sentinel:
     berth: Berth
     hold: Hold
     segment: Segment | MappedSegment
+    floor: int = 0
     durable: bool = attrs.field(init=False)
     _listener: Listener | None = attrs.field(init=False, default=None)
 
@@ -250,7 +252,7 @@ class Sentinel:
                 cause = attrs.evolve(cause, code=error.code, reason=str(error), source="home")
             if error.code is not HaltCode.LATCH_ABSENT or not self.identity:
                 return _Due(cause)  # what is wrong with the file is evidence, and it is a halt: leave it
-            return _Due(cause, self.halted(cause, epoch, now))
+            return _Due(cause, self.halted(cause, max(epoch, self.floor), now))
         if latch.state == latches.HALTED:
             return _Due(self._known(cause, latch, found))
         if latch.epoch > epoch and unnamed(cause):

@@ -1,7 +1,8 @@
-"""The desk: engines that trade, operators that halt and reset, all of them simulated processes over the real program."""
+"""The desk: engines that trade, operators that halt and reset: simulated processes over the real program."""
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -10,23 +11,27 @@ from uuid import UUID
 import attrs
 
 from interlock import Cancel, Fill, HomeError, Kernel, LimitsError, MisuseError, Mode, Order, OrderType, Quote, Side
+from interlock.attach import highest_epoch
 from interlock.breaker.home import Home, Now
 from interlock.breaker.latch import HALTED, Latch
-from interlock.testing.simulation.promises import HOME
+from interlock.breaker.watchdog import Limits
+from interlock.testing.simulation.journals import HOME
 from interlock.testing.simulation.threads import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.testing.simulation.promises import Promises
-    from interlock.testing.simulation.scheduler import Process, Scheduler
+    from interlock.testing.simulation.scheduler import Scheduler
     from interlock.testing.simulation.seams import Machine
+    from interlock.testing.simulation.tasks import Process
     from interlock.testing.simulation.venue import Venue
 
 __all__ = ["Desk", "Slot"]
 
 _MS: Final = 1_000_000
 _NAME: Final = "XYZ"
+_WATCH: Final = Limits(beat_s=0.4, busy_s=0.4, send_s=0.4, interval_s=0.05)
 _IDENTITY: Final = "11111111-2222-4333-8444-555555555555"
 _LIMITS: Final = b"""\
 version = 1
@@ -75,12 +80,14 @@ class Slot:
         disk: its durability is ``disk``; else ``process``.
         traders: how many threads submit.
         segment_bytes: the size of its journal's segments.
+        watched: whether a watchdog thread watches it.
     """
 
     name: str
     disk: bool
     traders: int
     segment_bytes: int
+    watched: bool
 
 
 @attrs.define(eq=False)
@@ -150,15 +157,18 @@ class Desk:
             self._scheduler.spawn(process, "main", partial(self._engine, process, slot))
             while not process.dead:
                 self._think(5)
-            self._think(10)
+            self._think(5)
 
     def _operators(self) -> None:
         """Send for somebody who halts, or resets, time and again."""
         while True:
-            self._think(15)
-            act = self._halt if self._chance(0.4) else self._reset
-            process = self._scheduler.process("halt" if act == self._halt else "reset")
-            self._scheduler.spawn(process, "main", act)
+            self._think(8)
+            wanted = "reset" if self._promises.stands() else "halt"
+            if not self._chance(0.7 if wanted == "reset" else 0.08):
+                wanted = "reset" if self._chance(0.02) else "halt" if self._chance(0.02) else ""
+            for _ in range(self._scheduler.random.choice((1, 1, 2)) if wanted else 0):
+                process = self._scheduler.process(wanted)
+                self._scheduler.spawn(process, "main", self._reset if wanted == "reset" else self._halt)
 
     # -- An engine -------------------------------------------------------------------------------------
 
@@ -171,6 +181,7 @@ class Desk:
             clock=self._clock,
             run=str(UUID(bytes=self._scheduler.random.randbytes(16), version=4)),
             segment_bytes=slot.segment_bytes,
+            watch=_WATCH if slot.watched else None,
         )
         self._promises.count("attached")
         return kernel
@@ -196,11 +207,11 @@ class Desk:
         began = self._scheduler.steps
         if kernel.mode is Mode.IDLE:
             if kernel.start():
-                self._promises.started(kernel, began)
+                self._promises.started(kernel, began, disk=life.slot.disk)
         elif kernel.mode is Mode.RUNNING:
-            if self._chance(0.03):
-                self._own_halt(kernel, 2.0)
-            elif self._chance(0.03):
+            if self._chance(0.025):
+                self._own_halt(kernel, 0.1)
+            elif self._chance(0.008):
                 kernel.stop(timeout_s=0.05)
         elif self._chance(0.05):
             self._own_reset(kernel)
@@ -243,8 +254,10 @@ class Desk:
                 act(life)
             except MisuseError:  # it was detached meanwhile
                 return
-            if self._chance(0.5):
-                self._think(1)
+            if life.kernel.mode is not Mode.RUNNING:
+                self._think(10)
+            elif self._chance(0.2):
+                self._think(0.5)
 
     def _tick(self, life: Life) -> None:
         now_us = self._clock.utc_us()
@@ -280,7 +293,7 @@ class Desk:
 
     def _within(self, kernel: Kernel) -> None:
         """While a send goes on its own thread may halt, too."""
-        if self._chance(0.02):
+        if self._chance(0.01):
             self._own_halt(kernel, 0.02)
 
     def _cancel(self, life: Life) -> None:
@@ -292,10 +305,8 @@ class Desk:
             return self._venue.cancel(cancel)
 
         began_ns, pauses = self._scheduler.now_ns, self._scheduler.me().process.pauses
-        try:
+        with contextlib.suppress(LookupError):  # the venue's
             life.kernel.cancel(Cancel(client_order_id=name, instrument=_NAME), send)
-        except LookupError:  # the venue's
-            pass
         self._promises.cancelled(began_ns, pauses, reached[0] if reached else None)
 
     def _hear(self, life: Life) -> None:
@@ -332,7 +343,7 @@ class Desk:
 
     def _halt(self) -> None:
         """Halt the home from outside."""
-        timeout_s = self._scheduler.random.choice((0.0, 0.02, 0.5, 2.0))
+        timeout_s = self._scheduler.random.choice((0.0, 0.005, 0.03, 0.3))
         call = self._promises.halting()
         try:
             quiet = self._home.halt(self._halted, timeout_s, escalate=self._chance(0.3))
@@ -354,13 +365,14 @@ class Desk:
         )
 
     def _reset(self) -> None:
-        """Reset the home, with the epoch as the record has it, or as the journals do."""
-        latch, _, _ = self._home.latch_state()
-        epoch = latch.epoch if latch is not None else self._promises.highest
+        """Reset the home, as the command does: in the epoch that record and journals know."""
         with self._promises.resetting():
             try:
-                self._home.reset(epoch=epoch, known_epoch=epoch, operator="bob", reason="looked into", now=self._now())
-            except HomeError:
+                known = highest_epoch(self._home)
+                latch, _, _ = self._home.latch_state()
+                epoch = max(known, latch.epoch if latch else 0)
+                self._home.reset(epoch=epoch, known_epoch=known, operator="bob", reason="looked into", now=self._now())
+            except (HomeError, OSError):
                 self._promises.count("resets refused")
             else:
                 self._promises.reset()

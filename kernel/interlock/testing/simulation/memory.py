@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from interlock.testing.simulation.disk import File
 
 if TYPE_CHECKING:
-    from interlock.testing.simulation.scheduler import Process, Scheduler
+    from interlock.testing.simulation.scheduler import Scheduler
     from interlock.testing.simulation.system import System
+    from interlock.testing.simulation.tasks import Process
 
 __all__ = ["Map", "Mappings", "Watcher"]
 
@@ -44,6 +45,7 @@ class Map:
         return self._mappings
 
     def __getitem__(self, at: int | slice) -> Any:  # noqa: ANN401 - an integer or bytes, as the real one
+        """Read."""
         mappings = self._open()
         if isinstance(at, slice):
             start, stop, _ = at.indices(self._length)
@@ -55,6 +57,7 @@ class Map:
         return value
 
     def __setitem__(self, at: int | slice, new: int | bytes | bytearray) -> None:
+        """Write."""
         start = at.indices(self._length)[0] if isinstance(at, slice) else at
         data = bytes([new]) if isinstance(new, int) else bytes(new)
         mappings = self._open()
@@ -66,6 +69,7 @@ class Map:
             mappings.watcher.wrote(self._file, self._base + start, data)
 
     def __len__(self) -> int:
+        """Its size."""
         return self._length
 
     def close(self) -> None:
@@ -99,12 +103,14 @@ class View:
         return slice(start, start + self._size)
 
     def __getitem__(self, at: int | slice) -> Any:  # noqa: ANN401 - a part of it, or an integer
+        """Look."""
         if isinstance(at, slice):
             start, stop, _ = at.indices((self._stop - self._start) // self._size)
             return View(self._map, self._start + start * self._size, self._start + stop * self._size, self._size)
         return int.from_bytes(self._map[self._place(at)], "little")
 
     def __setitem__(self, at: int, new: int) -> None:
+        """Show."""
         self._map[self._place(at)] = int(new).to_bytes(self._size, "little")
 
 

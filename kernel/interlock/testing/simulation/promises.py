@@ -7,7 +7,6 @@ is part of no process, and nothing that it does is a point, so it changes no run
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import attrs
@@ -15,8 +14,9 @@ import attrs
 from interlock.breaker import latch as latches
 from interlock.breaker.latch import Latch, LatchError, decode
 from interlock.core.modes import ARMED, Mode
-from interlock.testing.simulation.disk import Directory, File
-from interlock.verify import Status, verify
+from interlock.testing.simulation.disk import File
+from interlock.testing.simulation.journals import Journals, Sent
+from interlock.verify import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from interlock import HaltReport, Kernel, Permit
     from interlock.breaker.kill import Quiet
     from interlock.testing.simulation.disk import Node
-    from interlock.testing.simulation.scheduler import Process, Scheduler
+    from interlock.testing.simulation.scheduler import Scheduler
     from interlock.testing.simulation.system import System
+    from interlock.testing.simulation.tasks import Process
 
-__all__ = ["HOME", "PROMISES", "Promises"]
+__all__ = ["PROMISES", "Broken", "Promises"]
 
 PROMISES: Final = (
     "AbsenceMeansHalted",
@@ -46,23 +47,10 @@ PROMISES: Final = (
 """What is watched. The last but one of `NoCrash` and `NoDeadlock` are none of the product's: no thread may die of an
 exception, nor all wait for one another. `Verifies`: the independent verifier never says TAMPERED."""
 
-HOME: Final = "/var/desk"
 _MS: Final = 1_000_000
 _HALT_NS: Final = 250 * _MS
 _CANCEL_NS: Final = 3_000 * _MS
 _SLOTS: Final = range(1024, 1024 + 16 * 64, 16)
-_PERMIT: Final = re.compile(rb'"seq":(\d+),"kind":"permit","ts":\d+,"mono":\d+,"epoch":\d+,"id":"([^"]*)"')
-
-
-@attrs.frozen(kw_only=True)
-class Sent:
-    """An order that the venue saw."""
-
-    engine: str
-    permit: int
-    order: str
-    epoch: int
-    disk: bool
 
 
 @attrs.define
@@ -91,7 +79,7 @@ class Promises:
 
     def __init__(self, scheduler: Scheduler, system: System) -> None:
         self._scheduler = scheduler
-        self._system = system
+        self._journals = Journals(system)
         self.sends: list[Sent] = []
         self.counts: dict[str, int] = {}
         self._ids: set[str] = set()
@@ -104,6 +92,7 @@ class Promises:
         self._absent = -1
         self._zeroed: dict[int, int] = {}
         self._highest = self._firm = 1
+        self._used = 0
         system.renamed = self._renamed
 
     def _fail(self, promise: str, said: str) -> NoReturn:
@@ -155,7 +144,7 @@ class Promises:
             self._fail("OnePermitOneSend", f"{who}: that permit was sent before")
         if order in self._ids:
             self._fail("OnePermitOneSend", f"{who}: that order was sent before")
-        if not self._written(sent):
+        if not self._journals.written(sent):
             where = "on the disk" if disk else "in the file"
             self._fail("JournalBeforeEmit", f"{who}: sent before its permit was {where}")
         self._permits.add((engine, permit.number))
@@ -169,34 +158,6 @@ class Promises:
         task = self._scheduler.current
         if task is not None:
             self._inside.pop(task.number, None)
-
-    def _written(self, sent: Sent) -> bool:
-        """Whether its permit is in the journal, as durable as it has to be."""
-        needle = b'{"v":1,"seq":%d,"kind":"permit"' % sent.permit
-        for file in self._segments(sent.engine, durable=sent.disk):
-            if needle in (file.durable if sent.disk else file.data):
-                return True
-        return False
-
-    def _segments(self, engine: str, *, durable: bool = False) -> Iterator[File]:
-        """An engine's segments, the newest first."""
-        node: Node | None = self._home()
-        for name in ("journal", engine):
-            if not isinstance(node, Directory):
-                return
-            node = (node.durable if durable else node.entries).get(name)
-        if isinstance(node, Directory):
-            entries = node.durable if durable else node.entries
-            for name in sorted(entries, reverse=True):
-                found = entries[name]
-                if name.endswith(".jsonl") and isinstance(found, File):
-                    yield found
-
-    def _home(self) -> Directory:
-        node = self._system.find(HOME)
-        if not isinstance(node, Directory):
-            raise TypeError(HOME)
-        return node
 
     # -- Halts -----------------------------------------------------------------------------------------
 
@@ -246,7 +207,7 @@ class Promises:
         """None of what may be left if the power goes now says that it is armed."""
         self.count("halts durable")
         now = self._latch()
-        for entries in self._home().survivors():
+        for entries in self._journals.home().survivors():
             node = entries.get("latch.json")
             left = _decoded(node.durable) if isinstance(node, File) else None
             unsure = isinstance(node, File) and node.changes
@@ -257,10 +218,15 @@ class Promises:
         if call.epoch is not None:
             self._durably.add(call.epoch)
 
+    def stands(self) -> bool:
+        """Whether the record says anything but armed."""
+        latch = self._latch()
+        return latch is None or latch.state != latches.ARMED
+
     def _latch(self) -> Latch | None:
         """The record as anybody would read it now."""
         try:
-            node = self._home().entries.get("latch.json")
+            node = self._journals.home().entries.get("latch.json")
         except OSError:
             return None
         return _decoded(node.data) if isinstance(node, File) else None
@@ -283,7 +249,7 @@ class Promises:
             self._absent = -1
             task.role = was
 
-    def _renamed(self, above: Directory, name: str, node: Node) -> None:
+    def _renamed(self, name: str, node: Node, before: Node | None) -> None:
         """A file got its name: is it the latch?"""
         task = self._scheduler.current
         if name != "latch.json" or task is None or not isinstance(node, File) or task.role == "arm":
@@ -291,23 +257,36 @@ class Promises:
         latch = _decoded(node.data)
         if latch is None:
             self._fail("HaltIsLatching", f"{task.name}: the latch was replaced by what is no record")
-        if latch.state == latches.ARMED and task.role != "reset":
+        known = isinstance(before, File) and _decoded(before.data) is not None
+        floor = self._highest if known else self._used  # an epoch that nobody started in may come again
+        armed = latch.state == latches.ARMED
+        if armed and task.role != "reset":
             self._fail("HaltIsLatching", f"{task.name}: armed in epoch {latch.epoch}, and not by a reset")
-        if latch.state == latches.ARMED and latch.epoch <= self._highest:
-            self._fail("HaltIsLatching", f"{task.name}: armed in epoch {latch.epoch}, after epoch {self._highest}")
-        self._highest = max(self._highest, latch.epoch)
-        del above
+        if latch.epoch < floor + armed:
+            self._fail("HaltIsLatching", f"{task.name}: {latch.state} in epoch {latch.epoch}, after epoch {floor}")
+        self._highest = latch.epoch
+        if not known:
+            self._firm = min(self._firm, latch.epoch)
+            self._forget(latch.epoch - armed)
+
+    def _forget(self, epoch: int) -> None:
+        """All later epochs begin anew."""
+        self._halted = {one: step for one, step in self._halted.items() if one <= epoch}
+        self._acked = {one for one in self._acked if one <= epoch}
+        self._durably = {one for one in self._durably if one <= epoch}
 
     def reset(self) -> None:
         """A reset has succeeded: its epoch outlives the power."""
         self.count("resets")
         self._firm = self._highest
 
-    def started(self, kernel: Kernel, began: int) -> None:
+    def started(self, kernel: Kernel, began: int, *, disk: bool) -> None:
         """A start has succeeded."""
         self.count("starts")
         epoch = kernel.epoch
         self._firm = max(self._firm, epoch)
+        if disk:  # else a power cut may take from the journal what tells of it
+            self._used = max(self._used, epoch)
         if self._halted.get(epoch, began) < began:
             self._fail("HaltIsLatching", f"{kernel.run}: started in epoch {epoch}, which was halted")
         if 0 <= self._absent < began:
@@ -347,23 +326,21 @@ class Promises:
         self._halted = {epoch: step for epoch, step in self._halted.items() if epoch in self._durably}
         self._acked &= self._durably
         latch = self._latch()
-        self._highest = max(self._firm, latch.epoch if latch else 0)
+        if latch is not None and "page" in self._journals.home().entries:  # what had been done to them had not lasted
+            self._absent = -1
+        self._highest = max(self._firm, latch.epoch) if latch else self._used
         self.journals_know()
 
     def journals_know(self) -> None:
         """Every order that the venue saw has its permit in the journal."""
-        known: dict[str, set[tuple[int, str]]] = {}
         for engine in sorted({sent.engine for sent in self.sends}):
-            files = list(self._segments(engine))
-            if any(file.lost for file in files):  # the disk broke its word: nobody can keep this one then
+            if self._journals.lost(engine):  # the disk broke its word: nobody can keep this one then
                 self.count("journals on a disk that lied")
+                self._ids -= {sent.order for sent in self.sends if sent.engine == engine}
                 self.sends = [sent for sent in self.sends if sent.engine != engine]
-                continue
-            found = (match for file in files for match in _PERMIT.finditer(file.data))
-            known[engine] = {(int(match[1]), match[2].decode()) for match in found}
-        for sent in self.sends:
-            if (sent.permit, sent.order) not in known[sent.engine]:
-                self._broken("JournalBeforeEmit", f"{sent.engine} has no permit {sent.permit} of {sent.order}, sent")
+        sent = self._journals.forgot(self.sends)
+        if sent is not None:
+            self._broken("JournalBeforeEmit", f"{sent.engine} has no permit {sent.permit} of {sent.order}, sent")
 
     def _broken(self, promise: str, said: str) -> None:
         if self._scheduler.current is None:
@@ -378,13 +355,9 @@ class Promises:
         """
         self.journals_know()
         said = {}
-        top = self._home().entries["journal"]
-        for engine, stream in sorted(top.entries.items()) if isinstance(top, Directory) else ():
-            named = sorted(stream.entries.items()) if isinstance(stream, Directory) else []
-            files = [(name, file) for name, file in named if name.endswith(".jsonl") and isinstance(file, File)]
-            report = verify([(name, [bytes(file.data).rstrip(b"\0")]) for name, file in files])
+        for engine, report in self._journals.reports():
             said[engine] = report.verdict
-            if report.status is Status.TAMPERED and not any(file.lost for _, file in files):
+            if report.status is Status.TAMPERED and not self._journals.lost(engine):
                 findings = "; ".join(map(str, report.findings))
                 raise Broken("Verifies", f"{engine}: {report.verdict}: {findings[:600]}")
         return said

@@ -15,151 +15,19 @@ import _thread
 import heapq
 import random
 import traceback
-from collections import deque
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import attrs
+from interlock.testing.simulation.tasks import Died, Failure, Process, Task, Worker, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Died", "Failure", "Log", "Process", "Scheduler", "Task"]
+    from interlock.testing.simulation.tasks import Log
+
+__all__ = ["Scheduler"]
 
 _ACT_NS: Final = 40_000
-_TAIL: Final = 400
 _BOOT_NS: Final = 60_000_000_000
-
-
-class Died(BaseException):
-    """The process of this thread is dead."""
-
-
-@attrs.frozen
-class Failure:
-    """A promise that was broken.
-
-    Attributes:
-        promise: its name.
-        said: what happened.
-        step: at which step.
-    """
-
-    promise: str
-    said: str
-    step: int
-
-
-class Log:
-    """What happened, line by line.
-
-    Args:
-        keep: keep all of it, and not only its end and its hash.
-    """
-
-    def __init__(self, *, keep: bool = False) -> None:
-        self._hash = sha256()
-        self._lines: deque[str] = deque(maxlen=None if keep else _TAIL)
-
-    def line(self, text: str) -> None:
-        """Put a line down."""
-        self._lines.append(text)
-        self._hash.update(text.encode())
-        self._hash.update(b"\n")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all lines, in hex."""
-        return self._hash.hexdigest()
-
-    def text(self) -> str:
-        """The lines that were kept."""
-        return "".join(f"{line}\n" for line in self._lines)
-
-
-class Process:
-    """Threads that die together, and what they hold.
-
-    Attributes:
-        pid: its number.
-        name: for the log.
-        tasks: its threads that are not done.
-        started: in ticks since boot.
-        dead: whether it is.
-        paused: whether it is suspended, as by SIGSTOP.
-        pauses: how often it was.
-        held: its threads that would run, if it were not.
-    """
-
-    __slots__ = ("dead", "held", "name", "paused", "pauses", "pid", "started", "tasks")
-
-    def __init__(self, pid: int, name: str, started: int) -> None:
-        self.pid = pid
-        self.name = name
-        self.tasks: list[Task] = []
-        self.started = started
-        self.dead = self.paused = False
-        self.pauses = 0
-        self.held: list[Task] = []
-
-
-class Task:
-    """A simulated thread.
-
-    Attributes:
-        number: its identity, as `threading.get_ident` tells it.
-        name: for the log.
-        process: whose it is.
-        dead: whether it has to raise `Died`.
-        done: whether it has ended.
-        role: what it is doing, for who checks.
-        announced: the step at which it announced a send, or -1.
-        looked: the step of its last look at the byte, or -1; and what it saw.
-        saw: what it saw then.
-    """
-
-    __slots__ = (
-        "act",
-        "announced",
-        "dead",
-        "done",
-        "joiners",
-        "looked",
-        "name",
-        "number",
-        "process",
-        "reaped",
-        "role",
-        "saw",
-        "token",
-        "woken",
-        "worker",
-    )
-
-    def __init__(self, number: int, name: str, process: Process, act: Callable[[], object], worker: _Worker) -> None:
-        self.number = number
-        self.name = name
-        self.process = process
-        self.act = act
-        self.worker = worker
-        self.dead = self.done = self.reaped = self.woken = False
-        self.joiners: list[Task] = []
-        self.token = 0
-        self.role = ""
-        self.announced = self.looked = -1
-        self.saw = 0
-
-
-class _Worker:
-    """A real thread, which does one task after the other."""
-
-    __slots__ = ("gate", "ident", "task")
-
-    def __init__(self) -> None:
-        self.gate = _thread.allocate_lock()
-        self.gate.acquire()
-        self.ident = 0
-        self.task: Task | None = None
 
 
 class Scheduler:
@@ -201,8 +69,8 @@ class Scheduler:
         self._paused: dict[int, Process] = {}
         self._order = self._numbers = 0
         self._pids = 1000
-        self._idle: list[_Worker] = []
-        self._workers: list[_Worker] = []
+        self._idle: list[Worker] = []
+        self._workers: list[Worker] = []
         self._main = _thread.allocate_lock()
         self._main.acquire()
         self._reaper = _thread.allocate_lock()
@@ -238,7 +106,7 @@ class Scheduler:
         if self._idle:
             worker = self._idle.pop()
         else:
-            worker = _Worker()
+            worker = Worker()
             self._workers.append(worker)
             _thread.start_new_thread(self._work, (worker,))
         self._numbers += 1
@@ -265,7 +133,7 @@ class Scheduler:
         me = self.me()
         self._tick()
         me.token += 1
-        me.woken = False
+        me.waiting, me.woken = True, False
         for queue in (self._ready, me.process.held):
             if me in queue:
                 queue.remove(me)
@@ -279,9 +147,8 @@ class Scheduler:
 
     def wake(self, task: Task) -> None:
         """Let a waiting thread go on."""
-        if not (task.woken or task.done or task.dead):
+        if task.waiting and not task.dead:
             task.woken = True
-            task.token += 1
             self._make_ready(task)
 
     def pause(self, process: Process, ns: int) -> None:
@@ -390,11 +257,11 @@ class Scheduler:
                     process.paused = False
                     self._ready += process.held
                     process.held = []
-            elif task.token == token and not task.done and not task.woken:
-                task.token += 1
+            elif task.token == token and task.waiting:
                 self._make_ready(task)
 
     def _make_ready(self, task: Task) -> None:
+        task.waiting = False
         (task.process.held if task.process.paused else self._ready).append(task)
 
     def _next(self) -> Task | None:
@@ -436,7 +303,7 @@ class Scheduler:
         self._reaper.acquire()
         self.current = me
 
-    def _work(self, worker: _Worker) -> None:
+    def _work(self, worker: Worker) -> None:
         """What a real thread does."""
         worker.ident = _thread.get_ident()
         while True:
@@ -460,9 +327,9 @@ class Scheduler:
             self.failure = Failure("NoCrash", f"{task.name}: {type(error).__name__}: {error}\n{where}", self.steps)
             self.log.line(f"{self.steps} {self.now_ns} BROKEN NoCrash: {task.name}: {type(error).__name__}: {error}")
 
-    def _ended(self, task: Task, worker: _Worker) -> None:
-        task.done = True
-        task.act = _nothing
+    def _ended(self, task: Task, worker: Worker) -> None:
+        task.done, task.waiting = True, False
+        task.act = nothing
         task.process.tasks.remove(task)
         if task in self._ready:
             self._ready.remove(task)
@@ -482,7 +349,3 @@ class Scheduler:
         chosen = None if over else self._next()
         self.current = chosen
         (self._main if chosen is None else chosen.worker.gate).release()
-
-
-def _nothing() -> None:
-    """A task that has ended keeps nothing alive."""

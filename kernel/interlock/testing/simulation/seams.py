@@ -189,6 +189,9 @@ def beneath(machine: Machine) -> Iterator[None]:
         for cls in (watchthread.WatchThread, _listener()):
             cls.__bases__, was = (machine.threads.Thread,), cls.__bases__
             undo.callback(setattr, cls, "__bases__", was)
+        given = watchthread.WatchThread.__init__.__kwdefaults__ or {}
+        undo.callback(given.update, clock=given["clock"])
+        given["clock"] = machine.times.monotonic_ns
         try:
             yield
         finally:

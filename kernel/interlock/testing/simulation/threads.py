@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.testing.simulation.scheduler import Scheduler, Task
+    from interlock.testing.simulation.scheduler import Scheduler
+    from interlock.testing.simulation.tasks import Task
 
 __all__ = ["Clock", "Threads", "Times"]
 
@@ -208,11 +209,12 @@ def _thread_class(scheduler: Scheduler, refused: Callable[[], bool]) -> type[thr
         _task: Task | None = None
 
         def start(self) -> None:
-            scheduler.point(f"start {self.name}")
+            name = "thread" if self.name.startswith("Thread-") else self.name.removeprefix("interlock-")
+            scheduler.point(f"start {name}")  # the names that threads get by themselves count all that ever were
             if refused():
                 message = "can't start new thread"
                 raise RuntimeError(message)
-            self._task = scheduler.spawn(scheduler.me().process, self.name.removeprefix("interlock-"), self.run)
+            self._task = scheduler.spawn(scheduler.me().process, name, self.run)
 
         def is_alive(self) -> bool:
             return self._task is not None and not self._task.done

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Venue"]
 
 _MS: Final = 1_000_000
+_HANGS_MS: Final = (30, 300, 2_000)
 
 
 class Venue:
@@ -60,7 +61,7 @@ class Venue:
             if chance() < self.slow:
                 self._takes(scheduler.random.expovariate(1) * 10)
             if chance() < self.hangs:
-                self._takes(1_000 + scheduler.random.random() * 9_000)
+                self._takes(scheduler.random.choice(_HANGS_MS) * scheduler.random.random())
             if chance() < self.rude:
                 message = "no answer in time"
                 raise TimeoutError(message)

@@ -9,9 +9,11 @@ import attrs
 from interlock.testing.simulation.desk import Desk, Slot
 from interlock.testing.simulation.disk import Directory, File
 from interlock.testing.simulation.faults import Faults
-from interlock.testing.simulation.promises import HOME, Broken, Promises
-from interlock.testing.simulation.scheduler import Failure, Log, Scheduler
+from interlock.testing.simulation.journals import HOME
+from interlock.testing.simulation.promises import Broken, Promises
+from interlock.testing.simulation.scheduler import Scheduler
 from interlock.testing.simulation.seams import Machine, beneath
+from interlock.testing.simulation.tasks import Failure, Log
 from interlock.testing.simulation.venue import Venue
 
 if TYPE_CHECKING:
@@ -84,25 +86,19 @@ class World:
             return rate * chance.random() if chance.random() < often else 0.0
 
         self.scheduler.stick = chance.choice((0.0, 0.3, 0.6, 0.9))
-        self._rates = (some(0.01), some(0.002, 0.4), some(0.002, 0.3), some(0.02, 0.6), some(0.02, 0.3))
+        self._rates = (some(0.01, 0.4), some(0.1, 0.3), some(0.002, 0.2), some(0.06, 0.5), some(0.02, 0.2))
         self.venue.rude, self.venue.slow, self.venue.hangs = some(0.2), some(0.5), some(0.05, 0.3)
-        self.strikes = {
-            self._kill: some(3.0, 0.8),
-            self._cut: some(0.6, 0.6),
-            self._pause: some(2.0),
-            self._freeze: some(1.0, 0.4),
-            self._fill: some(0.7, 0.3),
-            self._turn_the_clock: some(0.5, 0.3),
-            self._tamper: some(0.3, 0.2),
-        }
-        self._every = chance.choice((400, 1000, 3000))
+        kinds = (self._kill, self._cut, self._pause, self._freeze, self._fill, self._turn_the_clock, self._tamper)
+        self.strikes = dict.fromkeys(chance.sample(kinds, chance.randint(1, 3)), 1.0)
+        self.strikes[self._kill] = chance.choice((0.2, 1.0, 4.0))
+        self._every = chance.choice((150, 600, 2500))
 
     # -- What befalls it -------------------------------------------------------------------------------
 
     def _strike(self) -> None:
         """Something happens, in the midst of whatever goes on."""
         scheduler = self.scheduler
-        kinds = [kind for kind, weight in self.strikes.items() if weight]
+        kinds = [*self.strikes]
         scheduler.strike_at = scheduler.steps + 1 + int(scheduler.random.expovariate(1) * self._every)
         if kinds:
             weights = [self.strikes[kind] for kind in kinds]
@@ -138,13 +134,11 @@ class World:
         victims = [process for process in self.scheduler.processes.values() if process.name != "init"]
         if victims:
             chance = self.scheduler.random
-            self.scheduler.pause(
-                chance.choice(victims), int(chance.choice((1, 30, 1000)) * _MS * (0.1 + chance.random()))
-            )
+            self.scheduler.pause(chance.choice(victims), int(chance.choice((1, 20, 400)) * _MS * chance.random()))
 
     def _freeze(self) -> None:
         chance = self.scheduler.random
-        self.faults.frozen_ns = self.scheduler.now_ns + int(chance.choice((5, 300, 4000)) * _MS * chance.random())
+        self.faults.frozen_ns = self.scheduler.now_ns + int(chance.choice((5, 300, 8_000)) * _MS * chance.random())
 
     def _fill(self) -> None:
         self.faults.full = not self.faults.full
@@ -234,6 +228,7 @@ def _slots(chance: random.Random) -> tuple[Slot, ...]:
             disk=chance.random() < 0.7,  # noqa: PLR2004 - most of them
             traders=chance.randint(1, 3),
             segment_bytes=chance.choice((6_000, 30_000, 1_000_000)),
+            watched=chance.random() < 0.3,  # noqa: PLR2004 - some of them
         )
         for number in range(chance.randint(1, 3))
     )
