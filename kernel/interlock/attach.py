@@ -122,11 +122,9 @@ class Told:
                 self.visit(inner)
         elif kind in {"halt", "reset"}:
             self.halted = kind == "halt"
-        elif kind == "end":
+        elif kind in {"run", "end"}:
             number = record["seq"]
-            self.ended = number if isinstance(number, int) else -1
-        elif kind == "run":
-            self.ended = -1
+            self.ended = number if kind == "end" and isinstance(number, int) else -1
         elif kind == "checkpoint":
             size = record["size"]
             self.signed = max(self.signed, size if isinstance(size, int) else 0)
@@ -222,12 +220,11 @@ def open_home(
         probe(home.engines / engine)
         check(home.path, engine=engine)  # once more, with what was made since
         _mend(stream, opened)
-        start = begins_at(opened, digest)
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
+        start = begins_at(opened, digest)
         told, restorer, recovery = _fresh(core, digest, mark, midway=start > 0)
         if start and not hashed(recovery, opened[:start]):
-            start = 0
-            told, restorer, recovery = _fresh(core, digest, mark, midway=False)
+            start, (told, restorer, recovery) = 0, _fresh(core, digest, mark, midway=False)
         last, salvage = _recover(recovery, stream, opened[start:])
         if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{stream}: the journal is gone")
