@@ -221,11 +221,8 @@ def open_home(
         check(home.path, engine=engine)  # once more, with what was made since
         _mend(stream, opened)
         core = Core(limits, latch.epoch if latch else 1, Mode.HALTED)
-        start = begins_at(opened, digest)
-        told, restorer, recovery = _fresh(core, digest, mark, midway=start > 0)
-        if start and not hashed(recovery, opened[:start]):
-            start, (told, restorer, recovery) = 0, _fresh(core, digest, mark, midway=False)
-        last, salvage = _recover(recovery, stream, opened[start:])
+        played, (told, restorer, recovery) = _to_play(core, digest, mark, opened)
+        last, salvage = _recover(recovery, stream, played)
         if told.records == 0 and (berth.begun or (begun and not known)):
             fault = fault or (HaltCode.JOURNAL_FAILED, f"{stream}: the journal is gone")
         holes = restorer.finish()
@@ -235,8 +232,8 @@ def open_home(
         fault = _graver(fault, (HaltCode.JOURNAL_ROLLED_BACK, unlike) if unlike else None)
         if latch is None:  # as the journal is; the record that is written, and a reset, go by what all journals know
             core.epoch = max(told.epoch, 1)
-        elif latch.epoch < told.highest:  # an epoch is never used twice
-            core.epoch = told.highest
+        else:
+            core.epoch = max(core.epoch, told.highest)  # an epoch is never used twice
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         segment = MappedSegment(last) if mapped else Segment(last)
@@ -395,6 +392,17 @@ def contradiction(latch: Latch | None, told: Told, holes: list[str], recovery: R
     if latch.state == latches.ARMED and told.halted and latch.epoch == told.epoch:
         return HaltCode.LATCH_REPLACED, f"the latch is armed in epoch {latch.epoch}, which the journal saw halted"
     return None
+
+
+def _to_play(
+    core: Core, digest: str, mark: int, opened: list[Path]
+) -> tuple[list[Path], tuple[Told, Restorer, Recovery]]:
+    """The segments that are to be played, and what takes their records; those before them are hashed already."""
+    start = begins_at(opened, digest)
+    taking = _fresh(core, digest, mark, midway=start > 0)
+    if start and not hashed(taking[-1], opened[:start]):
+        return opened, _fresh(core, digest, mark, midway=False)
+    return opened[start:], taking
 
 
 def _fresh(core: Core, digest: str, mark: int, *, midway: bool) -> tuple[Told, Restorer, Recovery]:

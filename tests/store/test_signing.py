@@ -31,6 +31,7 @@ from interlock import HaltCode, HomeError, Kernel, Mode, Reason
 from interlock.adapters.witness import DirectoryWitness
 from interlock.breaker.home import Home
 from interlock.breaker.segment import chunks, segments
+from interlock.breaker.starting import begins_at
 from interlock.store.keys import DAY_US, Ring
 from interlock.store.witness import Kept, Receipt, WitnessError, WitnessRefusedError
 from interlock.verify import Inputs, Report, Status, verify
@@ -583,6 +584,21 @@ def test_notes_that_were_removed_are_missed(where: Path, gone: str) -> None:
             assert kernel.cause.code is HaltCode.JOURNAL_ROLLED_BACK
             assert "no note of that" in kernel.cause.reason
             assert not kernel.start()
+
+
+def test_notes_of_an_earlier_segment_that_were_removed_are_missed(where: Path) -> None:
+    """They are missed, too, where a recovery begins with a later segment, in which nothing was signed."""
+    clock = FakeClock()
+    with signing(where, clock) as kernel:
+        kernel.start()
+    with signing(where, clock, keys=None, segment_bytes=1) as kernel:
+        kernel.heartbeat()
+    paths = segments(Home(where / "home").stream("engine"))
+    assert begins_at(paths, Home(where / "home").read_limits()[1]) > 1
+    shutil.rmtree(where / "home" / "checkpoints")
+    with signing(where, clock, keys=None) as kernel:
+        assert kernel.cause is not None
+        assert "no note of that" in kernel.cause.reason
 
 
 # -- Witnesses -------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ __all__ = ["Recovery"]
 
 _DAY_US: Final = 86_400_000_000
 _SEAL: Final = b'"kind":"seal"'
+_CHECKPOINT: Final = b'"kind":"checkpoint"'
 _BLOCK_BYTES: Final = 1 << 18
 _MOST_BYTES: Final = 1 << 26
 """So many bytes without a seal are read line by line: nobody has written them."""
@@ -213,7 +214,7 @@ class Recovery:
     # -- A closed segment, for its hashes alone ------------------------------------------------------
 
     def skim(self, chunks: Iterable[bytes]) -> bool:
-        """Take all bytes of a closed segment without playing its records.
+        """Take all bytes of a closed segment without playing its records, but for the newest checkpoint it tells of.
 
         Returns:
             Whether it begins as the tree so far asks, and ends with a right seal. If not, this recovery is of no use
@@ -244,8 +245,19 @@ class Recovery:
         self._bound(tree, seal)
         return True
 
+    def _visit_checkpoint(self, block: bytes) -> None:
+        """Visit the last record of a checkpoint among whole lines: a note that was signed must not go unmissed."""
+        at = block.rfind(_CHECKPOINT)
+        if at < 0:
+            return
+        start = block.rfind(b"\n", 0, at) + 1
+        record = _decode(block[start : block.index(b"\n", at) + 1], self.tree.size + block.count(b"\n", 0, start))
+        if record is not None and [*record] == KEYS.get(str(record["kind"])):  # else the seals tell that it is damaged
+            self.visit(record)
+
     def _hash(self, block: bytes) -> None:
         """Append whole lines to the tree; on the way look at the root that is wanted."""
+        self._visit_checkpoint(block)
         tree = self.tree
         within = self.mark - tree.size
         self._position += len(block)
