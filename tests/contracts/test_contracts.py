@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.contracts import contracts, wrong
@@ -17,6 +17,9 @@ from tests.mutation.worker import SITE
 from tests.mutation.zygote import MUTANT
 
 from interlock.testing.mutation import mutants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONTRACTS: Final = {
     name: made
@@ -45,10 +48,11 @@ def crosshair(target: str, mutant: str = "") -> dict[int, tuple[str, str]]:
     return {int(one["line"]): (one["kind"], one["text"]) for one in told if one is not None}
 
 
-def test_every_contract_is_confirmed_over_all_paths() -> None:
+def test_every_contract_is_confirmed_over_all_paths(record_property: Callable[[str, object], None]) -> None:
     """No input that there is breaks one: CrossHair and z3 have been through all paths of each."""
     told = crosshair(contracts.__name__)
     confirmed = [line for line, said in told.items() if said == ("info", "Confirmed over all paths.")]
+    record_property("contracts", len(confirmed))
     assert (len(confirmed), set(told) - set(confirmed)) == (len(CONTRACTS), set())
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from tests.mutation.campaign import CampaignError, Figures, Tried, judge, try_room
+from tests.mutation.campaign import CampaignError, Figures, Tried, judge, run, try_room
 from tests.mutation.listed import Listed, listed
 from tests.mutation.rooms import ROOMS, Room, source
 
 from interlock.testing.mutation import MODULE, Mutant, mutants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MISTAKES = {
     "a < b": ("a <= b", "a >= b"),
@@ -233,6 +233,17 @@ def test_every_entry_of_the_list_is_a_mutant_and_has_its_argument() -> None:
     keys = {module: {mutant.key for mutant in mutants(source(module))} for module in modules}
     assert [one for one in entries if one.key not in keys[f"interlock.{one.module}"]] == []
     assert [one for one in entries if len(one.why.split()) < 5] == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_every_mutant_of_the_core_is_noticed_or_listed(record_property: Callable[[str, object], None]) -> None:
+    """The list is the truth: no other mutant of the core goes unnoticed, and each that is on it does."""
+    figures = run(["core"])
+    record_property("mutants", figures.mutants)
+    record_property("killed", figures.killed)
+    assert (figures.new, figures.stale) == ((), ())
+    assert figures.sound
 
 
 def test_rooms_name_what_there_is() -> None:
