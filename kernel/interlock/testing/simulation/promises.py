@@ -336,6 +336,7 @@ class Promises:
         for engine in sorted({sent.engine for sent in self.sends}):
             if self._journals.lost(engine):  # the disk broke its word: nobody can keep this one then
                 self.count("journals on a disk that lied")
+                self._used = 0  # of which nothing may be left, if the latch is lost, too
                 self._ids -= {sent.order for sent in self.sends if sent.engine == engine}
                 self.sends = [sent for sent in self.sends if sent.engine != engine]
         sent = self._journals.forgot(self.sends)
