@@ -805,3 +805,18 @@ def test_strange_fill_opens_no_order() -> None:
     live.records.append(records.fill(0, 0, 0, done, known=False))
     core = Core(limits(f"instruments.{OTHER}"), 1, Mode.HALTED)
     assert restore(core, live.records) == [f"{OTHER}: a position of 0.5"]
+
+
+def test_loss_that_only_a_mark_told_is_a_breach() -> None:
+    """An equity that a mark tells is judged when all was played, also if no fill was a loss."""
+    account = remarked("USD", "-2000000000", NAME).accounts()[0]
+    assert (account.breached, account.breached_by) == (Reason.SESSION_LOSS, NAME)
+
+
+def test_void_of_an_unknown_permit_closes_no_strange_order() -> None:
+    """A withdrawal of a permit that nobody knows says nothing of any order, whatever its name."""
+    live = Live()
+    assert isinstance(live.submit(order("_", instrument=OTHER)), Working)
+    live.write("void", permit=999)
+    core = Core(limits(f"instruments.{OTHER}", **live.settings), 1, Mode.HALTED)
+    assert restore(core, live.records) == [f"{OTHER}: order _ may be open"]
