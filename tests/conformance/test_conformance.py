@@ -100,7 +100,9 @@ def test_defect_is_found_by_one_attack_alone(engine: type[Adapter]) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("claim", Claim, ids=str)
-@pytest.mark.parametrize(("engine", "untested"), [(Toy, UNTESTED), (Embedded, UNTESTED_OF_THE_KERNEL)], ids=str)
+@pytest.mark.parametrize(
+    ("engine", "untested"), [(Toy, UNTESTED), (Embedded, UNTESTED_OF_THE_KERNEL)], ids=["Toy", "Embedded"]
+)
 def test_claims_are_held_in_depth(engine: type[Adapter], untested: set[Claim], claim: Claim) -> None:
     """Long attempts, and others at every run, break nothing in engines that do everything right."""
     line = try_claim(engine, claim, DEEP)
