@@ -230,10 +230,7 @@ def open_home(
         identity = latch.home if latch else home.identity()
         unlike = unread or rolled_back(newest, recovery, origin_of(identity, engine), told.signed)
         fault = _graver(fault, (HaltCode.JOURNAL_ROLLED_BACK, unlike) if unlike else None)
-        if latch is None:  # as the journal is; the record that is written, and a reset, go by what all journals know
-            core.epoch = max(told.epoch, 1)
-        else:
-            core.epoch = max(core.epoch, told.highest)  # an epoch is never used twice
+        core.epoch = _epoch(latch, told)
         if fault is None and latch is not None and latch.state == latches.ARMED:
             core.mode = Mode.IDLE
         segment = MappedSegment(last) if mapped else Segment(last)
@@ -275,6 +272,14 @@ def open_home(
     except BaseException:
         _close(held)
         raise
+
+
+def _epoch(latch: Latch | None, told: Told) -> int:
+    """The epoch to come up in: an epoch is never used twice.
+
+    Without a latch it is the journal's own; the record that is written then, and a reset, go by what all journals know.
+    """
+    return max(told.epoch, 1) if latch is None else max(latch.epoch, told.highest)
 
 
 def _graver(fault: tuple[HaltCode, str] | None, other: tuple[HaltCode, str] | None) -> tuple[HaltCode, str] | None:

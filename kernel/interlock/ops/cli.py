@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import uuid
+from functools import partial
 from importlib import resources
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import attrs
 import typer
 
-from interlock.attach import Told, contradiction, newest_of, rolled_back
+from interlock.attach import Told, contradiction, highest_epoch, newest_of, rolled_back
 from interlock.breaker import latch as latches
 from interlock.breaker import watchdog
 from interlock.breaker.compress import compress as pack
@@ -345,7 +346,14 @@ def reset(
     try:
         target.require()
         known, _ = _told(target, None)
-        made = target.reset(epoch=epoch, known_epoch=known.highest, operator=operator, reason=reason, now=now())
+        made = target.reset(
+            epoch=epoch,
+            known_epoch=known.highest,
+            operator=operator,
+            reason=reason,
+            now=now(),
+            others=partial(highest_epoch, target),  # under the lock: what was known before may be old
+        )
     except InterlockError as error:
         fail(Exit.USAGE, str(error), json=json)
     _journal_it(home, operator)

@@ -371,7 +371,14 @@ class Desk:
                 known = highest_epoch(self._home)
                 latch, _, _ = self._home.latch_state()
                 epoch = max(known, latch.epoch if latch else 0)
-                self._home.reset(epoch=epoch, known_epoch=known, operator="bob", reason="looked into", now=self._now())
+                self._home.reset(
+                    epoch=epoch,
+                    known_epoch=known,
+                    operator="bob",
+                    reason="looked into",
+                    now=self._now(),
+                    others=partial(highest_epoch, self._home),
+                )
             except (HomeError, OSError):
                 self._promises.count("resets refused")
             else:
