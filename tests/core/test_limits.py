@@ -393,3 +393,14 @@ def test_number_has_twenty_digits_at_most_on_either_side(text: str, *, fits: boo
         return
     with pytest.raises(LimitsError, match="max_quantity: expected a positive exact number"):
         limits(**{f"instruments__{NAME}__max_quantity": text})
+
+
+def test_off_is_larger_than_any_time() -> None:
+    """What is turned off is held against a number that no count of nanoseconds reaches."""
+    assert NEVER == 1 << 62
+
+
+def test_error_names_what_was_read() -> None:
+    """Who reads limits that have no file's name is told that they are the limits."""
+    with pytest.raises(LimitsError, match=r"^limits: version is missing"):
+        Limits.from_mapping({})

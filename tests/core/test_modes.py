@@ -361,3 +361,8 @@ def test_row_with_a_hidden_way_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(modes, "Machine", machine_of(dest=None))
     with pytest.raises(ValueError, match="start from IDLE has no target"):
         freeze(TABLE)
+
+
+def test_armed_is_one_value_that_no_slip_makes() -> None:
+    """The byte that permits is what the homes on disk hold: neither zero nor all ones, and as many ones as zeros."""
+    assert ARMED == 0b1010_0101
