@@ -211,3 +211,12 @@ def test_withdrawing_a_permit_tells_whether_it_was_used() -> None:
     assert (withdraw(kept), withdraw(used)) == (False, True)
     with pytest.raises(PermitError):
         kept.redeem()
+
+
+def test_what_is_left_out_is_nothing() -> None:
+    """A value that is not said is the neutral one: a multiplier of one, no fee, no time, no epoch, no operator."""
+    cause = HaltCause(code=HaltCode.OPERATOR, reason="pulled", source="test")
+    assert (cause.operator, cause.ts_us, cause.epoch) == (None, 0, 0)
+    made = Instrument(name="A", tick_size=D(1), lot_size=D(1), currency="USD")
+    assert made.multiplier == 1
+    assert fill("o1", "f1").fee == 0

@@ -311,3 +311,25 @@ def test_count_of_refusals_that_cannot_be_written_raises_nothing() -> None:
     before = told.seq
     made._flood({"epoch": 1, "count": 2}, None)
     assert told.seq == before
+
+
+def test_segment_and_fill_that_cannot_be_written_raise_nothing() -> None:
+    """A heartbeat that can't begin a segment, and a fill that can't be recorded, leave a broken journal, no error."""
+    acts = (lambda made: made.turn(), lambda made: made.fill(fill("a", "f1"), known=True))
+    for act in acts:
+        made, told, sink = recorder()
+        made.begin(home="h")
+        told.note(made._head("stop", 5))
+        made._utc, made.utc_ns = (lambda: 0), 0  # another day: a segment is due
+        sink.failing = True
+        act(made)
+        assert told.broken is not None
+
+
+def test_what_is_no_order_is_recorded_as_refused(home: Path) -> None:
+    """A refusal of something that is none has its record like any other, and what it was can change afterwards."""
+    kernel = running(home)
+    assert not kernel.submit(None, lambda _: None)  # type: ignore[arg-type]
+    kernel.close()
+    (refused,) = of_kind(home, "refuse")
+    assert (refused["code"], refused["id"]) == ("MALFORMED", None)

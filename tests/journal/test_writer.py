@@ -510,3 +510,22 @@ def test_turn_that_is_interrupted_breaks_for_good() -> None:
     with pytest.raises(KeyboardInterrupt):
         journal.turn(TS, 0)
     assert journal.broken == "the journal cannot be written: KeyboardInterrupt"
+
+
+def test_seal_of_a_full_batch_that_fails_breaks_for_good() -> None:
+    """A failure of the seal that a full batch brings is told by the record that filled it, once."""
+    journal, sink = new()
+    for _ in range(BATCH - 2):
+        journal.note(ended(journal.seq))
+    sink.error = OSError(5, "gone")
+    with pytest.raises(JournalError, match=r"^the journal cannot be written: .Errno 5. gone$"):
+        journal.note(ended(journal.seq))
+
+
+def test_sealed_is_the_tree_up_to_the_last_seal() -> None:
+    """What a checkpoint signs is the size and the root of all lines, the seal with them."""
+    journal, sink = new()
+    put(journal, "write")
+    journal.seal(TS, 0)
+    leaves = sink.data.splitlines()
+    assert journal.sealed == (len(leaves), root_of(leaves).hex())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -260,6 +261,10 @@ def test_what_a_record_cannot_hold_is_told_beside_it(tmp_path: Path) -> None:
         kernel.submit(order("x" * 64), RecordingVenue().send)
         kernel.on_reject("x" * 65)
         kernel.on_fill(fill("w", "f\ud800"))
+        kernel.on_fill(attrs.evolve(fill("w", "f2"), side="buy"))  # type: ignore[arg-type]
+        kernel.consult(attrs.evolve(good, bid=Decimal("-1.5")))
+        thing = {field.name: getattr(good, field.name) for field in attrs.fields(type(good))}
+        kernel.consult(SimpleNamespace(**thing))  # type: ignore[arg-type]
     report = same(tmp_path)
     assert not report.skipped
     odd = [record for record in journal(tmp_path) if record["kind"] == "odd"]
