@@ -168,6 +168,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
         stop_before("ResetPen" if isinstance(lock, Pen) else "LockReset")
         return exclusive(lock, timeout_s)
 
+    monkeypatch.setattr(homes, "_PEN_S", 0.0)  # who has the pen is held up until the reset has taken its step
     monkeypatch.setattr(FileLock, "exclusive", alone)
     monkeypatch.setattr(Home, "latch_state", lambda home: (stop_before("Check"), look(home))[1])
     monkeypatch.setattr(Page, "arm", lambda *given: (stop_before("ResetByte"), arming(*given))[1])
