@@ -22,6 +22,8 @@ def table(document: dict[str, Any]) -> str:
     for stage in document["stages"]:
         name, says = f"`{stage['name']}`", stage["says"]
         for figure in stage["figures"]:
+            if not figure["least"] and not figure["value"]:
+                continue  # a figure of the other profile
             rows.append(f"| {name} | {says} | {figure['name']} | {figure['value']:,} | {figure['least']:,} |")
             name = says = ""
     tests = sum(stage["tests"]["passed"] for stage in document["stages"])

@@ -182,6 +182,7 @@ def beneath(machine: Machine) -> Iterator[None]:
     code_hash()  # read from the real files, once
     home.boot_id.cache_clear()
     collecting = gc.isenabled()
+    gc.collect()  # what the real system gave must not be given back to the simulated one
     gc.disable()  # what is collected when depends on what was there before the run
     with contextlib.ExitStack() as undo:
         for place, name, value in _changes(machine):
