@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -36,9 +37,11 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files
 
 ROSTER = "engines/engine"
 SEGMENT = "journal/engine/00000000000000000000.jsonl"
-FILES = ("latch.json", "page", "lock", "limits.toml", ROSTER, SEGMENT)
-APPROVAL = "limits/0001.json"
-DIRECTORIES = (".", "engines", "journal", "journal/engine", "limits")
+FILES = ("latch.json", "page", "lock", "limits.toml", ROSTER, SEGMENT, "stops/engine/stop", "keys/key")
+LASTING = ("limits/0001.json", "checkpoints/engine/1", "anchors/engine/1")
+"""What nobody holds open, and there may be many of."""
+WITHIN = tuple(f"{kind}/engine" for kind in ("journal", "stops", "checkpoints", "anchors"))
+DIRECTORIES = (".", "engines", "journal", "limits", "stops", "checkpoints", "anchors", "keys", *WITHIN)
 
 
 def furnished(path: Path) -> Path:
@@ -48,6 +51,10 @@ def furnished(path: Path) -> Path:
     (home / "journal/engine").mkdir(mode=0o700, exist_ok=True)
     Berth(home / "engines", "engine", HOME_ID).close()
     Segment(home / SEGMENT).close()
+    for name in ("stops/engine/stop", "keys/key", "checkpoints/engine/1", "anchors/engine/1"):
+        (home / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / name).parent.parent.chmod(0o700)
+        (home / name).touch(mode=0o600)
     return home
 
 
@@ -130,6 +137,11 @@ def _pipe(path: Path) -> None:
     os.mkfifo(path, 0o600)
 
 
+def _as_a_file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.touch(mode=0o600)
+
+
 def _given_away(path: Path) -> None:
     os.chown(path, OTHER, -1)
 
@@ -180,13 +192,14 @@ def test_flawed_file_is_refused(home: Path, name: str, flaw: str, *, settled: bo
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_flawed_approval_is_refused(home: Path, flaw: str) -> None:
-    """What says who approved which limits is looked at when an engine attaches, and not at every heartbeat."""
+@pytest.mark.parametrize("name", LASTING)
+def test_flawed_file_that_lasts_is_refused(home: Path, name: str, flaw: str) -> None:
+    """Approvals, checkpoints and anchors are looked at when an engine attaches, and not at every heartbeat."""
     if flaw == "owner" and os.geteuid() != 0:
         pytest.skip("only root may give files away")
     spoil, match = FLAWS[flaw]
-    spoil(home / APPROVAL)
-    assert str(home / APPROVAL) in refused(home, match)
+    spoil(home / name)
+    assert str(home / name) in refused(home, match)
     check(home, engine="engine", settled=True)
 
 
@@ -218,6 +231,22 @@ def test_flawed_directory_is_refused(home: Path, name: str, flaw: str) -> None:
         return
     path.chmod({"group writable": 0o770, "world writable": 0o703, "sticky": 0o1777}[flaw])
     assert str(path) in refused(home, "others may write to it")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("lock", _symlink, "is a symbolic link; only the file itself may stand there"),
+        ("lock", _directory, "is a directory; only the file itself may stand there"),
+        ("limits.toml", _pipe, "is neither a file nor a directory; only the file itself may stand there"),
+        ("engines", _as_a_file, "is a regular file; only the directory itself may stand there"),
+        ("stops/engine", _as_a_file, "is a regular file; only the directory itself may stand there"),
+    ],
+)
+def test_what_is_of_another_kind_is_told_once(home: Path, name: str, spoil: Callable[[Path], None], said: str) -> None:
+    """What should not stand there at all is told as that, and nothing else of it: its modes do not count then."""
+    spoil(home / name)
+    assert problems(home) == [f"{home / name}: {said}"]
 
 
 def test_flaws_of_another_engine_are_its_own(home: Path) -> None:
@@ -270,6 +299,29 @@ def test_links_on_the_way(tmp_path: Path) -> None:
     refused(tmp_path / "round/home", "too many symbolic links")
 
 
+def test_as_many_links_as_linux_follows_may_lead_there(tmp_path: Path) -> None:
+    """Forty links on the way are walked; one more is too many."""
+    furnished(tmp_path / "home")
+    (tmp_path / "1").symlink_to(".")
+    for number in range(2, 42):
+        (tmp_path / f"{number}").symlink_to(f"{number - 1}")
+    check(tmp_path / "40" / "home")
+    refused(tmp_path / "41" / "home", "too many symbolic links lead there: name the directory itself, everywhere")
+
+
+def test_directory_is_told_by_the_way_that_leads_there(tmp_path: Path) -> None:
+    """Whatever links lead to a directory above the home, the message names the directory that is to be mended."""
+    furnished(tmp_path / "real" / "desk" / "home")
+    real = tmp_path / "real"
+    real.chmod(0o777)
+    (tmp_path / "absolute").symlink_to(real / "desk")
+    (tmp_path / "relative").symlink_to("./real/desk")
+    for way in ("real/desk", "absolute", "relative"):
+        home = tmp_path / way / "home"
+        said = f"others may write to it, and so put another home at {home}; `chmod go-w {real}`"
+        assert problems(home) == [f"{real}: mode 0777: {said}"]
+
+
 def test_relative_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that begins where the process stands is walked from the root all the same."""
     monkeypatch.chdir(home.parent)
@@ -303,6 +355,54 @@ def test_owners_on_the_way(tmp_path: Path) -> None:
     refused(home, f"above: belongs to user {OTHER}")
 
 
+@as_root
+def test_home_is_judged_as_its_owners(home: Path) -> None:
+    """Who only asks is told what the home's owner would be refused for, and root's directories above are no flaw."""
+    for path in (home, *home.rglob("*")):
+        os.chown(path, OTHER, -1)
+    assert problems(home) == []
+    os.chown(home / "page", OTHER + 1, -1)
+    (said,) = problems(home)
+    assert f"{home / 'page'}: belongs to user {OTHER + 1}, not to {OTHER}, whose directory it is in; run" in said
+
+
+def test_table_of_mounts_that_says_nothing_is_no_ground(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc does not name the home's mount, or can't be made sense of, nobody can tell what it is on."""
+    for table, said in (("", "not among this process's mounts"), (None, "unknown file system: .* names no mount")):
+        with monkeypatch.context() as patch:
+            real = grounds._read
+            patch.setattr(
+                grounds,
+                "_read",
+                lambda path, table=table, real=real: (
+                    table
+                    if table is not None and path.endswith("mountinfo")
+                    else real(path)
+                    if table is not None
+                    else ""
+                ),
+            )
+            refused(home, said)
+
+
+def test_file_that_others_replace_all_the_time_is_judged_at_last(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After twenty looks at names that were just taken away one more is judged as it is; nothing waits for ever."""
+    real, looks = grounds._looking, []
+
+    @contextlib.contextmanager
+    def looking(name: str, within: int | None = None) -> Iterator[int]:
+        with real(name, within) as descriptor:
+            if name == "latch.json":
+                looks.append(name)
+                write_durably(home / "latch.json", (home / "latch.json").read_bytes())
+            yield descriptor
+
+    monkeypatch.setattr(grounds, "_looking", looking)
+    with pytest.raises(HomeError, match=r"latch\.json: has 0 names"):
+        check(home)
+    assert len(looks) == 21
+
+
 # -- File systems ------------------------------------------------------------------------------------
 
 TABLE = r"""
@@ -315,6 +415,9 @@ TABLE = r"""
 45 27 0:46 / /mnt/torn rw
 x y z
 46 27 0:47 / /mnt/two\134040 rw - tmpfs none rw
+x 27 0:48 / /mnt/x rw - ext4 none rw
+48 27 0:49 / /mnt/short rw - ext4
+49 27 0:50 / /mnt/shorter rw -
 """.replace("FEED", "\x0c\x85\u2028")
 
 
@@ -328,6 +431,7 @@ def test_table_of_mounts() -> None:
         43: Mount(kind="9p", point="/mnt/-"),
         44: Mount(kind="cifs", point="/mnt/feed\x0c\x85\u2028"),
         46: Mount(kind="tmpfs", point="/mnt/two\\040"),
+        48: Mount(kind="ext4", point="/mnt/short"),
     }
 
 
@@ -410,7 +514,9 @@ def test_the_last_of_stacked_mounts_counts(home: Path) -> None:
 
 def test_unknown_file_system() -> None:
     """A file system that is not on the list is refused, by its name."""
-    with pytest.raises(HomeError, match=r"type 'sysfs', mounted on /sys, of which is not known.*ext4"):
+    with pytest.raises(
+        HomeError, match=r"type 'sysfs', mounted on /sys, of which is not known.*: bcachefs, btrfs, ext2, "
+    ):
         check(Path("/sys/kernel"))
 
 
@@ -420,7 +526,16 @@ def test_mounted_from_elsewhere_is_refused(home: Path, tmp_path: Path, name: str
     other = furnished(tmp_path / "other")
     with mounted_on(home / name, "--bind", str(other / name)):
         assert str(home / name) in refused(home, "is mounted there from elsewhere")
+        said = "is mounted there from elsewhere; a home is one directory on one file system"
+        assert problems(home) == [f"{home / name}: {said}"]
     check(home)
+
+
+def test_file_system_is_left_out_where_it_is_settled(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every heartbeat nobody reads the table of mounts: what was seen to be sound, and is the same, stays so."""
+    monkeypatch.setattr(grounds, "mounts", lambda _: {})
+    check(home, settled=True)
+    refused(home, "not among this process's mounts")
 
 
 CAGED = """

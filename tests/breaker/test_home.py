@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ from tests.helpers import (
 
 from interlock import HaltCode, HomeError, Kernel, LimitsError, Mode, Reason
 from interlock.breaker import home as homes
-from interlock.breaker.home import Home, Now
+from interlock.breaker.home import Home, Now, boot_id
 from interlock.breaker.latch import Latch, LatchError, read_latch
 from interlock.breaker.page import Page
 from interlock.breaker.segment import segments
@@ -47,7 +48,7 @@ from interlock.verify import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.breaker.kill import Quiet
+    from interlock.breaker.quiet import Quiet
 
 NOW = Now(ts_us=UTC_US, mono_ns=0)
 
@@ -652,6 +653,87 @@ def test_segment_that_is_full_from_the_start(home: Path) -> None:
     for durability in ("disk", "process"):
         with pytest.raises(HomeError, match=r"full|journal"):
             attach(home, durability=durability)
+
+
+def test_what_no_system_call_can_reach_is_no_home(tmp_path: Path) -> None:
+    """A path that is too long, or leads nowhere, has no home, no engines and no identity; nothing else is raised."""
+    for path in (tmp_path / "nowhere", tmp_path / ("x" * 300) / "home"):
+        with pytest.raises(HomeError, match="no home here"):
+            Home(path).require()
+        assert Home(path).streams() == []
+        assert Home(path).identity() == ""
+
+
+def test_home_is_known_by_the_first_journal_that_says_so(home: Path) -> None:
+    """Of journals some may hold nothing, nonsense, or another's origin: the one that names its own engine counts."""
+    attach(home, engine="z").close()
+    for name in ("latch.json", "page"):
+        (home / name).unlink()
+    shutil.rmtree(home / "engines")
+    streams = home / "journal"
+    (streams / "a").mkdir()
+    for number, text in enumerate(
+        (b"", b"no json\n", b"[]\n", b"{}\n", b'{"origin":1}\n', b'{"origin":"interlock/x/other"}\n')
+    ):
+        (streams / f"b{number}").mkdir()
+        (streams / f"b{number}" / f"{0:020d}.jsonl").write_bytes(text)
+    assert Home(home).identity() == HOME_ID
+    shutil.rmtree(streams / "z")
+    assert Home(home).identity() == ""
+
+
+def test_lock_that_cannot_be_made_anew_is_told(tmp_path: Path) -> None:
+    """On a disk that takes nothing a reset makes no new lock, and says why."""
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "none") as disk:
+        home = arm(disk / "home").path
+        halt_home(home)
+        (home / "lock").unlink()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(HomeError, match=r"lock: cannot be made: .*Read-only"):
+            reset_home(home, 1)
+
+
+def test_lock_that_is_gone_is_made_anew_while_nobody_is_attached(home: Path) -> None:
+    """A reset makes a lock where there is none, once no engine can hold the old one; until then it says who does."""
+    with attach(home):
+        halt_home(home)
+        (home / "lock").unlink()
+        with pytest.raises(HomeError, match=r"lock is gone while engine \(pid \d+\) is attached; end that first"):
+            reset_home(home, 1)
+    assert reset_home(home, 1).epoch == 2
+    with running(home) as kernel:
+        assert kernel.mode is Mode.RUNNING
+
+
+def test_halt_without_a_thread_tells_nothing_of_the_ground(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has no thread left halts all the same, and durably."""
+
+    def refused(_: threading.Thread) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    found = halt_home(home)
+    assert (found.stopped, found.confirmed, found.durable) == (True, True, True)
+
+
+def test_each_damaged_file_keeps_its_own_name(home: Path) -> None:
+    """What was set aside once is not overwritten by what is set aside next."""
+    for epoch, text in ((1, b"first"), (2, b"second")):
+        (home / "latch.json").write_bytes(text)
+        reset_home(home, epoch, known_epoch=epoch)
+    assert [(home / f"latch.json.damaged-{number}").read_bytes() for number in (0, 1)] == [b"first", b"second"]
+
+
+def test_boot_has_no_name_where_the_system_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without /proc a record is written all the same."""
+
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    assert len(boot_id()) == 36
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert boot_id.__wrapped__() == ""
 
 
 # -- The reset ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from tests.helpers import HOME_ID, OTHER_ID, FakeClock, arm, attach
 
 from interlock import HaltCode, Mode
-from interlock.breaker.latch import Latch, LatchError, decode, read_latch, write_durably, write_latch
+from interlock.breaker.latch import Latch, LatchError, blank, decode, read_latch, write_durably, write_latch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,10 +94,6 @@ def _forged(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"v": 2},
-        {"v": True},
-        {"v": None},
-        {"v": "1"},
         {"state": "armed"},
         {"state": "IDLE"},
         {"state": None},
@@ -118,9 +115,58 @@ def _forged(**changes: object) -> bytes:
     ids=str,
 )
 def test_wrong_values_under_a_right_checksum_are_told(changes: dict[str, object]) -> None:
-    """A record of another version, state, type or shape is no latch, even if its checksum is right."""
-    with pytest.raises(LatchError):
+    """A record of another state, type or shape is no latch, even if its checksum is right."""
+    with pytest.raises(LatchError) as caught:
         decode(_forged(**changes), "here")
+    assert caught.value.code is HaltCode.LATCH_CORRUPT
+
+
+def test_record_of_another_version_is_foreign() -> None:
+    """A record of a format that this kernel does not know is told as that, and by both formats' numbers."""
+    for version in (2, 0, None, "1", [1]):
+        with pytest.raises(LatchError, match=re.escape(f"format {version!r}; this kernel reads format 1")) as caught:
+            decode(_forged(v=version), "here")
+        assert caught.value.code is HaltCode.LATCH_FOREIGN
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"[1]", "here: not a latch record (3 bytes)"),
+        (b"{}", "here: not a latch record (2 bytes)"),
+        (ARMED.encode().replace(b"new", b"old"), "here: the checksum does not match"),
+        (ARMED.encode() + b" ", "here: state 'ARMED', epoch 3"),
+    ],
+)
+def test_damage_is_told_in_words(data: bytes, said: str) -> None:
+    """What is wrong with a record is said: where, and whether it is none, was changed, or makes no sense."""
+    with pytest.raises(LatchError) as caught:
+        decode(data, "here")
+    assert str(caught.value) == said
+
+
+def test_blank_record_says_whose_it_is_and_nothing_else() -> None:
+    """What a record is made from is a valid one of the first epoch, in which nobody has said anything yet."""
+    latch = blank(HOME_ID)
+    assert decode(latch.encode(), "here") == latch
+    assert (latch.state, latch.epoch, latch.home, latch.code) == ("ARMED", 1, HOME_ID, "ARM")
+    assert (latch.reason, latch.source, latch.boot, latch.operator) == ("", "", "", None)
+    assert (latch.ts_us, latch.mono_ns) == (0, 0)
+
+
+def test_longest_record_is_read_whole(tmp_path: Path) -> None:
+    """A record of 64 KiB is read, and one that has a byte more is none."""
+    path = tmp_path / "latch.json"
+    for more, fits in ((0, True), (1, False)):
+        room = 65_536 + more - len(attrs.evolve(ARMED, reason="").encode())
+        latch = attrs.evolve(ARMED, reason="x" * room)
+        write_latch(path, latch)
+        if fits:
+            assert read_latch(path)[0] == latch
+        else:
+            with pytest.raises(LatchError) as caught:
+                read_latch(path)
+            assert caught.value.code is HaltCode.LATCH_CORRUPT
 
 
 def test_deep_nesting_is_told() -> None:
@@ -191,6 +237,7 @@ ODDITIES: dict[str, tuple[Callable[[Path], None], HaltCode]] = {
 }
 
 
+@pytest.mark.usefixtures("nothing_left_open")
 @pytest.mark.parametrize("oddity", ODDITIES)
 def test_what_is_no_file_is_no_latch(tmp_path: Path, oddity: str) -> None:
     """Whatever stands in the latch's place is told by its code, without hanging."""
@@ -202,6 +249,7 @@ def test_what_is_no_file_is_no_latch(tmp_path: Path, oddity: str) -> None:
     assert caught.value.code is code
 
 
+@pytest.mark.usefixtures("nothing_left_open")
 def test_latch_of_another_home_is_told(tmp_path: Path) -> None:
     """A valid latch of another home is not ours."""
     path = tmp_path / "latch.json"

@@ -1,459 +1,352 @@
-"""The memory disk: what a halt does where the home's disk does nothing, and who may not have been there first."""
+"""A home's place on the memory disk, by itself: its names, whose it is, what is refused there, and what is removed."""
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
+import stat
 import subprocess
-import sys
 import tempfile
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.helpers import (
-    HOME_ID,
-    OTHER_ID,
-    RecordingVenue,
-    arm,
-    attach,
-    halt_home,
-    order,
-    python,
-    quote,
-    reset_home,
-    running,
-)
+from tests.breaker.disks import mounted
+from tests.helpers import HOME_ID, OTHER_ID
 
-from interlock import HaltCode, HomeError, Mode, Reason
-from interlock.breaker.grounds import mount_of
-from interlock.breaker.memory import VARIABLE, Place, memory_disk, place
-from interlock.breaker.page import FilePage, MemoryPage, Page
-from interlock.breaker.roster import engines
-from interlock.core.modes import ARMED
+from interlock.breaker import memory
+from interlock.breaker.memory import SIZE, VARIABLE, clear, memory_disk, place, places, require_memory, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from interlock import Kernel
-    from interlock.breaker.home import Home
+pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
-PATIENCE_S: Final = 30.0
-_UNSHARE: Final = ("unshare", "-Um", "--map-current-user", "--keep-caps", "--propagation", "private")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """Return an armed home."""
-    return arm(tmp_path / "home")
+OTHER = 12345
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return another memory disk, which is this process's from here on, as a container has one."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as made:
-        monkeypatch.setenv(VARIABLE, made)
-        yield Path(made)
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a memory disk of a test's own."""
+    made = Path(tempfile.mkdtemp(prefix="interlock-place-", dir="/dev/shm"))
+    made.chmod(0o1777)
+    monkeypatch.setenv(VARIABLE, str(made))
+    yield made
+    shutil.rmtree(made)
 
 
-def places(home: Path) -> Path:
-    """Return the home's directory in memory."""
-    with place(home, HOME_ID) as at:
-        return at.path
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a directory that stands for a home: no more than its number is asked for."""
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
 
 
-def until(true: object) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+def names(path: Path) -> list[str]:
+    """What is in a directory."""
+    return sorted(one.name for one in path.iterdir())
 
 
-def refuses(kernel: Kernel) -> bool:
-    """Whether it gives no permit."""
-    venue = RecordingVenue()
-    return kernel.submit(order("late"), venue.send).reason is Reason.HALTED and not venue.seen
+def at(disk: Path, home: Path, whose: str) -> Path:
+    """Where a home's place is, as the module says it."""
+    found = home.stat()
+    return disk / f"interlock-{found.st_uid}" / f"{found.st_dev}-{found.st_ino}-{whose}"
 
 
-# -- A disk that takes nothing -------------------------------------------------------------------------
+def test_memory_disk_is_the_machines_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variable, or with an empty one, it is where Linux has it."""
+    monkeypatch.delenv("INTERLOCK_MEMORY", raising=False)
+    assert memory_disk() == Path("/dev/shm")
+    monkeypatch.setenv("INTERLOCK_MEMORY", "")
+    assert memory_disk() == Path("/dev/shm")
+    monkeypatch.setenv("INTERLOCK_MEMORY", "/elsewhere")
+    assert memory_disk() == Path("/elsewhere")
 
-BIND: Final = """
-import ctypes, json, os, subprocess, sys
-from pathlib import Path
 
-def mount(path, flags, kind=None):
-    if ctypes.CDLL(None, use_errno=True).mount(str(path).encode(), str(path).encode(), kind, flags, None):
-        print(json.dumps({"no mount": os.strerror(ctypes.get_errno())}), flush=True)
-        sys.exit()
-
-def read_only(path):  # for all who come by the path from here on
-    mount(path, 4096)
-    mount(path, 1 | 32 | 4096)
-
-home = Path(sys.argv[1])
-"""
-
-FROM_OUTSIDE: Final = """
-read_only(home)
-done = subprocess.run(
-    [sys.executable, "-m", "interlock.ops", "halt", "--home", home, "--reason", "x", "--json", "--timeout", "0.3"],
-    stdout=subprocess.PIPE)
-print(json.dumps({"exit": done.returncode, "told": json.loads(done.stdout)}))
-"""
-
-WITH_AN_ENGINE: Final = """
-from tests.helpers import *
-kernel = running(home)
-venue = RecordingVenue()
-if not kernel.submit(order("early"), venue.send):
-    sys.exit(1)
-read_only(home)
-done = subprocess.run(
-    [sys.executable, "-m", "interlock.ops", "halt", "--home", home, "--reason", "x", "--json"], stdout=subprocess.PIPE)
-late = kernel.submit(order("late"), venue.send)
-own = kernel.halt("once more")
-print(json.dumps({
-    "exit": done.returncode, "told": json.loads(done.stdout), "late": late.reason, "sent": venue.seen,
-    "own": [own.confirmed, own.durable]}))
-"""
-
-
-def in_private(script: str, home: Path, *flags: str) -> dict[str, object]:
-    """What a script tells that has mounts of its own; skips where that may not be."""
-    if (
-        shutil.which("unshare") is None
-        or subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("no mount namespaces here")
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [*_UNSHARE, sys.executable, *flags, "-c", BIND + script, str(home)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": f"{root / 'kernel'}:{root}"},
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, object] = json.loads(done.stdout)
-    if "no mount" in told:
-        pytest.skip(f"no mount here: {told['no mount']}")
-    return told
-
-
-@pytest.mark.parametrize("flags", [(), ("-O",)])
-def test_read_only_home_is_halted_from_outside_over_an_engine(home: Home, flags: tuple[str, ...]) -> None:
-    """On a disk that went read-only under an engine, `interlock halt` stops it, confirmed and not durable: 4."""
-    told = in_private(WITH_AN_ENGINE, home.path, *flags)
-    found = told["told"]
-    assert isinstance(found, dict)
-    assert (told["exit"], found["confirmed"], found["durable"]) == (4, True, False)
-    assert "Read-only" in found["message"]
-    assert told["sent"] == ["early"]
-    assert told["late"] == Reason.HALTED
-    assert told["own"] == [True, False]
-
-
-def test_killer_that_may_only_read_the_home_stops_an_engine_that_may_write(home: Home) -> None:
-    """A killer whose mount is read-only reaches the engine by the memory; the engine makes it durable."""
-    halt_home(home.path)
-    reset_home(home.path, 1)
-    with running(home.path) as kernel:
-        told = in_private(FROM_OUTSIDE, home.path)
-        assert isinstance(told["told"], dict)
-        assert told["told"]["confirmed"]
-        assert refuses(kernel)
-        kernel.heartbeat()
-        latch, _, byte = home.latch_state()
-        assert latch is not None
-        assert (latch.state, byte) == ("HALTED", 0)
-
-
-def test_killer_with_neither_disk_nor_memory_confirms_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killer that can write neither the page's file nor this engine's memory says so, and names the engine."""
-    with running(home.path) as kernel, tempfile.TemporaryDirectory(dir="/dev/shm") as other:
-        monkeypatch.setenv(VARIABLE, other)
-        told = in_private(FROM_OUTSIDE, home.path)
-        assert told["exit"] == 4
-        found = told["told"]
-        assert isinstance(found, dict)
-        assert not found["confirmed"]
-        assert "another memory disk" in found["message"]
-        assert kernel.mode is Mode.RUNNING
-
-
-def test_page_that_hangs_holds_up_no_halt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a disk that takes the page's bytes and never answers a halt is confirmed, and durable once it does."""
-    hangs, write = threading.Event(), FilePage.write
-
-    def slow(page: FilePage, *parts: tuple[int, bytes]) -> None:
-        hangs.wait(PATIENCE_S)
-        write(page, *parts)
-
-    with running(home.path) as kernel:
-        monkeypatch.setattr(FilePage, "write", slow)
-        found = halt_home(home.path, timeout_s=1.0)
-        assert (found.stopped, found.confirmed, found.durable) == (True, True, False)
-        assert kernel.mode is Mode.HALTED
-        report = kernel.halt("inside")
-        assert (report.confirmed, report.durable) == (True, False)
-        hangs.set()
-        until(lambda: home.page.read_bytes()[0] != ARMED)
-        assert halt_home(home.path, timeout_s=PATIENCE_S).durable
-
-
-# -- Another memory disk -------------------------------------------------------------------------------
-
-
-def test_halt_reaches_an_engine_with_another_memory_disk_by_the_file(home: Home, elsewhere: Path) -> None:
-    """A killer in another container stops an engine within a look, by the page's file, and that is an ack."""
-    assert memory_disk() == elsewhere
-    with running(home.path) as kernel:
-        killer = python(
-            "import sys; from tests.helpers import *; print(halt_home(Path(sys.argv[1]), timeout_s=30).confirmed)",
-            home.path,
-            **{VARIABLE: "/dev/shm"},
-        )
-        assert killer.communicate(timeout=PATIENCE_S)[0].strip() == "True"
-        assert refuses(kernel)
-    for left in Path("/dev/shm").glob(f"interlock-*/{home.path.stat().st_dev}-{home.path.stat().st_ino}-*"):
-        shutil.rmtree(left)
-
-
-def test_halt_without_a_memory_disk_reaches_engines_by_the_file(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killer that can have no page in memory, as there is no such disk, stops engines within a look."""
-    with running(home.path) as kernel:
-        with monkeypatch.context() as there:
-            there.setenv(VARIABLE, str(home.path / "nowhere"))
-            found = halt_home(home.path)
-        assert found.stopped
-        assert (found.confirmed, home.page.read_bytes()[0]) == (False, 0)
-        until(lambda: refuses(kernel))
-    reset_home(home.path, 1)
-    with running(home.path) as kernel:
-        assert kernel.epoch == 2
-
-
-def test_engine_with_another_memory_disk_is_seen_as_such(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What such an engine does is not guessed: it is attached, and not shown; and it does not start over a halt."""
-    with attach(home.path) as kernel, tempfile.TemporaryDirectory(dir="/dev/shm") as other:
-        assert [engine.shown for engine in engines(home.engines)] == [True]
-        monkeypatch.setenv(VARIABLE, other)
-        (seen,) = engines(home.engines)
-        assert (seen.attached, seen.shown, seen.held) == (True, False, False)
-        assert halt_home(home.path, timeout_s=PATIENCE_S).confirmed
-        assert not kernel.start()
-        assert kernel.mode is Mode.HALTED
-
-
-def test_reset_elsewhere_is_adopted_by_whoever_heard_of_the_halt_by_the_file(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An engine that was stopped by the file is IDLE again after the reset of it, in whatever container."""
-    with running(home.path) as kernel, tempfile.TemporaryDirectory(dir="/dev/shm") as other:
-        with monkeypatch.context() as there:
-            there.setenv(VARIABLE, other)
-            assert halt_home(home.path, timeout_s=PATIENCE_S).confirmed
-            kernel.heartbeat()
-            assert kernel.mode is Mode.HALTED
-            reset_home(home.path, 1)
-        kernel.heartbeat()
-        assert kernel.mode is Mode.IDLE
-        assert kernel.start()
-        assert kernel.consult(quote(kernel))
-        assert kernel.submit(order("a"), RecordingVenue().send)
-
-
-# -- Who was there first -------------------------------------------------------------------------------
-
-
-def _open_to_others(path: Path) -> None:
-    path.mkdir(mode=0o755)
-
-
-def _link(path: Path) -> None:
-    (path.parent / "target").mkdir(mode=0o700)
-    path.symlink_to(path.parent / "target")
-
-
-def _file(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def _of_another(path: Path) -> None:
-    path.mkdir(mode=0o700)
-    try:
-        os.chown(path, 12345, 12345)
-    except OSError as error:
-        pytest.skip(f"needs root: {error}")
-
-
-@pytest.mark.parametrize("squat", [_open_to_others, _link, _file, _of_another])
-def test_place_that_somebody_else_made_is_refused(home: Home, elsewhere: Path, squat: object) -> None:
-    """Where a stranger was first no engine comes up, and the message names what to remove; a halt goes by the file."""
-    where = elsewhere / f"interlock-{home.path.stat().st_uid}"
-    squat(where)  # type: ignore[operator]
-    with pytest.raises(HomeError, match="so nothing is permitted") as caught:
-        attach(home.path)
-    assert str(where) in str(caught.value)
-    found = halt_home(home.path)
-    assert found.durable
-    assert home.page.read_bytes()[0] != ARMED
-    assert str(where) in found.message
-
-
-def test_memory_disk_that_others_may_rename_in_is_refused(home: Home, elsewhere: Path) -> None:
-    """Without its sticky bit a directory that others may write to is no place for a page."""
-    elsewhere.chmod(0o777)
-    with pytest.raises(HomeError, match="others may rename"):
-        attach(home.path)
-
-
-def test_disk_that_is_not_in_memory_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A memory disk that is a disk would bring back what it is there to avoid."""
-    descriptor = os.open(home.path, os.O_RDONLY)
-    try:
-        if mount_of(descriptor).kind in {"tmpfs", "ramfs"}:
-            pytest.skip("the temporary directory is in memory")
-    finally:
-        os.close(descriptor)
-    monkeypatch.setenv(VARIABLE, str(home.path))
-    with pytest.raises(HomeError, match="not in memory"):
-        attach(home.path)
-
-
-@pytest.mark.parametrize("what", ["page", "another page", "engine-engine", "another engine-engine", "all"])
-def test_memory_that_is_removed_under_an_engine_halts_it(home: Home, what: str) -> None:
-    """What removes its files from the memory disk halts a RUNNING engine by its next heartbeat, with a clear cause."""
-    with running(home.path) as kernel:
-        where = places(home.path)
-        shutil.rmtree(where) if what == "all" else (where / what.rsplit(maxsplit=1)[-1]).unlink()
-        if what == "another page":
-            MemoryPage.had(home.path, HOME_ID, armed=True)
-        elif what == "another engine-engine":
-            with place(home.path, HOME_ID) as at:
-                at.make("engine-engine", b"")
-        kernel.heartbeat()
-        assert kernel.mode is Mode.HALTED
-        assert kernel.cause is not None
-        assert kernel.cause.code is (HaltCode.HOME_UNREADABLE if what.endswith("engine") else HaltCode.PAGE_REPLACED)
-        assert "gone" in kernel.cause.reason or "replaced" in kernel.cause.reason
-
-
-# -- A boot, a copy, a stale place ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("halted", [False, True])
-def test_after_a_boot_record_and_file_say_what_is(home: Home, halted: bool) -> None:
-    """With nothing in memory an armed home is IDLE and can be started; a halted one is HALTED."""
-    attach(home.path).close()
-    if halted:
-        assert halt_home(home.path).durable
-    shutil.rmtree(places(home.path))
-    with attach(home.path) as kernel:
-        assert kernel.mode is (Mode.HALTED if halted else Mode.IDLE)
-        assert bool(kernel.start()) is not halted
-
-
-def test_halt_by_memory_alone_holds_for_all_who_come_later(home: Home) -> None:
-    """A killer that got no further than the byte in memory has halted all who attach before the next boot."""
-    with place(home.path, HOME_ID) as at:
-        MemoryPage(at, HOME_ID).halt()
-    assert home.latch_state()[2] != ARMED
-    with attach(home.path) as kernel:
-        assert kernel.mode is Mode.HALTED
-        assert not kernel.start()
-
-
-def test_byte_that_was_zeroed_is_a_halt_although_nobody_left_a_mark(home: Home) -> None:
-    """What no reset knew of, no reset has ended: it takes one that finds it."""
-    with place(home.path, HOME_ID) as at:
-        MemoryPage(at, HOME_ID).map[0] = 0
-    assert home.latch_state()[2] != ARMED
-    with attach(home.path) as kernel:
-        assert kernel.mode is Mode.HALTED
-        assert not kernel.start()
-    reset_home(home.path, 1)
-    with attach(home.path) as kernel:
-        assert kernel.start()
-
-
-def test_killer_that_finds_no_memory_makes_it_halted(home: Home) -> None:
-    """After a boot a halt is in memory, too, whatever comes first."""
-    shutil.rmtree(places(home.path))
-    halt_home(home.path)
-    with place(home.path, HOME_ID) as at:
-        assert not MemoryPage(at, HOME_ID).armed
-
-
-def test_two_who_make_it_at_once_have_the_same(home: Home) -> None:
-    """Of any number that find no page in memory one makes it, and all map that one."""
-    for _ in range(20):
-        shutil.rmtree(places(home.path))
-        with ThreadPoolExecutor(8) as pool:
-            pages = list(pool.map(lambda at: Page(home.page, HOME_ID, armed=at % 2 == 0), range(8)))
-        assert len({page.memory for page in pages}) == 1
-        assert len({page.map[0] for page in pages}) == 1
-
-
-def test_who_makes_it_second_uses_the_first_ones(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who finds none, and is overtaken before it has made one, maps that of the other, and what that one says."""
-    shutil.rmtree(places(home.path))
-    make, made = Place.make, []
-
-    def overtaken(at: Place, name: str, data: bytes) -> None:
-        monkeypatch.setattr(Place, "make", make)
-        made.append(MemoryPage.had(home.path, HOME_ID, armed=False))
-        make(at, name, data)
-
-    monkeypatch.setattr(Place, "make", overtaken)
-    page = Page(home.page, HOME_ID, armed=True)
-    assert page.memory == made[0].identity
-    assert page.map[0] == 0
-
-
-def test_home_where_another_one_was_does_not_find_its_memory(home: Home) -> None:
-    """A place of another UUID at the same inode says nothing of this home; a halt meets both; an arm clears it."""
-    MemoryPage.had(home.path, OTHER_ID, armed=False)
-    with running(home.path):
+def test_place_is_made_when_it_is_asked_for(disk: Path, home: Path) -> None:
+    """It is below its user's directory, both are that user's alone, and nothing is made for who only looks."""
+    with pytest.raises(FileNotFoundError), place(home, HOME_ID):
         pass
-    stale = MemoryPage.had(home.path, OTHER_ID, armed=True)
-    stale.arm(stale.halts)
-    halt_home(home.path)
-    assert not stale.armed
+    assert names(disk) == []
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            with place(home, HOME_ID, make=True) as found:
+                assert found.path == at(disk, home, HOME_ID)
+    finally:
+        os.umask(before)
+    for path in (found.path, found.path.parent):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    with place(home, HOME_ID) as found, pytest.raises(FileNotFoundError), place(home, OTHER_ID):
+        pass
 
 
-def test_copy_of_a_home_has_a_memory_of_its_own(home: Home, tmp_path: Path) -> None:
-    """Two copies are two homes: a halt of one is not seen in the other."""
-    shutil.copytree(home.path, tmp_path / "copy")
-    with running(tmp_path / "copy") as copied, running(home.path) as kernel:
-        assert halt_home(home.path, timeout_s=PATIENCE_S).confirmed
-        assert kernel.mode is Mode.HALTED
-        assert copied.mode is Mode.RUNNING
+@as_root
+def test_what_root_makes_is_the_owners(disk: Path, home: Path) -> None:
+    """Directories and files that root makes belong to the home's owner; what was there is not given to anybody."""
+    os.chown(home, OTHER, -1)
+    with place(home, HOME_ID, make=True) as found:
+        found.make("page", b"x")
+        for path in (found.path, found.path.parent, found.path / "page"):
+            assert (path.stat().st_uid, path.stat().st_gid) == (OTHER, os.getegid())
+    assert found.path == at(disk, home, HOME_ID)
+    os.chown(found.path, OTHER + 1, -1)
+    with (
+        pytest.raises(PermissionError, match=f"belongs to user {OTHER + 1}, not to {OTHER}"),
+        place(home, HOME_ID, make=True),
+    ):
+        pass
+    assert found.path.stat().st_uid == OTHER + 1
 
 
-def test_home_that_is_moved_keeps_its_memory(home: Home, tmp_path: Path) -> None:
-    """A halt that is in memory alone goes with a home that is renamed."""
-    with place(home.path, HOME_ID) as at:
-        MemoryPage(at, HOME_ID).halt()
-    home.path.rename(tmp_path / "moved")
-    with attach(tmp_path / "moved") as kernel:
-        assert kernel.mode is Mode.HALTED
+@as_root
+def test_plain_user_makes_what_is_theirs(disk: Path) -> None:
+    """Who is not root gives nothing away, and can use the memory disk all the same."""
+    home = disk / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, OTHER, OTHER)
+    os.seteuid(OTHER)
+    try:
+        with place(home, HOME_ID, make=True) as found:
+            found.make("page", b"x")
+            os.close(found.open("page"))
+    finally:
+        os.seteuid(0)
+    assert (found.path / "page").stat().st_uid == OTHER
 
 
-def test_reset_that_memory_refuses_leaves_the_page_of_the_home_alone(home: Home) -> None:
-    """What is wrong in memory is no fault of the home's file, which is not set aside for it."""
-    attach(home.path).close()
-    halt_home(home.path)
-    before, inode = home.page.read_bytes(), home.page.stat().st_ino
-    (places(home.path) / "page").chmod(0o640)
-    for _ in range(2):
-        with pytest.raises(HomeError, match="lets others in"):
-            reset_home(home.path, 1)
-    assert (home.page.read_bytes(), home.page.stat().st_ino) == (before, inode)
-    assert [path.name for path in home.path.glob("page*")] == ["page"]
+@pytest.mark.parametrize("whose", ["", "x", "../../etc", HOME_ID.replace("1", "A"), HOME_ID + "_", "\udcff"])
+def test_what_is_no_uuid_is_no_path_either(disk: Path, home: Path, whose: str) -> None:
+    """Whatever a damaged record says, its place is a directory of the user's with a name of its own."""
+    plain = f"x{sha256(whose.encode(errors='replace')).hexdigest()[:32]}"
+    with place(home, whose, make=True) as found:
+        assert found.path == at(disk, home, plain)
+
+
+def test_file_appears_whole_and_once(disk: Path, home: Path) -> None:
+    """A file has its size, its owner and its bytes from the first moment, and whoever is second leaves it."""
+    assert SIZE == 4096
+    with place(home, HOME_ID, make=True) as found:
+        before = os.umask(0)
+        try:
+            found.make("page", b"first")
+        finally:
+            os.umask(before)
+        found.make("page", b"second")
+        page = found.path / "page"
+        assert page.read_bytes() == b"first".ljust(4096, b"\0")
+        assert stat.S_IMODE(page.stat().st_mode) == 0o600
+        inode = page.stat().st_ino
+        found.renew("page", b"third")
+        assert page.read_bytes() == b"third".ljust(4096, b"\0")
+        assert page.stat().st_ino != inode
+        found.renew("other", b"fourth")
+        descriptor = found.open("page")
+        os.pwrite(descriptor, b"T", 0)
+        os.close(descriptor)
+        assert page.read_bytes()[:5] == b"Third"
+        found.remove()
+    assert not found.path.exists()
+    assert names(disk) == [f"interlock-{os.geteuid()}"]
+
+
+def test_file_on_a_full_memory_disk_is_not_there_at_all(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room nothing appears, and the error says so."""
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=64k,mode=1777", "none") as small:
+        monkeypatch.setenv(VARIABLE, str(small))
+        with place(home, HOME_ID, make=True) as found:
+            (small / "ballast").write_bytes(bytes(64 << 10))
+            with pytest.raises(OSError, match="No space"):
+                found.make("page", b"x")
+            assert names(found.path) == []
+
+
+def _others(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def _given(path: Path) -> None:
+    os.chown(path, OTHER, -1)
+
+
+def _short(path: Path) -> None:
+    os.truncate(path, SIZE - 1)
+
+
+def _linked(path: Path) -> None:
+    path.with_name("second").hardlink_to(path)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def _longer(path: Path) -> None:
+    os.truncate(path, SIZE + 1)
+
+
+WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
+    "others": (_others, "mode 0640 lets others in"),
+    "given": (_given, f"belongs to user {OTHER}, not to"),
+    "short": (_short, "not a file of 4096 bytes with one name"),
+    "longer": (_longer, "not a file of 4096 bytes with one name"),
+    "linked": (_linked, "not a file of 4096 bytes with one name"),
+    "pipe": (_pipe, "not a file of 4096 bytes with one name"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_file_that_is_not_as_it_must_be_is_not_opened(disk: Path, home: Path, wrong: str) -> None:
+    """A file that is not whole, the owner's alone and of one name is refused, by its path, with what to do about it."""
+    if wrong == "given" and os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    make, said = WRONG[wrong]
+    with place(home, HOME_ID, make=True) as found:
+        found.make("page", b"x")
+        make(found.path / "page")
+        with pytest.raises(PermissionError, match=said) as caught:
+            found.open("page")
+    assert caught.value.filename == str(at(disk, home, HOME_ID) / "page")
+    assert caught.value.errno == errno.EPERM
+    assert "remove it, while no engine of the home runs" in str(caught.value)
+
+
+def test_file_of_a_size_but_no_regular_one_is_refused(disk: Path, home: Path) -> None:
+    """A pipe that had the right size would still be no page: what it is counts by itself."""
+    with place(home, HOME_ID, make=True) as found:
+        (found.path / "page").symlink_to("elsewhere")
+        with pytest.raises(OSError, match="symbolic"):
+            found.open("page")
+        with pytest.raises(FileNotFoundError):
+            found.open("nothing")
+    seen = (disk / "regular").parent.stat()
+    fields = list(seen)
+    fields[stat.ST_UID], fields[stat.ST_MODE] = os.geteuid(), stat.S_IFSOCK | 0o600
+    fields[stat.ST_NLINK], fields[stat.ST_SIZE] = 1, SIZE
+    with pytest.raises(PermissionError, match="not a file"):
+        memory._judge_file(disk, os.stat_result(fields), os.geteuid())
+
+
+@pytest.mark.parametrize("which", ["user", "place"])
+@pytest.mark.parametrize("wrong", ["file", "link", "mode"])
+def test_directory_that_is_not_as_it_must_be_is_refused(disk: Path, home: Path, which: str, wrong: str) -> None:
+    """What stands in a directory's place, or lets others in, is refused by its path; nothing is made beside it."""
+    with place(home, HOME_ID, make=True) as found:
+        path = found.path if which == "place" else found.path.parent
+    if wrong == "mode":
+        path.chmod(0o710)
+    else:
+        shutil.rmtree(path)
+        path.touch() if wrong == "file" else path.symlink_to(disk)
+    for make in (False, True):
+        said = "lets others in" if wrong == "mode" else "not a directory"
+        with pytest.raises(PermissionError, match=said) as caught, place(home, HOME_ID, make=make):
+            pass
+        assert caught.value.filename == str(path)
+
+
+@as_root
+def test_memory_disk_of_somebody_else_is_refused(disk: Path, home: Path) -> None:
+    """A memory disk belongs to root or to the home's owner, and nobody else may rename what is in it."""
+    os.chown(home, OTHER, -1)
+    for owner, sound in ((0, True), (OTHER, True), (OTHER + 1, False), (1, False)):
+        os.chown(disk, owner, -1)
+        if sound:
+            with place(home, HOME_ID, make=True):
+                continue
+        with pytest.raises(PermissionError, match=f"belongs to user {owner}, neither to root nor to {OTHER}"):
+            require_memory(home)
+    os.chown(disk, 0, -1)
+    for mode, sound in ((0o1777, True), (0o755, True), (0o777, False), (0o775, False), (0o1775, True)):
+        disk.chmod(mode)
+        if sound:
+            require_memory(home)
+        else:
+            with pytest.raises(PermissionError, match=f"mode {mode:04o}: others may rename what is in it"):
+                require_memory(home)
+    disk.chmod(0o1777)
+
+
+def test_memory_is_required_to_be_in_memory(disk: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk is no memory, a ramfs is, and what nobody can tell is not."""
+    require_memory(home)
+    with mounted(disk / "ram", "-t", "ramfs", "none") as ram:
+        monkeypatch.setenv(VARIABLE, str(ram))
+        require_memory(home)
+    (disk / "ram").rmdir()
+    monkeypatch.setenv(VARIABLE, str(disk / "ram"))
+    with pytest.raises(FileNotFoundError):
+        require_memory(home)
+    for path in ("/proc/self", "/proc/version"):
+        monkeypatch.setenv(VARIABLE, path)
+        with pytest.raises(OSError, match=r"is of type 'proc', mounted on .*; mount a tmpfs|Not a directory") as caught:
+            require_memory(home)
+        assert caught.value.errno in {errno.EINVAL, errno.ENOTDIR}
+        assert caught.value.filename in {path, str(Path(path))}
+
+
+def test_memory_disk_that_is_mounted_nowhere_is_no_answer(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that was taken out of the tree of mounts has no type that anybody could tell."""
+    with mounted(tmp_path / "gone", "-t", "tmpfs", "-o", "mode=1777", "none") as gone:
+        monkeypatch.chdir(gone)
+        monkeypatch.setenv(VARIABLE, ".")
+        require_memory(home)
+        subprocess.run(["umount", "--lazy", str(gone)], check=True, cwd="/")
+        with pytest.raises(OSError, match="nobody can tell what it is") as caught:
+            require_memory(home)
+        assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, ".")
+        monkeypatch.chdir(tmp_path)
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(gone)], check=True)
+
+
+def test_all_places_of_a_home_are_met(disk: Path, home: Path, tmp_path: Path) -> None:
+    """A halt meets the place of each home that was here, none of another's, and hears last of what is wrong."""
+    assert list(places(home)) == []
+    assert names(disk) == []
+    (tmp_path / "another").mkdir()
+    for where, whose in ((home, HOME_ID), (home, OTHER_ID), (tmp_path / "another", HOME_ID)):
+        with place(where, whose, make=True):
+            pass
+    assert [one.path for one in places(home)] == [at(disk, home, HOME_ID), at(disk, home, OTHER_ID)]
+    at(disk, home, HOME_ID).chmod(0o750)
+    found = places(home)
+    assert next(found).path == at(disk, home, OTHER_ID)
+    with pytest.raises(PermissionError, match="mode 0750"):
+        next(found)
+    at(disk, home, HOME_ID).chmod(0o700)
+
+
+def test_memory_disk_that_is_gone_has_no_places(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no memory disk there is nothing to halt in it."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
+    assert list(places(home)) == []
+
+
+def test_what_homes_left_is_cleared_but_for_one(disk: Path, home: Path) -> None:
+    """All that was left where a home is now goes, files and all, but for that home's own, if it is named."""
+    for whose in (HOME_ID, OTHER_ID, "no uuid"):
+        with place(home, whose, make=True) as found:
+            found.make("page", b"x")
+    clear(home, but=OTHER_ID)
+    assert [one.path for one in places(home)] == [at(disk, home, OTHER_ID)]
+    clear(home)
+    assert names(at(disk, home, HOME_ID).parent) == []
+    with place(home, HOME_ID, make=True) as found:
+        (found.path / "directory").mkdir()
+    clear(home)  # what can't be removed stays, and raises nothing
+    assert found.path.exists()
+    clear(home / "nowhere")
+
+
+def test_error_is_told_with_its_file() -> None:
+    """What went wrong is said with the file that it is about, if it is about one."""
+    assert whole(OSError(5, "Input/output error", "/x/y")) == "/x/y: Input/output error"
+    assert whole(OSError("odd")) == "odd"

@@ -14,8 +14,8 @@ from tests.helpers import arm, attach, halt_home, halted_by, python, reset_home
 from interlock import HomeError, Mode
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED, HALTED, read_latch
+from interlock.breaker.layout import HALTS_AT, HALTS_END
 from interlock.breaker.lock import FileLock, Pen
-from interlock.breaker.page import _HALTS_AT, _HALTS_END
 from interlock.core.modes import ARMED as ARMED_BYTE
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def test_halt_whose_killer_died_before_the_byte_is_finished(home: Home) -> None:
     with attach(home.path) as kernel:
         page = kernel._sentinel.page
         assert page is not None
-        page.map[_HALTS_AT:_HALTS_END] = (7).to_bytes(8, "little")  # as `Page.halt` begins
+        page.map[HALTS_AT:HALTS_END] = (7).to_bytes(8, "little")  # as `Page.halt` begins
         assert page.map[0] == ARMED_BYTE
         assert not kernel.start()
         assert page.map[0] == 0

@@ -7,6 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +30,7 @@ from tests.helpers import (
 from tests.ops.cli_helpers import environment
 from typer.testing import CliRunner
 
+import interlock
 from interlock import HomeError, Kernel, Mode
 from interlock.breaker.compress import compress, compressible
 from interlock.breaker.home import Home
@@ -37,7 +40,6 @@ from interlock.ops.cli import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DAY_MS = 86_400_000
 
@@ -348,6 +350,7 @@ def test_what_is_read_back_must_be_what_was_written(home: Path, monkeypatch: pyt
         compress(path)
     assert path.read_bytes() == data
     assert segments(stream(home))[0] == path
+    assert [*stream(home).glob("*.zst*")] == []
 
 
 def test_one_at_a_time_compresses_a_segment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,6 +418,9 @@ def test_hash_of_the_code_changes_with_every_file(tmp_path: Path) -> None:
     (package / "a.py").write_text("a")
     (package / "inner" / "b.py").write_text("b")
     hashes = [hash_of(package)]
+    lines = "".join(f"{name}\0{sha256(name[-4].encode()).hexdigest()}\n" for name in ("a.py", "inner/b.py"))
+    assert hashes[0] == sha256(lines.encode()).hexdigest()
+    assert code_hash() == hash_of(Path(interlock.__file__).parent)
     (package / "note.txt").write_text("no source")
     assert hash_of(package) == hashes[0]
     (package / "a.py").write_text("A")

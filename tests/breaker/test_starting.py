@@ -15,6 +15,7 @@ from interlock import Mode
 from interlock.breaker.segment import chunks, first_of, lines, segments
 from interlock.breaker.starting import begins_at, hashed
 from interlock.journal.recovery import Recovery
+from interlock.journal.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +112,42 @@ def test_changed_opening_is_not_believed(home: Path, place: int) -> None:
         assert kernel.mode is Mode.HALTED
         assert kernel.cause is not None
         assert "damaged" in kernel.cause.reason
+
+
+def test_second_of_two_segments_is_enough(home: Path) -> None:
+    """The last segment that tells the ledger is where one begins, if it is not the first, which tells nothing."""
+    paths = segments(stream(home))
+    assert begins_at(paths[-2:], digest(home)) == 1
+    assert begins_at(paths[-1:], digest(home)) == 0
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_opening_of_other_kinds_tells_nothing(home: Path, place: int) -> None:
+    """A segment's record, a seal, a ledger, a seal: anything else is no opening, though every root be right."""
+    path = segments(stream(home))[-1]
+    data = [*lines(path)][:4]
+    for change in (False, True):
+        records = [orjson.loads(line) for line in data]
+        if change:
+            records[place]["kind"] = "other"
+        tree = Tree.of(first_of(path), [bytes.fromhex(peak) for peak in records[0]["peaks"]])
+        for number, record in enumerate(records):
+            if number in {1, 3}:
+                record["root"] = tree.root()
+            tree.grow(orjson.dumps(record) + b"\n")
+        path.chmod(0o600)
+        path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
+        assert begins_at([path.with_name("first"), path], digest(home)) == (0 if change else 1)
+
+
+def test_segment_whose_peaks_do_not_make_its_root_tells_nothing(home: Path) -> None:
+    """A tree before it that does not come to the root that it tells is not believed."""
+    path = segments(stream(home))[-1]
+    data = [*lines(path)]
+    record = orjson.loads(data[0])
+    record["root"] = record["root"][::-1]
+    path.write_bytes(b"".join([orjson.dumps(record) + b"\n", *data[1:]]))
+    assert begins_at([path.with_name("first"), path], digest(home)) == 0
 
 
 def test_other_limits_play_all_records(home: Path, scanned: list[int]) -> None:

@@ -6,16 +6,17 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.breaker.test_memory import PATIENCE_S
+from tests.breaker.test_memory_disk import PATIENCE_S
 from tests.helpers import HOME_ID, arm, attach, halt_home, halted_by, reset_home
 
 from interlock import Mode
 from interlock.attach import open_home
 from interlock.breaker import page as pages
 from interlock.breaker.kill import Kill
+from interlock.breaker.layout import ARMED_FOR_AT
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import VARIABLE
-from interlock.breaker.page import _ARMED_FOR_AT, FilePage, MemoryPage, Page
+from interlock.breaker.page import FilePage, MemoryPage, Page
 from interlock.core.modes import ARMED
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def test_halt_that_is_cut_short_in_the_file_is_a_halt(home: Home, monkeypatch: p
     """A killer that dies between the two writes has halted the file, also with a mark that it was armed for."""
     halt_home(home.path)
     page = Page(home.page, HOME_ID)
-    page._file.write((_ARMED_FOR_AT, page.mark.to_bytes(8, "little")), (0, bytes([ARMED])))  # a reset, and it died
+    page._file.write((ARMED_FOR_AT, page.mark.to_bytes(8, "little")), (0, bytes([ARMED])))  # a reset, and it died
     assert page.over
     write = FilePage.write
     monkeypatch.setattr(FilePage, "write", lambda file, *parts: write(file, parts[0]))
@@ -121,7 +122,7 @@ def test_ack_that_does_not_rest_on_the_file_is_not_undone_by_a_reset_before_it(h
     kill.set_byte()
     page = Page(home.page, HOME_ID)
     page.mirror()  # as an engine does
-    page._file.write((_ARMED_FOR_AT, page.mark.to_bytes(8, "little")), (0, bytes([ARMED])))  # a reset, and it died
+    page._file.write((ARMED_FOR_AT, page.mark.to_bytes(8, "little")), (0, bytes([ARMED])))  # a reset, and it died
     assert kill.wait_quiet(0.0)
     page.rejoin()
     assert not page.armed

@@ -22,7 +22,7 @@ from interlock import HaltCode, Mode, Permit, Quote
 from interlock.breaker import roster
 from interlock.breaker.quiescence import SLOTS, Hold
 from interlock.breaker.roster import Berth, Engine, Sending
-from interlock.breaker.watchdog import Limits, Sight, Stall, Watchdog, What, stalled
+from interlock.breaker.watchdog import Limits, Sight, Stall, Watchdog, What, span_ns, stalled, watched
 from interlock.breaker.watchthread import WatchThread
 from interlock.core.modes import ARMED
 from interlock.engine import Engine as Loop
@@ -49,10 +49,13 @@ HEALTHY: Final = Engine(
     held=True,
     lock_inode=1,
     page_inode=1,
+    memory=(0, 0),
+    shown=True,
     beats=0,
     beat_ns=0,
     busy_ns=0,
     sending=(),
+    unnamed=0,
 )
 
 
@@ -104,7 +107,152 @@ class World:
         return found
 
 
+# -- The limits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ns"), [(1e-12, 1), (1e-9, 1), (1.5, 1_500_000_000), (86_400, 86_400 * S), (86_400.0, 86_400 * S)]
+)
+def test_seconds_are_whole_nanoseconds(seconds: float, ns: int) -> None:
+    """A span is at least a nanosecond and at most a day, that day included."""
+    assert span_ns(seconds) == ns
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 86_400.001, float("nan"), float("inf")])
+def test_what_is_no_span_is_refused(seconds: float) -> None:
+    """Nothing, less than nothing, more than a day and no number are no limits."""
+    with pytest.raises(ValueError, match="expected seconds, above 0 and at most 86400"):
+        span_ns(seconds)
+
+
+def test_limits_as_they_are_unless_said() -> None:
+    """A loop may stand for 5 s, be at work for 10 s, a send go on for 10 s; it is looked at four times a second."""
+    limits = Limits()
+    assert (limits.beat_s, limits.busy_s, limits.send_s, limits.interval_s) == (5.0, 10.0, 10.0, 0.25)
+    assert (limits.beat_ns, limits.busy_ns, limits.send_ns, limits.least_ns) == (5 * S, 10 * S, 10 * S, 5 * S)
+    for follows in ("beat_ns", "busy_ns", "send_ns"):
+        with pytest.raises(TypeError):
+            Limits(**{follows: 1})
+
+
+def test_too_few_looks_are_refused() -> None:
+    """The interval is at most a quarter of the smallest limit, and the message says how long that is."""
+    Limits(beat_s=8, busy_s=6, send_s=4, interval_s=1)
+    with pytest.raises(ValueError, match=r"the interval may be 1 s at most, a quarter of the smallest limit"):
+        Limits(beat_s=8, busy_s=6, send_s=4, interval_s=1.001)
+
+
+def test_what_stands_still_has_a_name() -> None:
+    """The names go into reasons and reports, and stay."""
+    assert [what.value for what in What] == ["BEAT", "BUSY", "SEND"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("late_ns", [None, 0, 1_500_000_000])
+def test_reason_is_one_sentence(shown: bool, late_ns: int | None) -> None:
+    """A stall says who, what, for how long, whether nothing can be seen of it, and how late the watchdog was."""
+    engine = attrs.evolve(HEALTHY, shown=shown)
+    late = {} if late_ns is None else {"late_ns": late_ns}
+    said = Stall(engine=engine, what=What.SEND, mark=7, for_ns=2_500_000_000, **late).reason
+    assert said == (
+        f"engine alpha, pid {HEALTHY.pid}: the send of permit 7 goes on for 2.500 s"
+        + ("" if shown else "; it has another memory disk than this watchdog, which sees nothing of what it does")
+        + ("; the watchdog itself did not run for 1.500 s" if late_ns else "")
+    )
+
+
 # -- The rule --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "must"),
+    [
+        ({}, True),
+        ({"mode": Mode.IDLE}, True),
+        ({"held": False}, True),
+        ({"mode": Mode.IDLE, "held": False}, False),
+        ({"mode": Mode.HALTED, "held": False, "shown": False}, True),
+        ({"attached": False}, False),
+    ],
+)
+def test_who_has_to_get_on(fields: dict[str, Any], must: bool) -> None:
+    """Who runs, holds the lock, or can't be seen is watched, while it is attached; and only such a one can stall."""
+    engine = attrs.evolve(HEALTHY, **fields)
+    assert watched(engine) is must
+    before = Sight(engine=engine, first=engine, beat_ns=0, busy_ns=0, send_ns={})
+    assert (stalled(engine, before, 90 * S, PATIENT) is not None) is must
+
+
+def test_next_tick_is_no_stall_of_the_one_before() -> None:
+    """Work that began since the last look has not stood since then, however long the last tick took."""
+    was = attrs.evolve(HEALTHY, busy_ns=5)
+    before = Sight(engine=was, first=was, beat_ns=0, busy_ns=0, send_ns={})
+    now = attrs.evolve(was, busy_ns=6, beats=1)
+    assert stalled(now, before, 90 * S, PATIENT) is None
+
+
+def test_fresh_watchdog_has_seen_nothing() -> None:
+    """Before its first look it was late for nothing, has watched no time, and is sure."""
+    dog = World(HEALTHY).dog
+    assert (dog.late_ns, dog.watched_ns, dog.unsure, dog.engines, dog.settled) == (0, 0, False, (), True)
+    dog.worked(5)  # which is nothing before there was a look
+    assert dog.watched_ns == 0
+
+
+def test_time_is_watched_from_the_first_look_on() -> None:
+    """What lies between two looks counts, what the clock takes back does not, and work as far as allowed."""
+    world = World(HEALTHY)
+    world.look(50)
+    assert world.dog.watched_ns == 0
+    world.look(1)
+    assert world.dog.watched_ns == S
+    world.now_ns -= S
+    world.dog.look()
+    assert world.dog.watched_ns == S
+    world.now_ns += 3 * S
+    world.dog.worked(2)
+    assert world.dog.watched_ns == 3 * S
+    world.now_ns -= 7 * S
+    world.dog.worked(2)
+    assert world.dog.watched_ns == 3 * S
+
+
+def test_all_must_get_on_before_it_is_settled() -> None:
+    """One engine that has not moved since it was seen first is enough."""
+    world = World(HEALTHY, attrs.evolve(HEALTHY, name="beta"))
+    world.look()
+    world.beat("alpha")
+    world.look()
+    assert not world.dog.settled
+    world.beat("beta")
+    world.look()
+    assert world.dog.settled
+
+
+def test_three_gaps_leave_it_unsure_and_the_fourth_does_not() -> None:
+    """After the fourth gap in a row nobody waits any longer; looks in time for a quarter of the limit end it, too."""
+    world = World(HEALTHY)
+    world.look()
+    for gaps in range(1, 6):
+        world.look(3)
+        assert world.dog.unsure is (gaps < 4)
+    world.look(1)
+    assert not world.dog.unsure
+    world.look(3)
+    assert world.dog.unsure
+    world.look(0.5)
+    world.look(0.499_999_999)
+    assert world.dog.unsure
+    world.look(1e-9)
+    assert not world.dog.unsure
+
+
+def test_first_gap_is_not_watched() -> None:
+    """A watchdog that is suspended right after its first look has watched nothing yet."""
+    world = World(HEALTHY)
+    world.look()
+    world.look(100)
+    assert (world.dog.watched_ns, world.dog.late_ns) == (0, 100 * S)
 
 
 def test_engine_that_gets_on_is_never_told() -> None:
@@ -162,7 +310,7 @@ def test_send_among_others() -> None:
 def test_send_that_hangs_in_a_crowd_is_told(tmp_path: Path) -> None:
     """A send that begins when the roster is full is seen from when another ends, however many follow those that end."""
     berth = Berth(tmp_path, "alpha", "h")
-    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
+    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1, memory_inode=0)
     berth.tell(Mode.RUNNING)
     hold = Hold(bytes([ARMED]), Free(), berth.slots)
     others = deque(range(SLOTS))
@@ -279,7 +427,7 @@ def test_time_of_day_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     for form in (Watchdog, WatchThread, Watch):
         assert signature(form).parameters["clock"].default is time.monotonic_ns
     berth = Berth(tmp_path, "alpha", "h")
-    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
+    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1, memory_inode=0)
     berth.tell(Mode.RUNNING)
     for name in ("time", "time_ns"):
         monkeypatch.setattr(time, name, never)
@@ -435,7 +583,7 @@ def test_told_means_stood(gaps: list[tuple[int, int]], moves: list[int]) -> None
 def test_engine_that_vanishes_from_the_roster_gets_no_further(tmp_path: Path) -> None:
     """A roster file that is deleted under a living engine is no way out; when its process has gone, it is."""
     berth = Berth(tmp_path, "alpha", "h")
-    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1)
+    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=1, memory_inode=0)
     berth.tell(Mode.RUNNING)
     alive = berth.seen()
     assert alive.same_process()
@@ -450,7 +598,7 @@ def test_engine_that_vanishes_from_the_roster_gets_no_further(tmp_path: Path) ->
 def test_berth_shows_itself_as_others_see_it(tmp_path: Path) -> None:
     """What the thread form reads from memory is what another process reads from the file."""
     berth = Berth(tmp_path, "alpha", "h")
-    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=2)
+    berth.introduce(operator="ann", run="r", lock_inode=1, page_inode=2, memory_inode=0)
     berth.tell(Mode.RUNNING)
     berth.beat()
     berth.busy(5)
@@ -774,3 +922,62 @@ def test_thread_tells_a_stall_once() -> None:
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert [code for _, code in kernel.calls] == [HaltCode.STALLED]
+
+
+class Waited:
+    """The end of a thread, which remembers how long it was waited for."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
+        self.waits: list[float] = []
+
+    def is_set(self) -> bool:
+        """Whether it has come."""
+        return self.left <= 0
+
+    def wait(self, seconds: float) -> bool:
+        """Wait."""
+        self.waits.append(seconds)
+        self.left -= 1
+        return self.is_set()
+
+
+def test_thread_is_a_daemon_that_waits_between_its_looks() -> None:
+    """It holds up no exit, has a name, is at its post only when started, and looks once an interval."""
+    kernel = Halted()
+    thread = WatchThread(kernel, lambda: HEALTHY, PATIENT, clock=lambda: 0)
+    assert (thread.daemon, thread.name, thread.watching) == (True, "interlock-watch", False)
+    thread._over = over = Waited(3)  # type: ignore[assignment]
+    thread.run()
+    assert (over.waits, kernel.calls) == ([1, 1, 1], [])
+
+
+def test_halt_waits_two_seconds_for_its_confirmation_unless_said() -> None:
+    """A thread that is told nothing else gives its halt two seconds."""
+    given: list[tuple[str, HaltCode, str, float]] = []
+
+    class Asked(Halted):
+        """What notes all that it is told."""
+
+        def halt(self, reason: str, *, code: HaltCode, source: str, timeout_s: float) -> None:
+            """Note it."""
+            given.append((reason, code, source, timeout_s))
+
+    kernel = Asked()
+    thread = WatchThread(kernel, lambda: HEALTHY, PATIENT)
+    thread._halt("stalled", HaltCode.STALLED)
+    assert given == [("stalled", HaltCode.STALLED, "watchdog", 2.0)]
+    thread.end()
+    thread._halt("stalled", HaltCode.STALLED)  # who has ended halts nobody
+    assert len(given) == 1
+
+
+def test_kernel_that_goes_between_look_and_halt_is_not_missed() -> None:
+    """A stall of an engine that nobody holds any more halts nothing, and is no failure of the thread."""
+    kernel = Halted()
+    thread = WatchThread(kernel, lambda: HEALTHY, PATIENT)
+    del kernel
+    gc.collect()
+    thread._halt("stalled", HaltCode.STALLED)
+    thread.run()
+    assert not thread._failed

@@ -61,7 +61,6 @@ _SHARED: Final = frozenset(
 
 _PATH_ONLY: Final[int] = getattr(os, "O_PATH", 0)  # Linux has it
 _LOOK: Final = _PATH_ONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS: Final = 40  # as many as Linux follows
 _LOOKS: Final = 20  # at a file that others replace meanwhile
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -125,7 +124,7 @@ def _number(descriptor: int) -> int:
 
 
 def _read(path: str) -> str:
-    return Path(path).read_bytes().decode("utf-8", "surrogateescape")
+    return os.fsdecode(Path(path).read_bytes())
 
 
 def unsound(mount: Mount) -> str | None:
@@ -209,13 +208,13 @@ class _Survey:
 
     def __init__(self, home: Path, owner: int | None, whose: str, engine: str | None, *, settled: bool) -> None:
         self._home = home
-        self._owner = -1 if owner is None else owner
-        self._anybody = owner is None
+        self._asked = owner
         self._whose = whose
         self._engine = engine
         self._settled = settled
-        self._mount = -1
-        self._exposed = True
+        self._owner: int
+        self._mount: int
+        self._exposed: bool
         self._found: list[str] = []
 
     def run(self) -> list[str]:
@@ -255,8 +254,7 @@ class _Survey:
             rest += [part for part in reversed(target.split("/")) if part not in {"", "."}]
             if target.startswith("/"):
                 here, path = opened.enter_context(_looking("/")), "/"
-        if self._anybody:
-            self._owner = way[-1][1].st_uid
+        self._owner = way[-1][1].st_uid if self._asked is None else self._asked
         self._exposed = bool(way[-1][1].st_mode & _SEARCHABLE)
         for where, seen in way[:-1]:
             self._judge_way(where, seen)
@@ -299,10 +297,7 @@ class _Survey:
             for name in self._names(roster):
                 self._file(name, roster, self._home / "engines" / name, private=True)
         for kind in ("stops", "checkpoints", "anchors"):
-            top = self._home / kind
-            listed = self._directory(kind, home, top, opened)
-            for name in () if listed is None else self._names(listed):
-                self._within(name, listed, top / name, many=kind != "stops")
+            self._each_within(kind, home, opened)
         self._within("keys", home, self._home / "keys")
         self._within("limits", home, self._home / "limits", many=True)
         top = self._home / "journal"
@@ -315,10 +310,16 @@ class _Survey:
                 continue
             self._within(name, journal, top / name)
 
-    def _within(self, name: str, above: int | None, where: Path, *, many: bool = False) -> None:
+    def _each_within(self, kind: str, home: int, opened: contextlib.ExitStack) -> None:
+        """The directories of one kind, by engine."""
+        top = self._home / kind
+        listed = self._directory(kind, home, top, opened)
+        if listed is not None:
+            for name in self._names(listed):
+                self._within(name, listed, top / name, many=kind != "stops")
+
+    def _within(self, name: str, above: int, where: Path, *, many: bool = False) -> None:
         """A directory of files; of many, that nobody holds open, each is looked at once and not at every heartbeat."""
-        if above is None:
-            return
         with contextlib.ExitStack() as opened:
             listed = self._directory(name, above, where, opened)
             for inner in () if listed is None or (many and self._settled) else os.listdir(listed):  # noqa: PTH208
@@ -329,15 +330,14 @@ class _Survey:
         return sorted(name for name in os.listdir(directory) if self._engine in {None, name})
 
     def _file(self, name: str, within: int | None, where: Path, *, private: bool = False) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            for last in (False,) * _LOOKS + (True,):
-                with _looking(name, within) as descriptor:
-                    seen = os.fstat(descriptor)
-                    if not (seen.st_nlink or last):
-                        continue  # just replaced, as a halt replaces the latch: what matters is what stands there now
-                    self._judge(str(where), seen, private=private)
-                    self._here(descriptor, where)
-                    return
+        looks = 0
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as opened:
+            descriptor = opened.enter_context(_looking(name, within))
+            while not (seen := os.fstat(descriptor)).st_nlink and looks < _LOOKS:
+                looks += 1  # just replaced, as a halt replaces the latch: what matters is what stands there now
+                descriptor = opened.enter_context(_looking(name, within))
+            self._judge(str(where), seen, private=private)
+            self._here(descriptor, where)
 
     def _directory(self, name: str, within: int, where: Path, opened: contextlib.ExitStack) -> int | None:
         """Judge a directory, and open it to list it; None if it is none."""
@@ -345,7 +345,7 @@ class _Survey:
             seen = os.fstat(descriptor)
             self._judge(str(where), seen, directory=True)
             if self._here(descriptor, where) and stat.S_ISDIR(seen.st_mode):
-                listed = os.open(".", _LIST, dir_fd=descriptor)
+                listed = os.open(".", os.O_RDONLY, dir_fd=descriptor)
                 opened.callback(os.close, listed)
                 return listed
         return None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from orjson import JSONDecodeError, loads
+from orjson import loads
 
 from interlock.breaker import latch as latches
 from interlock.breaker.files import make_file, sync_directory, write_durably
@@ -38,7 +38,7 @@ from interlock.core.reasons import HaltCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.breaker.kill import Quiet
+    from interlock.breaker.quiet import Quiet
     from interlock.breaker.roster import Engine
     from interlock.core.limits import Limits
 
@@ -188,11 +188,12 @@ class Home:
     def _journals_say(self) -> str:
         """The home's UUID as the first line of a journal has it, or empty."""
         for name in self.streams():
-            for path in segments(self.stream(name)):
-                with contextlib.suppress(OSError, StopIteration, JSONDecodeError, TypeError, KeyError, AttributeError):
-                    origin = loads(next(lines(path)))["origin"].split("/")
-                    if origin[0] == "interlock" and origin[2:] == [name]:
-                        return str(origin[1])
+            with contextlib.suppress(OSError):  # of the directory
+                for path in segments(self.stream(name)):
+                    with contextlib.suppress(OSError, StopIteration, ValueError, TypeError, KeyError, AttributeError):
+                        origin = loads(next(lines(path)))["origin"].split("/")
+                        if origin[0] == "interlock" and origin[2:] == [name]:
+                            return str(origin[1])
         return ""
 
     def page_says(self) -> str:

@@ -17,120 +17,37 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import time
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from orjson import JSONDecodeError, loads
 
 from interlock.breaker import latch as latches
 from interlock.breaker.files import settle
 from interlock.breaker.latch import Latch, LatchError, read_latch, write_latch
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import whole
+from interlock.breaker.naming import with_orders
+from interlock.breaker.outstanding import end, reached, strangers, waiting
 from interlock.breaker.page import FilePage, Page, halt_all
-from interlock.breaker.roster import Engine, engines, holders
-from interlock.breaker.segment import COMPRESSED, first_of, segments
+from interlock.breaker.quiet import Killed, Quiet, Waiting
+from interlock.breaker.roster import engines
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from interlock.breaker.home import Home
 
-__all__ = ["InFlight", "Kill", "Killed", "Quiet", "Waiting", "bounded", "end", "longest_s"]
+__all__ = ["Kill", "bounded", "longest_s"]
 
 _RETRY_S: Final = 0.05
 _KILL_WAIT_S: Final = 2.0
 _DISK_WAIT_S: Final = 2.0
 _FILE_WAIT_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 86_400.0
-_NAMING_S: Final = 0.5
-_LONGEST_SEARCH: Final = 1 << 24
-
-
-@attrs.frozen(kw_only=True)
-class InFlight:
-    """A send that has begun and not ended.
-
-    Attributes:
-        engine: whose it is.
-        pid: of that engine's process.
-        permit: its number.
-        client_order_id: of the order; empty if its journal can't be read.
-        instrument: likewise.
-        for_ns: since when.
-    """
-
-    engine: str
-    pid: int
-    permit: int
-    client_order_id: str
-    instrument: str
-    for_ns: int
-
-
-@attrs.frozen(kw_only=True)
-class Waiting:
-    """A process that has not let go of the running lock, or of which nobody can know.
-
-    Attributes:
-        engine: its name; empty for a process that is no engine of this home (one that inherited the lock, say).
-        pid: of the process.
-        in_flight: what it is sending.
-        why: what is known, for people.
-        unnamed: how many sends it has begun besides, for which the roster has no room.
-    """
-
-    engine: str
-    pid: int
-    in_flight: tuple[InFlight, ...]
-    why: str
-    unnamed: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class Killed:
-    """A process that got SIGKILL."""
-
-    engine: str
-    pid: int
-
-
-@attrs.frozen(kw_only=True)
-class Quiet:
-    """What a halt from outside reached.
-
-    Attributes:
-        stopped: whether the page byte was set, so that no engine begins a send any more: at once, or within a look, if
-            it could be set in the home's file only. If not, an engine sees the halt at its next heartbeat at the
-            latest, if ``durable``, and not at all, if not.
-        durable: whether the latch on disk is known not to be armed.
-        confirmed: whether every engine attached to the home is known to have stopped sending.
-        waiting: who has not, if not ``confirmed``.
-        killed: who got SIGKILL.
-        message: what went wrong or is still awaited, for people.
-        called_ns: when this halt began, on the machine's monotonic clock, as all that follow; 0: not reached.
-        stopped_ns: when the byte was set.
-        durable_ns: when the latch was known to be on disk.
-        confirmed_ns: when it was known that all are out, with the running lock still in this halt's hands.
-    """
-
-    stopped: bool
-    durable: bool
-    confirmed: bool
-    waiting: tuple[Waiting, ...] = ()
-    killed: tuple[Killed, ...] = ()
-    message: str
-    called_ns: int = 0
-    stopped_ns: int = 0
-    durable_ns: int = 0
-    confirmed_ns: int = 0
 
 
 def longest_s(timeout_s: float, *, escalate: bool) -> float:
@@ -461,105 +378,37 @@ class Kill:
         return True
 
     def waiting(self, *, locked: bool = False) -> tuple[Waiting, ...]:
-        """Who has not let go, by what the roster shows; orders by their permits' numbers only.
-
-        Args:
-            locked: the lock is held exclusively by us: then only contradictions are named.
-        """
-        home = self.home
-        lock_inode, page_inode = _inode(home.lock), _inode(home.page)
-        mirrored = self._mirrored()
-        found = []
-        try:
-            roster = list(engines(home.engines))
-        except OSError as error:
-            return (Waiting(engine="", pid=0, in_flight=(), why=f"the roster can't be read: {error.strerror}"),)
-        for engine in roster:
-            if not engine.attached:
-                continue
-            why = ""
-            if engine.lock_inode not in {0, lock_inode}:
-                why = "it has another lock file open: the one in the home was replaced"
-            elif engine.page_inode not in {0, page_inode} and engine.held:
-                why = "it has another page mapped: the one in the home was replaced"
-            elif not mirrored and self._elsewhere(engine):
-                why = "it has another memory disk, and the page on the home's disk does not say halt yet"
-            else:
-                why = self._not_out(engine, locked=locked)
-            if why:
-                sends = tuple(_shown(engine, one.permit, one.for_ns) for one in engine.sending)
-                found.append(
-                    Waiting(engine=engine.name, pid=engine.pid, in_flight=sends, why=why, unnamed=engine.unnamed)
-                )
-        return tuple(found)
-
-    def _not_out(self, engine: Engine, *, locked: bool) -> str:
-        """Why an engine may not have let go, by what it shows; empty if it has."""
-        if engine.sending or engine.unnamed:
-            return "it is inside a send"
-        if engine.held:
-            return "it says that it holds the lock" if locked else "it has not let go yet"
-        if engine.shown or locked or (engine.same_process() and engine.pid not in holders(self.home.lock)):
-            return ""
-        return "it may not have let go; what it sends can't be seen from here, since it has another memory disk"
-
-    def _elsewhere(self, engine: Engine) -> bool:
-        """Whether an engine looks at another page in memory than those in which we set the byte, or will."""
-        device, inode = engine.memory
-        if inode:
-            return engine.memory not in self._memories
-        return device not in {ours for ours, _ in self._memories}  # it is just attaching
-
-    def _reaches_all(self) -> bool:
-        """Whether every engine that is attached looks at a page that we set, in memory or in the file."""
-        if self._mirrored():
-            return True
-        try:
-            return not any(engine.attached and self._elsewhere(engine) for engine in engines(self.home.engines))
-        except OSError:
-            return False
-
-    def strangers(self) -> tuple[Waiting, ...]:
-        """Processes that hold the lock shared and are no attached engine: they inherited it."""
-        try:
-            known = {engine.pid for engine in engines(self.home.engines) if engine.attached} | {os.getpid()}
-            found = [pid for pid in holders(self.home.lock) if pid not in known]
-        except OSError:
-            return ()
-        why = "it holds the lock, and is no engine of this home"
-        return tuple(Waiting(engine="", pid=pid, in_flight=(), why=why) for pid in found)
+        """Who has not let go; see `outstanding.waiting`."""
+        return waiting(self.home, self._memories, mirrored=self._mirrored(), locked=locked)
 
     def escalate(self) -> bool:
         """SIGKILL those that did not let go, and wait for their locks. True is the ack.
 
         A process that only inherited the lock is killed if it is all that is left. Never this very process.
         """
-        for who in (self.waiting, self.strangers):
-            for waiting in who():
-                self._kill(waiting)
+        for stranger in (False, True):
+            for one in strangers(self.home) if stranger else self.waiting():
+                self._kill(one)
             if self.wait_quiet(time.monotonic() + _KILL_WAIT_S):
                 return True
         return False
 
-    def _kill(self, waiting: Waiting) -> None:
+    def _kill(self, one: Waiting) -> None:
         """SIGKILL, but never to this very process."""
-        if waiting.pid in {0, 1, os.getpid()}:
+        if one.pid in {0, 1, os.getpid()}:
             return
 
         def meant() -> bool:
-            return not waiting.engine or any(
-                engine.name == waiting.engine
-                and engine.pid == waiting.pid
-                and engine.attached
-                and engine.same_process()
+            return not one.engine or any(
+                engine.name == one.engine and engine.pid == one.pid and engine.attached and engine.same_process()
                 for engine in engines(self.home.engines)
             )
 
-        problem = end(waiting.pid, meant)
+        problem = end(one.pid, meant)
         if problem:
-            self.problems.append(f"{waiting.engine or 'a process'}, pid {waiting.pid}: {problem}")
+            self.problems.append(f"{one.engine or 'a process'}, pid {one.pid}: {problem}")
         else:
-            self.killed.append(Killed(engine=waiting.engine, pid=waiting.pid))
+            self.killed.append(Killed(engine=one.engine, pid=one.pid))
 
     # -- All of it ---------------------------------------------------------------------------------
 
@@ -591,21 +440,22 @@ class Kill:
             self.set_byte()
             written = self.write_latch(deadline)
             self.problems.append("armed by a reset meanwhile, and halted again")
-        waiting: tuple[Waiting, ...] = ()
+        left: tuple[Waiting, ...] = ()
         if not confirmed:
-            waiting = _with_orders(self.home.journal, self.waiting() or (() if self.problems else self.strangers()))
-            self.problems.extend(_said(who) for who in waiting)
-            if not waiting and not self.problems:
+            left = self.waiting() or (() if self.problems else strangers(self.home))
+            left = with_orders(self.home.journal, left)
+            self.problems.extend(who.told for who in left)
+            if not left and not self.problems:
                 self.problems.append("somebody holds the running lock, and nobody can tell who")
         if not written.wait(max(0.0, deadline - time.monotonic())) and not self.durable:
             self._trouble = self._trouble or "the latch is not yet durable: the disk does not answer"
         self.problems.extend(filter(None, (self._file_trouble, self._trouble)))
         durable = self.durable and self._still_durable()
         return Quiet(
-            stopped=self.stopped and (confirmed or self._reaches_all()),
+            stopped=self.stopped and (confirmed or self._mirrored() or reached(self.home, self._memories)),
             durable=durable,
             confirmed=confirmed,
-            waiting=waiting,
+            waiting=left,
             killed=tuple(self.killed),
             message="; ".join(self.problems),
             called_ns=self.called_ns,
@@ -650,100 +500,3 @@ def _words(error: Exception) -> str:
 def bounded(timeout_s: float) -> float:
     """A time to wait, in seconds, that every clock can take: below 0 and NaN are no wait, forever is a day."""
     return min(timeout_s, _LONGEST_WAIT_S) if timeout_s > 0 else 0.0
-
-
-def end(pid: int, meant: Callable[[], bool]) -> str:
-    """SIGKILL, to the very process that is meant: a process id may have been given to another since.
-
-    Args:
-        pid: of it.
-        meant: looks, when a handle on the process is held, whether that is the one.
-
-    Returns:
-        What went wrong, or nothing.
-    """
-    try:
-        handle = os.pidfd_open(pid)
-    except OSError as error:
-        return f"cannot be killed: {error.strerror}"
-    try:
-        if not meant():
-            return "not killed: that process id belongs to another process now"
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-    except OSError as error:
-        return f"cannot be killed: {error.strerror}"
-    finally:
-        os.close(handle)
-    return ""
-
-
-def _said(waiting: Waiting) -> str:
-    name = f"engine {waiting.engine}, pid {waiting.pid}" if waiting.engine else f"pid {waiting.pid}"
-    sends = [
-        f"{one.client_order_id or f'permit {one.permit}'} {one.instrument} for {one.for_ns / 1e9:.3f} s"
-        for one in waiting.in_flight
-    ]
-    if waiting.unnamed:
-        sends.append(f"and {waiting.unnamed} more")
-    return f"not quiet: {name}: {waiting.why}" + (f": {', '.join(sends)}" if sends else "")
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.lstat().st_ino
-    except OSError:
-        return 0
-
-
-def _shown(engine: Engine, permit: int, for_ns: int) -> InFlight:
-    return InFlight(engine=engine.name, pid=engine.pid, permit=permit, client_order_id="", instrument="", for_ns=for_ns)
-
-
-def _with_orders(journal: Path, waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
-    """The same, with the orders' names, as far as the journals can be read in time: they may be long, or hang."""
-    found: dict[tuple[str, int], dict[str, object]] = {}
-
-    def look() -> None:
-        for who in waiting:
-            wanted = {one.permit for one in who.in_flight}
-            for permit, record in _permits(journal / who.engine, wanted) if wanted and who.engine else ():
-                found[who.engine, permit] = record
-
-    looking = threading.Thread(target=look, daemon=True, name="interlock-naming")
-    with contextlib.suppress(RuntimeError):  # no thread to be had: then by number
-        looking.start()
-        looking.join(_NAMING_S)
-    named = dict(found)
-
-    def name(one: InFlight) -> InFlight:
-        record = named.get((one.engine, one.permit), {})
-        order_id, instrument = str(record.get("id", "")), str(record.get("instrument", ""))
-        return attrs.evolve(one, client_order_id=order_id, instrument=instrument)
-
-    return tuple(attrs.evolve(who, in_flight=tuple(name(one) for one in who.in_flight)) for who in waiting)
-
-
-def _permits(directory: Path, wanted: set[int]) -> Iterator[tuple[int, dict[str, object]]]:
-    """The records of these permits, from the end of a journal that somebody may be writing; else they are left out."""
-    with contextlib.suppress(OSError):
-        paths = segments(directory)
-        begun = [first_of(path) for path in paths]
-        places = {permit: bisect_right(begun, permit) - 1 for permit in wanted}  # a send may be older than a segment
-        for place in {place for place in places.values() if place >= 0}:
-            data = _end_of(paths[place])
-            for permit in wanted:
-                at = data.rfind(b'{"v":1,"seq":%d,"kind":"permit"' % permit)
-                end = data.find(b"\n", at)
-                if at >= 0 <= end:
-                    with contextlib.suppress(JSONDecodeError):
-                        yield permit, loads(data[at:end])
-
-
-def _end_of(path: Path) -> bytes:
-    """The last bytes of a segment; none of one that was compressed, which is too old to matter."""
-    if path.name.endswith(COMPRESSED):
-        return b""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        file.seek(max(0, os.fstat(descriptor).st_size - _LONGEST_SEARCH))
-        return file.read(_LONGEST_SEARCH)

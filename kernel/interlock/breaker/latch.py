@@ -39,7 +39,7 @@ class LatchError(InterlockError):
 
 def _text(value: object) -> str:
     """What can stand in the record, whatever was given: a latch must not fail for a lone surrogate."""
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def _text_or_none(value: object) -> str | None:

@@ -261,7 +261,7 @@ def place(home: Path, whose: str, *, make: bool = False) -> Iterator[Place]:
 
 def _plain(whose: str) -> str:
     """A UUID as it is; any other text, which may come from anywhere, as what can be a file's name."""
-    return whose if _UUID.fullmatch(whose) else f"x{sha256(whose.encode('utf-8', 'replace')).hexdigest()[:32]}"
+    return whose if _UUID.fullmatch(whose) else f"x{sha256(whose.encode(errors='replace')).hexdigest()[:32]}"
 
 
 def places(home: Path) -> Iterator[Place]:
@@ -274,20 +274,17 @@ def places(home: Path) -> Iterator[Place]:
     """
     seen = home.stat()
     trouble: OSError | None = None
-    try:
-        with _of_user(seen.st_uid, make=False) as (above, user):
-            for name in sorted(os.listdir(user)):  # noqa: PTH208 - by descriptor
-                if not name.startswith(f"{seen.st_dev}-{seen.st_ino}-"):
-                    continue
-                try:
-                    descriptor = _directory(user, above, name, seen.st_uid, make=False)
-                except OSError as error:
-                    trouble = error
-                    continue
-                with contextlib.closing(Place(above / name, descriptor, seen.st_uid)) as opened:
-                    yield opened
-    except FileNotFoundError:
-        return
+    with contextlib.suppress(FileNotFoundError), _of_user(seen.st_uid, make=False) as (above, user):
+        for name in sorted(os.listdir(user)):  # noqa: PTH208 - by descriptor
+            if not name.startswith(f"{seen.st_dev}-{seen.st_ino}-"):
+                continue
+            try:
+                descriptor = _directory(user, above, name, seen.st_uid, make=False)
+            except OSError as error:
+                trouble = error
+                continue
+            with contextlib.closing(Place(above / name, descriptor, seen.st_uid)) as opened:
+                yield opened
     if trouble is not None:
         raise trouble
 

@@ -1,34 +1,23 @@
 """The page: one byte that every process attached to a home can see at once.
 
-Byte 0 mirrors the latch: `ARMED`, or anything else for halt. Behind it stands whose page it is, so that a
-foreign file put in its place is known for what it is; and then the record that a halt from outside is about
-to write into the latch, so that an engine which sees the byte before the file knows who did it, and why.
-
-There are two of it, and each alone can say halt.
-
-- `MemoryPage` is on the machine's memory disk (`interlock.breaker.memory`), mapped into every process. It is what the
-  way of an order looks at, and what a halt sets first: reading the byte is one memory read, and setting it to zero
-  needs no disk, no lock and no consent. It is gone after a boot.
-- `FilePage` is the file ``page`` in the home. It is read and written by system calls, which a disk may refuse or hold
-  up; so a halt writes it beside everything else, and nothing waits for it that must not. It reaches those who have a
-  memory disk of their own, as containers may, and it is what is left after a boot.
-
-Whoever may write the memory disk's files may also truncate them; then the next look at the byte ends the process
-(SIGBUS). That ends emission, too.
+Byte 0 mirrors the latch; what else stands in it tells `interlock.breaker.layout`. There are two of it, and each alone
+can say halt: `MemoryPage`, mapped into every process of this machine, which a halt sets first, and `FilePage` on the
+home's disk, which is written beside everything else. So an engine that sees the byte before the latch's file knows
+from the record in the page who did it, and why.
 """
 
 from __future__ import annotations
 
 import contextlib
-import mmap
-import os
-import time
 from typing import TYPE_CHECKING, Final
 
+from interlock.breaker.filepage import FilePage
 from interlock.breaker.files import write_durably
 from interlock.breaker.latch import LatchError
+from interlock.breaker.layout import ARMED_FOR_AT, BEGUN_AT, HALTS_AT, RECORD_AT, fresh
 from interlock.breaker.lock import Pen
-from interlock.breaker.memory import SIZE, Place, place, places, whole
+from interlock.breaker.memory import SIZE, place, places, whole
+from interlock.breaker.memorypage import MemoryPage
 from interlock.core.modes import ARMED
 from interlock.core.reasons import HaltCode
 
@@ -38,296 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FilePage", "MemoryPage", "Page", "halt_all", "peek"]
 
-_NAME: Final = "page"
-_MAGIC: Final = b"interlock page 1\n"
-_HOME_AT: Final = 64
-_HOME_LENGTH: Final = 36
-_ARMED_FOR_AT: Final = 104
-_HALTS_AT: Final = 112
-_HALTS_END: Final = 120
 _PEN_S: Final = 0.25
-_PID_BITS: Final = 22  # as many as Linux has
-_BEGUN_AT: Final = 120
-_RECORD_AT: Final = 128
-
-
-def _mark() -> int:
-    """A mark for a halt that begins now: no two have the same, also if they come at once."""
-    return (time.monotonic_ns() << _PID_BITS | os.getpid() % (1 << _PID_BITS)) % (1 << 64)
-
-
-def _fresh(home: str, byte: int) -> bytes:
-    data = bytearray(SIZE)
-    data[0] = byte
-    data[1 : 1 + len(_MAGIC)] = _MAGIC
-    data[_HOME_AT : _HOME_AT + _HOME_LENGTH] = home.encode()[:_HOME_LENGTH].ljust(_HOME_LENGTH, b"\x00")
-    return bytes(data)
-
-
-def _home_in(data: bytes) -> str | None:
-    """The UUID that stands in a page; None if it is no page."""
-    if data[1 : 1 + len(_MAGIC)] != _MAGIC:
-        return None
-    return data[_HOME_AT : _HOME_AT + _HOME_LENGTH].decode("ascii", "replace").strip("\x00")
 
 
 def _unreadable(error: OSError) -> LatchError:
     return LatchError(HaltCode.HOME_UNREADABLE, whole(error))
-
-
-class MemoryPage:
-    """The page in memory, mapped into this process.
-
-    Attributes:
-        map: the mapping; the order path reads ``map[0]``.
-        home: the UUID that stands in it.
-        identity: device and inode of the mapped file.
-    """
-
-    __slots__ = ("_path", "home", "identity", "map")
-
-    def __init__(self, at: Place, home: str | None = None) -> None:
-        """Map the one that is there.
-
-        Args:
-            at: the home's place on the memory disk.
-            home: whose it must be; None: whoever's, for a halt.
-
-        Raises:
-            FileNotFoundError: there is none.
-            OSError: it can't be opened or mapped, or is not as it must be.
-            LatchError: it is another home's.
-        """
-        self._path = at.path / _NAME
-        descriptor = at.open(_NAME)
-        try:
-            found = os.fstat(descriptor)
-            self.identity = (found.st_dev, found.st_ino)
-            self.map = mmap.mmap(descriptor, SIZE)
-        finally:
-            os.close(descriptor)
-        whose = _home_in(self.map[:])
-        if whose is None or (home is not None and whose != home):
-            self.map.close()
-            message = f"{self._path}: not the page of home {home}"
-            raise LatchError(HaltCode.PAGE_REPLACED, message)
-        self.home = whose
-
-    @classmethod
-    def had(cls, directory: Path, home: str, *, armed: bool) -> MemoryPage:
-        """Map it; make it if there is none.
-
-        Args:
-            directory: the home.
-            home: its UUID.
-            armed: whether it is made armed.
-
-        Raises:
-            OSError: it can't be opened, made or mapped, or is not as it must be.
-            LatchError: it is another home's.
-        """
-        with place(directory, home, make=True) as at:
-            try:
-                return cls(at, home)
-            except FileNotFoundError:
-                at.make(_NAME, _fresh(home, ARMED if armed else 0))  # unless somebody was faster
-                return cls(at, home)
-
-    def halt(self) -> None:
-        """Stop emission, now.
-
-        The mark goes first: a reset that is under way arms the byte again, and then sees that it must not.
-        """
-        self.map[_HALTS_AT:_HALTS_END] = _mark().to_bytes(8, "little")
-        self.map[0] = 0
-
-    @property
-    def halts(self) -> int:
-        """The mark of the latest halt: no two have the same, also if they come at once."""
-        return int.from_bytes(self.map[_HALTS_AT:_HALTS_END], "little")
-
-    def leave(self, record: bytes) -> None:
-        """Leave a record. One that is too long is not left; then the byte alone says halt."""
-        room = SIZE - _RECORD_AT
-        self.map[_RECORD_AT:SIZE] = (record if len(record) <= room else b"").ljust(room, b"\x00")
-
-    def left(self) -> bytes:
-        """The record that was left; it may be half written, or none."""
-        return self.map[_RECORD_AT:SIZE].rstrip(b"\x00")
-
-    @property
-    def armed_for(self) -> int:
-        """The mark of the halt that was over when it was armed last."""
-        return int.from_bytes(self.map[_ARMED_FOR_AT:_HALTS_AT], "little")
-
-    @property
-    def armed(self) -> bool:
-        """Whether it was armed since the latest halt: the byte says so, and was armed for that halt's mark.
-
-        If only the byte does, a halt came while it was being armed, or is just coming. Who made it sets the
-        byte, and so does a reset that finds it out; but both may have died. The order path need not look: nobody
-        is sending when a byte is armed, and whoever starts after that looks here first.
-        """
-        if self.map[0] != ARMED:
-            return False
-        marks = self.map[_ARMED_FOR_AT:_HALTS_END]  # both at once
-        return marks[: _HALTS_AT - _ARMED_FOR_AT] == marks[_HALTS_AT - _ARMED_FOR_AT :]
-
-    def mend(self) -> None:
-        """Set the byte, if it is armed for another mark than the latest halt's: see `armed`."""
-        if self.map[0] == ARMED and not self.armed:
-            self.halt()
-
-    def arm(self, halts: int) -> None:
-        """Mirror an armed latch; only after the record is durable.
-
-        Args:
-            halts: the mark of the halt that is over with this. It goes first: see `armed`.
-        """
-        self.leave(b"")
-        self.map[_ARMED_FOR_AT:_HALTS_AT] = halts.to_bytes(8, "little")
-        self.map[0] = ARMED
-
-    def same(self) -> bool:
-        """Whether the file at the path is still this one."""
-        try:
-            found = self._path.lstat()
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino, found.st_size) == (*self.identity, SIZE)
-
-    def __str__(self) -> str:
-        """Its path."""
-        return str(self._path)
-
-
-class FilePage:
-    """The page on the home's disk, open for reading; for writing it is opened when there is something to write."""
-
-    __slots__ = ("_descriptor", "_path", "_stat", "home")
-
-    def __init__(self, path: Path, home: str | None) -> None:
-        """Open it.
-
-        Args:
-            path: the file.
-            home: whose it must be; None: whoever's, for a halt.
-
-        Raises:
-            LatchError: absent, unreadable, of the wrong size, or of another home.
-        """
-        self._path = path
-        self._descriptor = -1
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            self._stat = os.fstat(self._descriptor)
-            data = self._read(0, SIZE) if self._stat.st_size == SIZE else b""
-        except FileNotFoundError as error:
-            message = f"{path}: there is no page"
-            raise LatchError(HaltCode.LATCH_ABSENT, message) from error
-        except OSError as error:
-            message = f"{path}: cannot be opened: {error.strerror}"
-            raise LatchError(HaltCode.HOME_UNREADABLE, message) from error
-        if len(data) != SIZE:
-            message = f"{path}: {self._stat.st_size} bytes, expected {SIZE}"
-            raise LatchError(HaltCode.LATCH_CORRUPT, message)
-        whose = _home_in(data)
-        if whose is None or (home is not None and whose != home):
-            message = f"{path}: not the page of home {home}"
-            raise LatchError(HaltCode.PAGE_REPLACED, message)
-        self.home = whose
-
-    def __del__(self) -> None:
-        """Close it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-    def _read(self, at: int, end: int) -> bytes:
-        return os.pread(self._descriptor, end - at, at)
-
-    @property
-    def directory(self) -> Path:
-        """The home."""
-        return self._path.parent
-
-    @property
-    def inode(self) -> int:
-        """Of the open file."""
-        return self._stat.st_ino
-
-    @property
-    def byte(self) -> int:
-        """What it says now; 0, which is halt, if it can't be read, or was armed for another than the latest halt.
-
-        A disk may hold up the answer.
-        """
-        with contextlib.suppress(OSError):
-            head = self._read(0, _HALTS_END)
-            if head and head[_ARMED_FOR_AT:_HALTS_AT] == head[_HALTS_AT:]:
-                return head[0]
-        return 0
-
-    @property
-    def halts(self) -> int:
-        """The mark of the latest halt that reached it.
-
-        Raises:
-            OSError: it can't be read.
-        """
-        return int.from_bytes(self._read(_HALTS_AT, _HALTS_END), "little")
-
-    @property
-    def begun(self) -> bool:
-        """Whether a journal was begun in this home."""
-        with contextlib.suppress(OSError):
-            return self._read(_BEGUN_AT, _BEGUN_AT + 1) != b"\x00"
-        return True
-
-    def left(self) -> bytes:
-        """The record that was left in it."""
-        with contextlib.suppress(OSError):
-            return self._read(_RECORD_AT, SIZE).rstrip(b"\x00")
-        return b""
-
-    def write(self, *parts: tuple[int, bytes]) -> None:
-        """Write, each part at its place, one after the other: into the file that is open, wherever it may be by now.
-
-        Raises:
-            OSError: it can't be written.
-        """
-        descriptor = os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            for at, data in parts:
-                os.pwrite(descriptor, data, at)
-        finally:
-            os.close(descriptor)
-
-    def halt(self, record: bytes) -> None:
-        """Say halt, for who has no page in memory; with the pen. Where halt stands already, so does its record.
-
-        Raises:
-            OSError: it can't be written.
-        """
-        if self.byte != ARMED:
-            return
-        room = SIZE - _RECORD_AT
-        left = (record if len(record) <= room else b"").ljust(room, b"\x00")
-        self.write((_RECORD_AT, left), (_HALTS_AT, _mark().to_bytes(8, "little")), (0, b"\x00"))
-
-    def check(self) -> None:
-        """See that the file is still the one that is open.
-
-        Raises:
-            LatchError: it is gone or another.
-        """
-        try:
-            found = self._path.lstat()
-        except OSError as error:
-            message = f"{self._path}: gone: {error.strerror}"
-            raise LatchError(HaltCode.PAGE_REPLACED, message) from error
-        if (found.st_ino, found.st_dev, found.st_size) != (self._stat.st_ino, self._stat.st_dev, SIZE):
-            message = f"{self._path}: replaced while in use"
-            raise LatchError(HaltCode.PAGE_REPLACED, message)
 
 
 class Page:
@@ -363,7 +67,7 @@ class Page:
     @staticmethod
     def make(path: Path, home: str) -> None:
         """Write a fresh page, halted. The one in memory follows when it is opened."""
-        write_durably(path, _fresh(home, 0))
+        write_durably(path, fresh(home, 0))
 
     @property
     def home(self) -> str:
@@ -391,7 +95,7 @@ class Page:
         Raises:
             OSError: it can't be written.
         """
-        self._file.write((_BEGUN_AT, b"\x01"))
+        self._file.write((BEGUN_AT, b"\x01"))
 
     # -- Halting -----------------------------------------------------------------------------------
 
@@ -413,9 +117,9 @@ class Page:
             return
         halted = self._file.byte != ARMED  # then another's record may stand there
         if not halted:
-            self._file.write((_RECORD_AT, self._memory.left().ljust(SIZE - _RECORD_AT, b"\x00")))
+            self._file.write((RECORD_AT, self._memory.left().ljust(SIZE - RECORD_AT, b"\x00")))
         if not halted or (mark and self._file.halts != mark):
-            self._file.write((0, b"\x00"), (_HALTS_AT, mark.to_bytes(8, "little")))
+            self._file.write((0, b"\x00"), (HALTS_AT, mark.to_bytes(8, "little")))
         self.heard = 0
         self._mirrored = mark
 
@@ -454,13 +158,6 @@ class Page:
         """
         return self.mark, self._file.halts
 
-    def leave(self, record: bytes) -> None:
-        """Leave the latch record that is about to be written, for whoever sees the byte before the file.
-
-        One that is too long is not left; then the byte alone says halt.
-        """
-        self._memory.leave(record)
-
     def left(self) -> bytes:
         """The record that was left since the page was armed; it may be half written, or none."""
         return self._memory.left() or self._file.left()
@@ -477,7 +174,7 @@ class Page:
             OSError: the file can't be written; then it is not armed.
         """
         armed_for = halts[1].to_bytes(8, "little")
-        self._file.write((_RECORD_AT, bytes(SIZE - _RECORD_AT)), (_ARMED_FOR_AT, armed_for), (0, bytes([ARMED])))
+        self._file.write((RECORD_AT, bytes(SIZE - RECORD_AT)), (ARMED_FOR_AT, armed_for), (0, bytes([ARMED])))
         self.heard = ARMED
         self._memory.arm(halts[0])
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import threading
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from interlock.core.modes import ARMED
@@ -238,7 +239,7 @@ class Hold:
         with self._crowd:
             unnamed = self._unnamed
             while unnamed and self._free:
-                number, begun = next(iter(unnamed.items()))
+                number, begun = min(unnamed.items(), key=itemgetter(1))  # at once: another may begin meanwhile
                 if self.sending.get(number, 0) < 0:
                     try:
                         slot = self._free.pop()
@@ -254,10 +255,7 @@ class Hold:
     def _forget(self, number: int) -> int:
         """A send without a slot ends. Its slot, if it has got one meanwhile; else -1."""
         with self._crowd:
-            if self._unnamed.pop(number, None) is None:
-                return self.sending[number]
-            self._slots[UNNAMED] = len(self._unnamed)
-            return -1
+            return self.sending[number] if self._unnamed.pop(number, None) is None else -1
 
     # -- A forked child ----------------------------------------------------------------------------
 

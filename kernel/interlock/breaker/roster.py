@@ -54,7 +54,7 @@ _NUMBERS_AT: Final = 128
 _SLOTS_AT: Final = 1024
 _SLOTS_END: Final = _SLOTS_AT + 8 * SHOWN
 _TEXT_AT: Final = 2560
-_LONGEST: Final = 400
+_LONGEST: Final = 240  # letters, of up to six bytes each in JSON
 _NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _BUSY_S: Final = 0.25  # someone may just be looking
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -147,13 +147,13 @@ class Engine:
     held: bool
     lock_inode: int
     page_inode: int
-    memory: tuple[int, int] = (0, 0)
-    shown: bool = True
+    memory: tuple[int, int]
+    shown: bool
     beats: int
     beat_ns: int
     busy_ns: int
     sending: tuple[Sending, ...]
-    unnamed: int = 0
+    unnamed: int
 
     def same_process(self) -> bool:
         """Whether the process that is told of is still there, and not another one with its id."""
@@ -200,26 +200,24 @@ class Berth:
             raise
         self.slots = memoryview(self._map)[_SLOTS_AT:_SLOTS_END].cast("Q")
 
-    def _headed(self, home: str) -> bytes:
-        """The head of the home's file, made if it was just made; it says whose it is."""
+    def _headed(self, home: str) -> str:
+        """Whose the home's file says it is; if it was just made, or its maker did not know, it does so from here on."""
         descriptor = self._lock.descriptor
         if not any(os.pread(descriptor, _HOME_END, 0)):  # just made; or its maker died, or the power went
             os.posix_fallocate(descriptor, 0, SIZE)
-            os.pwrite(descriptor, (_MAGIC + home.encode()).ljust(_HOME_END, b"\x00"), 0)
-        head = os.pread(descriptor, _HOME_END, 0)
-        if os.fstat(descriptor).st_size != SIZE or _whose(head) is None or (home and _whose(head) not in {home, ""}):
+            os.pwrite(descriptor, _MAGIC, 0)
+        whose = _whose(os.pread(descriptor, _HOME_END, 0))
+        if os.fstat(descriptor).st_size != SIZE or whose is None or (home and whose not in {home, ""}):
             message = f"{self._path}: not a roster file of home {home}"
             raise OSError(message)
-        if not head.startswith(_MAGIC + home.encode()):
-            os.pwrite(descriptor, _MAGIC + home.encode(), 0)
-        numbers = memoryview(os.pread(descriptor, _SLOTS_AT - _NUMBERS_AT, _NUMBERS_AT)).cast("Q")
-        self._begun = numbers[_BEGUN] != 0
-        return os.pread(descriptor, _HOME_END, 0)
+        os.pwrite(descriptor, home.encode(), len(_MAGIC))
+        self._begun = any(os.pread(descriptor, 8, _NUMBERS_AT + 8 * _BEGUN))
+        return whose or home
 
-    def _mapped(self, head: bytes) -> mmap.mmap:
+    def _mapped(self, whose: str) -> mmap.mmap:
         """What changes, in memory: a file of our own, since a send of who was there before may still write to its."""
-        with place(self._path.parent.parent, _whose(head) or "", make=True) as at:
-            at.renew(_SHOWN + self.name, head)
+        with place(self._path.parent.parent, whose, make=True) as at:
+            at.renew(_SHOWN + self.name, _MAGIC + whose.encode())
             descriptor = at.open(_SHOWN + self.name)
             self._shown_at = at.path / (_SHOWN + self.name)
         try:
@@ -251,10 +249,15 @@ class Berth:
         os.pwrite(self._lock.descriptor, (1).to_bytes(8, "little"), _NUMBERS_AT + 8 * _BEGUN)
         self._begun = True
 
-    def introduce(
-        self, *, operator: str, run: str, lock_inode: int, page_inode: int, memory: tuple[int, int] = (0, 0)
-    ) -> None:
+    def introduce(self, *, operator: str, run: str, lock_inode: int, page_inode: int, memory_inode: int) -> None:
         """Say who we are.
+
+        Args:
+            operator: who answers for it; a long name is cut.
+            run: UUID of the run.
+            lock_inode: of the lock file that is open.
+            page_inode: of the home's page that is open; 0: none.
+            memory_inode: of the page in memory that is mapped; 0: none.
 
         Raises:
             OSError: it can't be written.
@@ -264,7 +267,7 @@ class Berth:
         numbers = self._numbers
         numbers[_LOCK_INODE] = lock_inode
         numbers[_PAGE_INODE] = page_inode
-        numbers[_MEMORY_INODE] = memory[1]
+        numbers[_MEMORY_INODE] = memory_inode
         self._introduced()
 
     def tell(self, mode: Mode) -> None:
@@ -288,7 +291,7 @@ class Berth:
 
     def seen(self) -> Engine:
         """What others see of it; from memory, so that it can be looked at even if the home is gone."""
-        return _told(self.name, self._map[:], attached=True)
+        return _told(self.name, self._map[:], attached=True, shown=True)
 
     def same(self) -> bool:
         """Whether the files at their paths are still these."""
@@ -304,20 +307,23 @@ class Berth:
 
     def abandon(self) -> None:
         """In a forked child: the page is the parent's."""
-        self._numbers = memoryview(bytearray(_SLOTS_AT - _NUMBERS_AT)).cast("Q")
-        self._lock.close()
+        self._numbers = memoryview(bytearray(_SLOTS_AT)).cast("Q")
 
 
 def _whose(head: bytes) -> str | None:
     """The home's UUID that a roster file begins with; empty if its maker did not know it; None: no such file."""
     if not head.startswith(_MAGIC):
         return None
-    return head[len(_MAGIC) : _HOME_END].strip(b"\x00").decode("ascii", "replace")
+    return head[len(_MAGIC) : _HOME_END].partition(b"\x00")[0].decode("ascii", "replace")
 
 
 def home_of(directory: Path) -> str:
     """The home's UUID as the roster has it, or empty."""
-    for path in sorted(directory.glob("*")):
+    try:
+        paths = sorted(directory.iterdir())
+    except OSError:
+        return ""
+    for path in paths:
         with contextlib.suppress(OSError), path.open("rb") as file:
             found = _whose(file.read(_HOME_END))
             if found:
@@ -375,9 +381,12 @@ def _changing(home: Path, name: str, data: bytes) -> bytes | None:
     Raises:
         OSError: this process has no room left to look at all.
     """
+    whose = _whose(data)
+    if whose is None:
+        return None
     numbers = memoryview(data)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
     try:
-        with place(home, _whose(data) or "") as at:
+        with place(home, whose) as at:
             descriptor = at.open(_SHOWN + name)
         try:
             found = os.fstat(descriptor)
@@ -391,7 +400,7 @@ def _changing(home: Path, name: str, data: bytes) -> bytes | None:
     return None
 
 
-def _told(name: str, data: bytes, *, attached: bool, shown: bool = True) -> Engine:
+def _told(name: str, data: bytes, *, attached: bool, shown: bool) -> Engine:
     """What the bytes of a roster file say."""
     numbers = memoryview(data)[_NUMBERS_AT:_SLOTS_AT].cast("Q")
     slots = memoryview(data)[_SLOTS_AT:_SLOTS_END].cast("Q")
@@ -429,7 +438,7 @@ def _told(name: str, data: bytes, *, attached: bool, shown: bool = True) -> Engi
 def _started(pid: int) -> int:
     """When a process began, in ticks since boot; 0 if there is none."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return 0
     return int(fields[19])
@@ -453,14 +462,14 @@ def holders(path: Path) -> list[int]:
         inode = path.lstat().st_ino
     except OSError:
         return []
-    held = re.compile(rf"^lock:.*\bFLOCK\s+ADVISORY\s+READ\s.*:{inode}\s", re.MULTILINE)
+    held = re.compile(rb"^lock:.*\bFLOCK\s+ADVISORY\s+READ\s.*:%d\s" % inode, re.MULTILINE)
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             with contextlib.suppress(OSError):
                 for descriptor in (process / "fdinfo").iterdir():
                     with contextlib.suppress(OSError):
-                        if held.search(descriptor.read_text(encoding="ascii", errors="replace")):
+                        if held.search(descriptor.read_bytes()):
                             found.append(int(process.name))
                             break
     return found

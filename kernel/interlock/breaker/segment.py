@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 import zstandard
 
 from interlock.breaker.files import same_file, sync_directory
+from interlock.journal.recovery import seals
 from interlock.journal.writer import NoRoomError
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ __all__ = [
 RESERVE_BYTES: Final = 1 << 18
 """Room that is kept for what must be told after there is no more."""
 
-NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says when a disk, a quota or a file is full."""
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
+"""What the system says when a disk, a quota, a file or the room for mappings is full."""
 
 COMPRESSED: Final = ".zst"
 _CHUNK_BYTES: Final = 1 << 20
@@ -98,11 +99,17 @@ class Segment:
         return short
 
     def _ahead(self, length: int) -> str | None:
-        """Get room for so many bytes, a window and the reserve, once; then say why not, until `room` is asked."""
+        """Get room for so many bytes, a window and the reserve, once; then say why not, until `room` is asked.
+
+        Raises:
+            OSError: it failed for another reason than want of room.
+        """
         if self._short is None:
             try:
                 self._grow(length + RESERVE_BYTES + _WINDOW_BYTES)
-            except (OSError, ValueError) as error:
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
                 self._short = f"{self.path}: no room for more: {error}"
                 with contextlib.suppress(OSError):  # a part of it may have been had
                     self._end = max(self._end, os.fstat(self._descriptor).st_size)
@@ -128,7 +135,7 @@ class Segment:
 
     def same(self) -> bool:
         """Whether the file at the path is still this one, with nothing cut off and nothing added."""
-        return same_file(self.path, self._descriptor, self._end)
+        return same_file(self.path, self._descriptor, max(self._end, self.size))
 
     # -- The next one ----------------------------------------------------------------------------
 
@@ -154,8 +161,8 @@ class Segment:
             fresh = self._made(name, opening)
         except OSError as error:
             with contextlib.suppress(OSError):
-                name.unlink(missing_ok=True)
-            if error.errno in NO_ROOM and not isinstance(error, NoRoomError):
+                name.unlink()
+            if error.errno in NO_ROOM:  # a NoRoomError of ours has no number
                 raise NoRoomError(error.errno, f"{path}: no room for a new segment: {error.strerror}") from error
             raise
         self._shut()
@@ -187,9 +194,8 @@ class Segment:
         """Take over its file. Another thread may still be syncing ours, so that is closed only by the turn after."""
         if self._former >= 0:
             os.close(self._former)
-        self._former, fresh._former = self._descriptor, -1
+        self._former = self._descriptor
         self.path, self.size, self._end, self._descriptor = fresh.path, fresh.size, fresh._end, fresh._descriptor
-        fresh._descriptor = -1
 
     def close(self) -> None:
         """Give back the room that was not used, and close the file."""
@@ -229,9 +235,11 @@ class MappedSegment(Segment):
         """As it does, and map the room."""
         super()._grow(length)
         base = self.size - self.size % mmap.ALLOCATIONGRANULARITY
-        mapped = mmap.mmap(self._descriptor, self._end - base, offset=base)
-        if self._map is not None:
-            self._map.close()
+        try:
+            mapped = mmap.mmap(self._descriptor, self._end - base, offset=base)
+        except ValueError as error:  # somebody cut the file meanwhile
+            message = f"{self.path}: {error}"
+            raise OSError(message) from error
         self._map, self._base, self._mapped, self._safe = mapped, base, self._end, self._end - RESERVE_BYTES
 
     def write(self, data: bytes | bytearray) -> str | None:
@@ -259,17 +267,7 @@ class MappedSegment(Segment):
 
     def _become(self, fresh: Self) -> None:
         super()._become(fresh)
-        if self._map is not None:
-            self._map.close()
         self._map, self._base, self._mapped, self._safe = fresh._map, fresh._base, fresh._mapped, fresh._safe
-        fresh._map = None
-
-    def close(self) -> None:
-        """Give back the room that was not used, and close the file."""
-        if self._map is not None:
-            mapped, self._map = self._map, None
-            mapped.close()
-        super().close()
 
     def abandon(self) -> None:
         """Close without touching the file: in a forked child it is another process's to write."""
@@ -285,7 +283,7 @@ def segments(directory: Path) -> list[Path]:
     found: dict[str, Path] = {}
     for path in sorted(directory.glob(f"*{_ENDING}*")):
         plain = path.name.removesuffix(COMPRESSED)
-        if plain.endswith(_ENDING) and plain[: -len(_ENDING)].isdigit():
+        if plain[: -len(_ENDING)].isdigit():  # then what is cut off is the ending
             found.setdefault(plain, path)  # the plain name is the first of the two
     return [found[plain] for plain in sorted(found)]
 
@@ -334,7 +332,7 @@ class _Inflated(io.RawIOBase):
     def __init__(self, file: io.FileIO, path: Path) -> None:
         self._file = file
         self._path = path
-        self._reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=True)
+        self._reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
 
     def readable(self) -> bool:
         """It is."""
@@ -362,10 +360,14 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """The segment's lines with their newline; last, perhaps, bytes without one. Room that nobody used is none."""
+    """The segment's lines, with their newline, but for those at its end that were not written whole: see `Recovery`.
+
+    Zeros in a line that a seal follows were not left by a crash; then that line is the last.
+    """
     with opened(path) as file:
         for line in file:
-            if line.endswith(b"\n"):
-                yield line
-            elif torn := line.rstrip(b"\x00"):
-                yield torn
+            if b"\x00" in line or not line.endswith(b"\n"):
+                if any(seals(later) for later in file):
+                    yield line
+                return
+            yield line

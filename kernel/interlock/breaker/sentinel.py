@@ -150,8 +150,9 @@ class Sentinel:
             None if so. A fault, and a latch that was halted, have stopped emission by then.
         """
         seen = self._look(epoch, may_adopt=may_adopt)
+        if isinstance(seen, Fault) or (isinstance(seen, Latched) and self.page is not None and not self.page.halted):
+            self.stop()  # not for a halt that has set a byte: one more mark would be a halt that its reset knows not of
         if isinstance(seen, Fault | Latched):
-            self.stop()
             self.mirror()
         return seen
 
@@ -169,7 +170,7 @@ class Sentinel:
         except (LatchError, HomeError) as error:
             return Fault(error.code, str(error))
         if latch is not None:
-            seen = self._weigh(latch, epoch, may_adopt=may_adopt)
+            seen = self._weigh(latch, self.page, epoch, may_adopt=may_adopt)
             if isinstance(seen, Fault):
                 return seen
             self.latch, self.latch_stat = latch, found
@@ -191,20 +192,18 @@ class Sentinel:
             return None, found
         return read_latch(path, self.identity or None)
 
-    def _rejoined(self) -> bool:
+    def _rejoined(self, page: Page) -> bool:
         """Whether the page is armed; perhaps by a reset from where there is another memory."""
-        if self.page is None:
-            return False
         with contextlib.suppress(OSError), contextlib.closing(FileLock(self.home.lock)) as lock:
-            if self.page.map[0] != ARMED and lock.shared():
-                self.page.rejoin()
-        return self.page.armed
+            if page.map[0] != ARMED and lock.shared():
+                page.rejoin()
+        return page.armed
 
-    def _weigh(self, latch: Latch, epoch: int, *, may_adopt: bool) -> Fault | Latched | Rearmed:
+    def _weigh(self, latch: Latch, page: Page, epoch: int, *, may_adopt: bool) -> Fault | Latched | Rearmed:
         """Someone wrote the latch: a halt, a reset, or a fraud."""
         if latch.state == latches.HALTED:
             return Latched(latch, latch != self.latch)
-        mirrored = self._rejoined()
+        mirrored = self._rejoined(page)
         if latch.epoch > epoch and may_adopt and mirrored:
             return Rearmed(latch)
         if latch.epoch <= epoch:  # an old one; a newer one may be a reset, which the next attach will take
@@ -228,15 +227,15 @@ class Sentinel:
             return due.cause
         try:
             with contextlib.closing(Pen(self.home.path)) as pen:
-                for take in (pen.shared, pen.exclusive):
-                    if not take():
-                        break
+                alone = False
+                while pen.exclusive() if alone else pen.shared():
                     due = self._due(cause, epoch, now, may_wait=may_wait)  # once more, with the pen
                     if due.record is None:
                         return due.cause
-                    if due.keeps_epoch or take == pen.exclusive:
+                    if due.keeps_epoch or alone:
                         write_latch(self.home.latch, due.record)
                         return self._known(due.cause, *read_latch(self.home.latch, self.identity or None))
+                    alone = True
         except (OSError, LatchError):
             pass
         self.durable = False  # halted by the page; the next heartbeat tries again
@@ -327,10 +326,10 @@ class Sentinel:
         Raises:
             HomeError: that can't be written down.
         """
-        page, memory = (self.page.inode, self.page.memory) if self.page is not None else (0, (0, 0))
+        page, memory = (self.page.inode, self.page.memory[1]) if self.page is not None else (0, 0)
         lock = self.running.inode
         try:
-            self.berth.introduce(operator=operator, run=run, lock_inode=lock, page_inode=page, memory=memory)
+            self.berth.introduce(operator=operator, run=run, lock_inode=lock, page_inode=page, memory_inode=memory)
         except OSError as error:
             message = f"{self.home.engines}: cannot be written: {error}"
             raise HomeError(HaltCode.HOME_UNREADABLE, message) from error

@@ -25,7 +25,7 @@ def trim(path: Path) -> None:
         size = end = os.fstat(descriptor).st_size
         while end:
             start = max(0, end - _CHUNK_BYTES)
-            kept = os.pread(descriptor, end - start, start).rstrip(b"\x00")
+            kept = os.pread(descriptor, _CHUNK_BYTES, start).rstrip(b"\x00")  # behind the end are zeros, too
             end = start + len(kept)
             if kept:
                 break

@@ -155,7 +155,7 @@ class Versions:
                     found = self.directory.parent.stat()
                     os.chown(self.directory, found.st_uid, found.st_gid)
             sync_directory(self.directory.parent)
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -240,7 +240,7 @@ def parse_limits(data: bytes, where: str) -> Limits:
         LimitsError: with file, and line or key.
     """
     try:
-        table = tomllib.loads(data.decode("utf-8"), parse_float=Decimal)
+        table = tomllib.loads(data.decode(), parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:  # also a number that is too large to read
         message = f"{where}: not valid TOML: {error}"
         raise LimitsError(message) from error
