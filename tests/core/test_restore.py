@@ -348,6 +348,27 @@ def test_ledger_that_cannot_be_is_not_taken(change: Callable[[Any], object]) -> 
         live.restored()
 
 
+def test_ledger_that_tells_other_positions_is_named() -> None:
+    """What is said of a ledger that the fills contradict is which record it is."""
+    live = filled()
+    live.records[-1]["state"]["books"].clear()
+    number = live.records[-1]["seq"]
+    with pytest.raises(ValueError, match=f"^record {number} tells other positions than the fills before it$"):
+        live.restored()
+
+
+def test_permit_that_a_ledger_leaves_out_is_over() -> None:
+    """What a ledger does not tell as working is not taken back by a later record: its id stays known."""
+    live = Live()
+    working = granted(live)
+    live.tell()
+    live.records[-1]["state"]["working"].clear()
+    live.write("void", permit=working.number, code="HALTED")
+    core = live.restored()
+    assert not core.working
+    assert "o1" in core.ids
+
+
 def test_ledger_under_other_limits_is_passed_over() -> None:
     """A ledger that was told under other limits counts for nothing; the records before it do."""
     live = filled()
@@ -680,14 +701,30 @@ def test_order_of_working_orders_is_that_of_their_permits() -> None:
     assert list(live.restored().working) == ["o1", "o2", "o3"]
 
 
-def test_loss_is_not_over_because_of_a_restart() -> None:
-    """An account that lost too much is in breach again, by the instrument of which it holds most; others are not."""
+@pytest.mark.parametrize(
+    ("held", "by"),
+    [(((NAME, 10, 1), (OTHER, 5, 100)), OTHER), (((NAME, 1, 1000), (OTHER, 15, 1)), NAME)],
+)
+def test_loss_is_not_over_because_of_a_restart(held: tuple[tuple[str, int, int], ...], by: str) -> None:
+    """An account that lost too much is in breach again, by what holds most of its money; others are not."""
     live = Live()
-    for name, quantity, fee in ((NAME, 1, 0), (OTHER, 50, 2 * 10**9), (EURO, 3, 0)):
-        done = fill("foreign", name, instrument=name, quantity=D(quantity), fee=D(fee))
+    for name, quantity, price in (*held, (EURO, 3, 100)):
+        fee = 2 * 10**9 if name == OTHER else 0
+        done = fill("foreign", name, instrument=name, quantity=D(quantity), price=D(price), fee=D(fee))
         live.records.append(records.fill(len(live.records), 0, 0, done, known=False))
     found = {one.currency: (one.breached, one.breached_by) for one in live.restored().accounts()}
-    assert found == {"USD": (Reason.SESSION_LOSS, OTHER), "EUR": (None, EURO)}
+    assert found == {"USD": (Reason.SESSION_LOSS, by), "EUR": (None, EURO)}
+
+
+def test_flat_instrument_breaches_nothing() -> None:
+    """What is not held is not what an account in breach waits for, if anything is held, even at a price of nothing."""
+    live = Live()
+    for name, side, price in ((NAME, Side.BUY, 100), (NAME, Side.SELL, 1), (OTHER, Side.BUY, 0)):
+        number = len(live.records)
+        done = fill("foreign", f"f{number}", instrument=name, side=side, quantity=D(10**8), price=D(price))
+        live.records.append(records.fill(number, 0, 0, done, known=False))
+    account = next(one for one in live.restored().accounts() if one.currency == "USD")
+    assert (account.breached, account.breached_by) == (Reason.SESSION_LOSS, OTHER)
 
 
 def test_price_that_no_longer_fits_is_a_hole() -> None:

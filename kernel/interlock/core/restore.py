@@ -85,6 +85,11 @@ class _Granted:
         return working
 
 
+def _exposure(book: Book) -> tuple[bool, int]:
+    """How much of the account's money moves with an instrument; what is held at all goes before what is not."""
+    return book.position != 0, abs(book.position * (book.mark_bid + book.mark_ask)) * book.money_factor
+
+
 class Restorer:
     """Takes the records one by one; see `restore`.
 
@@ -140,7 +145,7 @@ class Restorer:
         for account in core.accounts():
             account.breached = account.assess()  # a loss is not over because nobody looked
             books = [book for book in core.books.values() if book.account is account]
-            account.breached_by = max(books, key=lambda book: abs(book.position)).name
+            account.breached_by = max(books, key=_exposure).name
         core.notices.clear()
         unmet = ["there is no ledger to begin with"] if self._midway else []
         return [*unmet, *self.holes, *self.strange.left()]
@@ -237,7 +242,6 @@ class Restorer:
         self._midway = False
         self.open.clear()
         self.asleep.clear()
-        self.heard.clear()
         for working in take(core, state):
             if working.status is Status.GRANTED:
                 granted = _Granted(record, working.book, (0, ""), (0, None))
