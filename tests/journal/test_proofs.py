@@ -41,6 +41,13 @@ def test_every_small_proof_is_right_and_no_other_one_is(old: int) -> None:
     assert smaller.root() == tree(LINES[:old]).root()
 
 
+def test_hashes_of_a_proof_are_those_of_the_rfc() -> None:
+    """The examples of RFC 6962, 2.1.3: from 3, 4 and 6 leaves to 7, each hash by the leaves under it."""
+    assert spans(3, 7) == [(2, 3), (3, 4), (0, 2), (4, 7)]
+    assert spans(4, 7) == [(4, 7)]
+    assert spans(6, 7) == [(4, 6), (6, 7), (0, 4)]
+
+
 def test_nothing_is_proved_from_nothing_or_to_itself() -> None:
     """Those proofs are empty, as the protocol of witnesses wants them."""
     assert spans(0, 7) == spans(7, 7) == spans(0, 0) == []

@@ -28,10 +28,7 @@ from tests.helpers import (
 
 from interlock import Mode, Side
 from interlock.core.tickets import Ticket
-from interlock.journal.recorder import Recorder
 from interlock.journal.rows import MOST, SINGLES
-from interlock.journal.tree import Tree
-from interlock.journal.writer import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,72 +255,6 @@ def test_crash_takes_the_rest_of_a_flood_alone(home: Path) -> None:
     attach(home).close()
     assert [one["count"] for one in of_kind(home, "flood")] == [MOST, MOST]
     sound(home)
-
-
-class Full:
-    """A sink that fails once it is told to."""
-
-    failing = False
-
-    def write(self, data: bytes) -> str | None:
-        """Take it, or fail."""
-        del data
-        if self.failing:
-            raise OSError(28, "no space")
-        return None
-
-    def sync(self) -> None:
-        """Nothing."""
-
-    def room(self) -> str | None:
-        """There is."""
-        return None
-
-    def turn(self, first: int, opening: bytes) -> None:
-        """Nothing."""
-
-
-def recorder() -> tuple[Recorder, Journal, Full]:
-    """A recorder on a sink that may fail."""
-    sink = Full()
-    told = Journal(sink, Tree(), segment_bytes=1 << 30)
-    told.opening = dict
-    made = Recorder(told, mono_ns=lambda: 5, utc_us=lambda: UTC_US, run="r", version="0", disk=True)
-    return made, told, sink
-
-
-def test_run_that_cannot_be_written_leaves_a_broken_journal() -> None:
-    """A recorder whose first record fails raises nothing: the journal is broken, and the next order is refused."""
-    made, told, sink = recorder()
-    sink.failing = True
-    made.begin(home="h")
-    assert told.broken is not None
-    assert made.write("stop", epoch=1) is None
-
-
-def test_count_of_refusals_that_cannot_be_written_raises_nothing() -> None:
-    """A row of refusals that ends in a broken journal is lost with it, and whoever ended it goes on."""
-    made, told, sink = recorder()
-    made.begin(home="h")
-    sink.failing = True
-    assert made.write("stop", epoch=1) is None
-    assert told.broken is not None
-    before = told.seq
-    made._flood({"epoch": 1, "count": 2}, None)
-    assert told.seq == before
-
-
-def test_segment_and_fill_that_cannot_be_written_raise_nothing() -> None:
-    """A heartbeat that can't begin a segment, and a fill that can't be recorded, leave a broken journal, no error."""
-    acts = (lambda made: made.turn(), lambda made: made.fill(fill("a", "f1"), known=True))
-    for act in acts:
-        made, told, sink = recorder()
-        made.begin(home="h")
-        told.note(made._head("stop", 5))
-        made._utc, made.utc_ns = (lambda: 0), 0  # another day: a segment is due
-        sink.failing = True
-        act(made)
-        assert told.broken is not None
 
 
 def test_what_is_no_order_is_recorded_as_refused(home: Path) -> None:

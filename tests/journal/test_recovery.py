@@ -28,12 +28,8 @@ from tests.helpers import (
 from interlock import HomeError, Mode
 from interlock.breaker.home import Home
 from interlock.breaker.segment import segments
-from interlock.journal import recovery as recovery_module
 from interlock.journal.recovery import Recovery
-from interlock.journal.tree import Tree
 from interlock.verify import Status, verify
-
-from .lines import NOTHING, line, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +123,29 @@ def test_every_cut_recovers(crashed: Path, ram: Path) -> None:
         report = sound(home, Status.IN_DOUBT)
         permits = {permit["id"] for permit in of_kind(home, "permit")}
         assert {doubt.order for doubt in report.in_doubt} <= permits
+
+
+@pytest.mark.parametrize("last", ["record", "seal"])
+def test_every_record_that_was_not_copied_whole_is_set_aside(crashed: Path, ram: Path, last: str) -> None:
+    """A process that is killed amid a copy leaves zeros in its last line, also before the line feed: it is torn."""
+    data = whole(crashed) if last == "record" else sealed_prefix(whole(crashed))
+    start = data.rindex(b"\n", None, -1) + 1
+    size = len(data) - start
+    for begin, end in [(0, 1), (0, size - 1), (size - 2, size - 1), *((at, at + 32) for at in range(0, size - 33, 16))]:
+        torn = data[: start + begin] + bytes(end - begin) + data[start + end :]
+        home = copy(crashed, ram / "home", torn + bytes(4096))
+        name = segments(home / "journal" / "engine")[0].name
+        report = verify([(name, [torn])])
+        assert (report.findings, report.torn_bytes) == ((), size)
+        with attach(home, FakeClock()) as kernel:
+            assert kernel.mode is Mode.IDLE, (begin, end)
+        kept = sealed_prefix(data[:start])
+        (sidecar,) = (home / "journal" / "engine").glob("*.torn-*")
+        assert sidecar.read_bytes() == torn[len(kept) :]
+        records = [orjson.loads(one) for one in whole(home).splitlines()]
+        salvaged = [orjson.dumps(one["record"]) for one in records if one["kind"] == "salvage"]
+        assert salvaged == data[len(kept) : start].split(b"\n")[:-1]
+        sound(home, Status.VERIFIED, Status.IN_DOUBT)
 
 
 def test_every_cut_recovers_twice(crashed: Path, ram: Path) -> None:
@@ -229,80 +248,6 @@ def test_mono_goes_on_over_a_recovery(crashed: Path, tmp_path: Path) -> None:
     sound(home, Status.IN_DOUBT)
 
 
-@pytest.mark.parametrize(
-    "given",
-    [record("run"), record("seal", root=NOTHING), record("segment", root="0" * 64), record("segment", size=1)],
-    ids=["run", "seal", "root", "size"],
-)
-def test_segment_that_does_not_begin_so_is_damage(given: dict[str, object]) -> None:
-    """A segment whose first record is another one, or tells another tree than the one before it, is damage."""
-    recovery = Recovery(visit=lambda _: None)
-    assert recovery.begin(0)
-    recovery.feed(orjson.dumps(given) + b"\n")
-    assert recovery.damaged
-
-
-def test_segment_in_the_midst_of_another_is_damage() -> None:
-    """No record but the first of a file begins a segment."""
-    recovery = Recovery(visit=lambda _: None)
-    recovery.feed(line("segment"))
-    tree = Tree()
-    tree.extend([line("segment")[:-1]])
-    recovery.feed(line("segment", seq=1, size=1, root=tree.root(), peaks=tree.peaks()))
-    assert recovery.damaged
-
-
-def test_seal_with_a_wrong_root_is_damage() -> None:
-    """A whole seal whose root is wrong does not count, and is told as damage."""
-    recovery = Recovery(visit=lambda _: None)
-    recovery.feed(line("segment"))
-    recovery.feed(line("seal", seq=1, size=1))
-    assert recovery.damaged
-    assert (recovery.sealed_bytes, recovery.tree.size, len(recovery.tail)) == (0, 0, 1)
-
-
-def test_record_that_cannot_be_played_is_damage() -> None:
-    """A whole line that the ledger can't take is told as damage, not raised."""
-
-    def visit(_: object) -> None:
-        raise KeyError("side")
-
-    recovery = Recovery(visit=visit)
-    recovery.feed(line("segment"))
-    assert recovery.damaged
-    recovery = Recovery(visit=lambda given: None if given["kind"] == "segment" else visit(given))
-    recovery.feed(line("segment"))
-    assert not recovery.damaged
-    recovery.feed(line("permit", seq=1))
-    assert recovery.damaged
-    assert [given["kind"] for given in recovery.tail] == ["segment"]
-
-
-@pytest.mark.parametrize("given", [{"kind": "sebl"}, {"kind": "end", "more": 1}, {"kind": "void"}], ids=str)
-def test_object_that_is_no_record_is_damage(given: dict[str, object]) -> None:
-    """A whole object in sequence of an unknown kind, or with other keys than its kind's, is told as damage."""
-    recovery = Recovery(visit=lambda _: None)
-    recovery.feed(line("segment"))
-    recovery.feed(orjson.dumps({**record("end", seq=1), **given}) + b"\n")
-    assert recovery.damaged
-
-
-@pytest.mark.parametrize(
-    "noise",
-    [
-        *(b"\n", b"[]\n", b"null\n", b"\xff\n", b'{"v":1}\n'),
-        *(b"[" * 300 + b"]" * 300 + b"\n", b"[" * 5000, b"9" * 5000 + b"\n"),
-    ],
-    ids=["empty", "list", "null", "binary", "no-seq", "deep", "deeper", "huge"],
-)
-def test_noise_is_torn(noise: bytes) -> None:
-    """No bytes make recovery raise."""
-    recovery = Recovery(visit=lambda _: None)
-    recovery.feed(noise)
-    assert recovery.torn
-    assert not recovery.damaged
-
-
 def test_home_keeps_every_torn_tail(tmp_path: Path) -> None:
     """Tails of several crashes stand side by side, each in a file of its own."""
     home = arm(tmp_path / "home").path
@@ -369,87 +314,3 @@ def test_sidecar_without_its_cut_is_a_copy(crashed: Path, tmp_path: Path) -> Non
         assert {one.client_order_id for one in kernel.working_orders()} == {"d"}
     assert len(of_kind(home, "fill")) == 2
     sound(home, Status.IN_DOUBT)
-
-
-# -- A segment at a time --------------------------------------------------------------------------------
-
-
-def block(*given: bytes) -> bytes:
-    """A segment of these lines and a seal that is right."""
-    tree = Tree()
-    tree.extend([one[:-1] for one in given])
-    return b"".join(given) + line("seal", seq=len(given), size=len(given), root=tree.root())
-
-
-GOOD = (line("segment"), line("permit", seq=1), line("end", seq=2))
-SCANNED = {
-    "right": (block(*GOOD), False),
-    "another number": (block(line("segment"), line("end", seq=7)), True),
-    "an unknown kind": (block(line("segment"), orjson.dumps(record("end", seq=1) | {"kind": "sebl"}) + b"\n"), True),
-    "a list": (block(line("segment"), b"[]\n"), True),
-    "no JSON": (block(line("segment"), b"{\n"), True),
-    "two on a line": (block(line("segment"), line("end", seq=1)[:-1] + b"," + line("end", seq=2)), True),
-    "a second segment": (block(line("segment"), line("segment", seq=1)), True),
-    "no segment first": (block(line("run"), line("end", seq=1)), True),
-    "a wrong root": (b"".join(GOOD) + line("seal", seq=3, size=3), True),
-    "a seal with another number": (b"".join(GOOD) + line("seal", seq=9, size=3), True),
-    "a seal within a text": (b"".join(GOOD) + line("anomaly", seq=3, detail='"kind":"seal"'), False),
-    "no newline at its end": (b"".join(GOOD)[:-1], False),
-}
-
-
-@pytest.mark.parametrize("name", SCANNED)
-@pytest.mark.parametrize("size", [1 << 30, 1])
-def test_scan_finds_what_feeding_the_lines_finds(name: str, size: int) -> None:
-    """Taken whole or in pieces of a byte, a segment gives what its lines give one by one; damage is found by either."""
-    data, damaged = SCANNED[name]
-    one, whole = Recovery(visit=lambda _: None), Recovery(visit=lambda _: None)
-    for text in data.splitlines(keepends=True):
-        one.feed(text)
-    whole.scan(data[at : at + size] for at in range(0, len(data), size))
-    assert (one.damaged, whole.damaged) == (damaged, damaged)
-    assert (whole.sealed_bytes, whole.tree.root(), whole.tail) == (one.sealed_bytes, one.tree.root(), one.tail)
-
-
-def test_record_that_cannot_be_played_is_damage_in_a_whole_segment_too() -> None:
-    """A sealed record that the ledger can't take is told as damage when it is taken with its block."""
-
-    def visit(given: object) -> None:
-        raise KeyError(given)
-
-    recovery = Recovery(visit=visit)
-    recovery.scan([block(*GOOD)])
-    assert recovery.damaged
-
-
-def test_segment_after_a_torn_one_is_not_taken() -> None:
-    """What follows a tail that no seal binds, or another number than the next, is damage, and is not read."""
-    for first, tail in ((3, b""), (2, line("end", seq=1))):
-        recovery = Recovery(visit=lambda _: None)
-        recovery.scan([line("segment") + tail])
-        assert not recovery.begin(first)
-        assert recovery.damaged
-        recovery.feed(line("end", seq=2))
-        assert recovery.torn
-
-
-def test_seal_behind_a_tear_is_damage() -> None:
-    """What is torn and followed by a seal was not torn by a crash: somebody changed it."""
-    for behind, damaged in ((line("end", seq=2), False), (line("seal", seq=2), True)):
-        recovery = Recovery(visit=lambda _: None)
-        recovery.feed(line("segment"))
-        recovery.feed(b"{\n")
-        assert (recovery.torn, recovery.damaged) == (True, False)
-        recovery.feed(behind)
-        assert recovery.damaged is damaged
-
-
-def test_much_that_no_seal_binds_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More without a seal than is kept at once is taken line by line, and a seal after it binds it."""
-    monkeypatch.setattr(recovery_module, "_MOST_BYTES", 1 << 20)
-    given = [line("segment"), *(line("anomaly", seq=seq, detail="x" * 10_000) for seq in range(1, 200))]
-    data = block(*given)
-    for step in (1 << 18, len(data)):
-        recovery = Recovery(visit=lambda _: None)
-        recovery.scan(data[at : at + step] for at in range(0, len(data), step))
-        assert (recovery.damaged, recovery.tree.size, recovery.tail) == (False, len(given) + 1, [])

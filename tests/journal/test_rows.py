@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,8 +121,9 @@ def test_end_of_a_row() -> None:
         log.refuse(order(f"o{number}"))
     log.refused.end(7)
     assert log.said[-1][2] == 7
-    assert not log.refuse(order("o"))
-    assert log.total == SINGLES + 4
+    assert not log.refused.seen
+    counted = [log.refuse(order("o")) for _ in range(SINGLES + 1)]
+    assert counted == [False] * SINGLES + [True]
 
 
 def test_order_with_a_ticket_is_written() -> None:
@@ -136,6 +138,30 @@ def test_order_with_a_ticket_is_written() -> None:
         assert not log.refuse(order("exit"), NO)
     counted = [log.refuse(order("exit"), NO) for _ in range(2 * SINGLES)]
     assert counted[-1]
+
+
+def test_refusal_that_may_end_a_ticket_ends_it_and_another_does_not() -> None:
+    """While the gate is closed, or the kernel halted, a ticket outlives a refusal; by any other it is used up."""
+    for code, left in ((Reason.GATE_CLOSED, {"exit"}), (Reason.HALTED, {"exit"}), (NO, set())):
+        log = Log()
+        log.refused.ticketed.add("exit")
+        for name in ("first", "exit"):
+            assert not log.refuse(order(name), code)
+        assert log.refused.ticketed == left
+
+
+@pytest.mark.parametrize("name", [["exit"], None, 7, "other"], ids=str)
+def test_order_without_a_ticket_is_counted_beside_one_that_has_one(name: Any) -> None:
+    """That there is a ticket keeps no other order from being counted, whatever it has for an id."""
+    log = Log()
+    log.refused.ticketed.add("exit")
+    counted = [log.refuse(attrs.evolve(order("o"), client_order_id=name)) for _ in range(SINGLES + 1)]
+    assert counted == [False] * SINGLES + [True]
+
+
+def test_how_many_are_written_and_counted_is_as_the_format_says() -> None:
+    """Eight refusals of a row stand in the journal, and the rest is told at each 4096."""
+    assert (SINGLES, MOST) == (8, 4096)
 
 
 class Odd:

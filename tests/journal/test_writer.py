@@ -2,115 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.journal.records import KEYS
-from interlock.journal.tree import Tree
-from interlock.journal.writer import BATCH, Journal, JournalError, NoRoomError
+from interlock.journal import writer as writer_module
+from interlock.journal.writer import BATCH, SEGMENT_BYTES, Journal, JournalError
 
 from .lines import TS, record, root_of, sealed
+from .memory import ended, new, pad, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-OPENING: dict[str, object] = {key: value for key, value in record("segment").items() if key in KEYS["segment"][5:-3]}
-"""What tells whose segment it is."""
-
-
-class Sink:
-    """Takes bytes, and fails when told to."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.segments: list[tuple[int, bytes]] = []
-        self.writes = 0
-        self.syncs = 0
-        self.error: BaseException | None = None
-        self.short: str | None = None
-
-    def write(self, data: bytes) -> str | None:
-        """Take them."""
-        self.writes += 1
-        if self.error:
-            raise self.error
-        self.data += data
-        return self.short
-
-    def sync(self) -> None:
-        """Count."""
-        self.syncs += 1
-        if self.error:
-            raise self.error
-
-    def room(self) -> str | None:
-        """Say what is to be said."""
-        return self.short
-
-    def turn(self, first: int, opening: bytes) -> None:
-        """Begin the next segment."""
-        if self.error:
-            raise self.error
-        self.segments.append((first, self.data))
-        self.data += opening
-
-
-def new(segment_bytes: int = 1 << 30) -> tuple[Journal, Sink]:
-    """Return a journal that holds its first record."""
-    sink = Sink()
-    journal = Journal(sink, Tree(), segment_bytes=segment_bytes)
-    journal.opening = lambda: OPENING
-    journal.begin(TS, 0)
-    return journal, sink
-
-
-def lines(sink: Sink) -> list[dict[str, Any]]:
-    """Return what the sink holds, decoded."""
-    return [orjson.loads(line) for line in sink.data.splitlines()]
-
-
-@given(st.lists(st.binary(max_size=40), max_size=70), st.data())
-def test_tree_is_the_one_of_the_rfc(leaves: list[bytes], data: st.DataObject) -> None:
-    """Grown in pieces of any size, the tree has the root of the recursive definition."""
-    tree = Tree()
-    place = 0
-    while place < len(leaves):
-        step = data.draw(st.integers(1, len(leaves) - place))
-        tree.extend(leaves[place : place + step])
-        place += step
-        assert tree.root() == root_of(leaves[:place]).hex()
-        assert tree.size == place
-    assert tree.root() == root_of(leaves).hex()
-
-
-def test_copy_of_a_tree_grows_alone() -> None:
-    """What is added to a copy does not touch the tree."""
-    tree = Tree()
-    tree.extend([b"a", b"b", b"c"])
-    root = tree.root()
-    other = tree.copy()
-    other.extend([b"d"])
-    assert (tree.root(), tree.size) == (root, 3)
-    assert other.root() == root_of([b"a", b"b", b"c", b"d"]).hex()
-    assert Tree().root() == sha256(b"").hexdigest()
-
-
-def put(journal: Journal, how: str) -> None:
-    """Append one record in one of the three ways."""
-    given = record("anomaly", seq=journal.next(), mono=0)
-    if how == "write":
-        journal.write(given)
-    elif how == "note":
-        journal.note(given)
-    else:
-        journal.defer(lambda seq: record("anomaly", seq=seq, mono=0))
 
 
 @given(st.lists(st.sampled_from(["write", "note", "defer", "flush", "seal"]), max_size=60))
@@ -127,7 +32,7 @@ def test_any_mix_of_calls_verifies(calls: list[str]) -> None:
             put(journal, call)
             appended += 1
     journal.seal(TS, 0)
-    found = lines(sink)
+    found = sink.lines
     assert [one["seq"] for one in found] == list(range(len(found)))
     assert sum(one["kind"] != "seal" for one in found) == appended
     assert journal.seq == len(found)
@@ -142,21 +47,22 @@ def test_batches_end_in_a_seal(how: str) -> None:
     for _ in range(3 * BATCH):
         put(journal, how)
     journal.flush()
-    seals = [one["seq"] for one in lines(sink) if one["kind"] == "seal"]
+    seals = [one["seq"] for one in sink.lines if one["kind"] == "seal"]
     assert len(seals) >= 3
     assert all(later - earlier <= BATCH + 1 for earlier, later in zip([0, *seals], seals, strict=False))
     journal.seal(TS, 0)
     assert sealed(sink.data)[-1]["kind"] == "seal"
 
 
-def test_held_batch_has_no_seal_inside() -> None:
+@pytest.mark.parametrize("how", ["write", "note", "defer"])
+def test_held_batch_has_no_seal_inside(how: str) -> None:
     """While a batch is held no seal comes between its records, however many they are."""
     journal, sink = new()
     journal.holding = True
     for _ in range(3 * BATCH):
-        put(journal, "note")
+        put(journal, how)
     journal.flush()
-    assert all(one["kind"] != "seal" for one in lines(sink))
+    assert all(one["kind"] != "seal" for one in sink.lines)
     journal.holding = False
     journal.seal(TS, 0)
     assert sealed(sink.data)[-1]["kind"] == "seal"
@@ -171,6 +77,14 @@ def test_a_seal_needs_a_batch() -> None:
     assert len(sink.data) == size
 
 
+def test_flush_of_nothing_does_not_touch_the_sink() -> None:
+    """What has nothing to write does not write."""
+    journal, sink = new()
+    writes = sink.writes
+    journal.flush()
+    assert sink.writes == writes
+
+
 def test_write_takes_what_waits_with_it() -> None:
     """After a write everything before it is with the sink, in its order, in one piece."""
     journal, sink = new()
@@ -180,7 +94,83 @@ def test_write_takes_what_waits_with_it() -> None:
     before = sink.writes
     put(journal, "write")
     assert sink.writes == before + 1
-    assert [one["seq"] for one in lines(sink)] == [0, 1, 2, 3, 4]
+    assert [one["seq"] for one in sink.lines] == [0, 1, 2, 3, 4]
+
+
+def test_what_waits_is_written_when_it_is_more_than_the_buffer_holds() -> None:
+    """Up to 65536 bytes wait, and with one more all of them are written, whichever way they came."""
+    for size, waits in ((1 << 16, True), ((1 << 16) + 1, False)):
+        for half in (size // 2, size):
+            journal, sink = new()
+            begun = len(sink.data)
+            pad(journal, half)
+            if half < size:
+                pad(journal, size - half)
+            assert len(sink.data) == (begun if waits else begun + size)
+
+
+@pytest.mark.parametrize("deferred", [0, 1, 3])
+def test_roomy_is_a_journal_in_which_a_note_would_only_wait(deferred: int) -> None:
+    """A journal is roomy while a note, and all that was deferred before it, neither fills a batch nor the buffer."""
+    most = (1 << 16) - (deferred + 1) * (1 << 12)  # what waits unmade may be as long as the longest line
+    for size, roomy in ((most - 1, True), (most, False)):
+        journal, sink = new()
+        pad(journal, size)
+        for _ in range(deferred):
+            journal.defer(ended)
+        assert journal.roomy is roomy
+    journal, sink = new()
+    while journal.seq < BATCH - 2 - deferred:
+        journal.write(ended(journal.seq))
+    for _ in range(deferred):
+        journal.defer(ended)
+    writes = sink.writes
+    assert journal.roomy
+    journal.note(ended(journal.next()))
+    assert sink.writes == writes
+    for _ in range(deferred):
+        journal.defer(ended)
+    assert not journal.roomy
+    journal.note(ended(journal.next()))
+    assert sink.writes == writes + 2, "what waited, and the seal"
+
+
+@pytest.mark.parametrize("how", ["write", "note", "defer"])
+def test_seal_is_written_by_itself(how: str) -> None:
+    """A write that a crash cuts off holds no seal, so what stands before a seal was written whole."""
+    journal, sink = new()
+    pieces: list[bytes] = []
+    taken = sink.write
+    sink.write = lambda data: (pieces.append(bytes(data)), taken(data))[1]  # type: ignore[method-assign]
+    for _ in range(BATCH + 10):
+        put(journal, how)
+    journal.seal(TS, 0)
+    seals = [piece for piece in pieces if b'"kind":"seal"' in piece]
+    assert len(seals) == 2
+    assert all(piece.count(b"\n") == 1 for piece in seals)
+
+
+def test_number_of_the_next_record_is_told_by_a_broken_journal_too() -> None:
+    """What was deferred to a journal that breaks is lost, and the next number is one that nobody will write."""
+    for written in (0, BATCH - 10):  # the buffer is full, or the batch
+        journal, sink = new()
+        for _ in range(written):
+            journal.write(ended(journal.seq))
+        for _ in range(BATCH - 1 - written):
+            journal.defer(ended)
+        sink.error = OSError(5, "gone")
+        number = journal.next()
+        assert number == journal.seq
+        assert journal.broken == "the journal cannot be written: [Errno 5] gone"
+        journal.defer(ended)
+        assert journal.next() == number
+        assert journal.waiting == []
+
+
+def test_sizes_are_those_of_the_format_and_of_the_machine() -> None:
+    """A batch has 1024 records, a segment 256 MiB, and a day its microseconds."""
+    assert (BATCH, SEGMENT_BYTES) == (1024, 1 << 28)
+    assert writer_module._DAY_US == 24 * 60 * 60 * 1_000_000
 
 
 def note_and_flush(journal: Journal) -> None:
@@ -271,147 +261,6 @@ def interrupted(seq: int) -> dict[str, object]:
     raise KeyboardInterrupt(seq)
 
 
-# -- Segments ------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.sampled_from(["write", "note", "defer", "seal", "turn"]), max_size=60))
-def test_turns_anywhere_keep_one_tree(calls: list[str]) -> None:
-    """Wherever a segment is begun, numbers and roots go on, and it begins with what the tree is so far, and a seal."""
-    journal, sink = new()
-    for call in calls:
-        if call == "seal":
-            journal.seal(TS, 0)
-        elif call == "turn":
-            journal.turn(TS, 0)
-        else:
-            put(journal, call)
-    journal.seal(TS, 0)
-    found = sealed(sink.data)
-    raw = sink.data.splitlines()
-    assert [first for first, _ in sink.segments] == [one["seq"] for one in found[1:] if one["kind"] == "segment"]
-    assert len(sink.segments) == calls.count("turn")
-    for first, before in sink.segments:
-        assert [*found[first]] == KEYS["segment"]
-        assert found[first]["size"] == first
-        assert found[first]["root"] == root_of(raw[:first]).hex()
-        assert (found[first - 1]["kind"], found[first + 1]["kind"]) == ("seal", "seal")
-        assert before.count(b"\n") == first
-        assert root_from(found[first]["peaks"]) == found[first]["root"]
-
-
-def root_from(peaks: list[str]) -> str:
-    """Return the root over perfect subtrees, the largest first."""
-    root = bytes.fromhex(peaks[-1])
-    for peak in peaks[-2::-1]:
-        root = sha256(b"\x01" + bytes.fromhex(peak) + root).digest()
-    return root.hex()
-
-
-def test_a_segment_is_due_by_size_and_by_day() -> None:
-    """It is time for a new segment when the open one has its size, or another day has begun, before or after."""
-    journal, sink = new(segment_bytes=10_000)
-    day = 86_400_000_000
-    midnight = TS - TS % day
-    assert not journal.due(midnight)
-    assert not journal.due(midnight + day - 1)
-    assert journal.due(midnight + day)
-    assert journal.due(midnight - 1)
-    while len(sink.data) < 10_000:
-        assert not journal.due(TS)
-        put(journal, "write")
-    assert journal.due(TS)
-    journal.turn(TS + day, 0)
-    assert not journal.due(TS + day)
-
-
-def test_nobody_beats() -> None:
-    """Without a heartbeat the seal of a batch begins a new segment when the open one has twice its size."""
-    journal, sink = new(segment_bytes=100_000)
-    for _ in range(10_000):
-        put(journal, "write")
-    journal.seal(TS, 0)
-    sealed(sink.data)
-    starts = [0, *(len(before) for _, before in sink.segments)]
-    sizes = [after - before for before, after in itertools.pairwise(starts)]
-    assert len(sizes) >= 5
-    assert all(200_000 <= size < 200_000 + BATCH * 250 for size in sizes)
-
-
-def test_held_batch_is_not_parted() -> None:
-    """While a batch is held no segment begins, whatever its size is."""
-    journal, sink = new(segment_bytes=1)
-    journal.holding = True
-    for _ in range(2 * BATCH):
-        put(journal, "note")
-    assert sink.segments == []
-    journal.holding = False
-    journal.seal(TS, 0)
-    assert len(sink.segments) == 1
-
-
-def test_no_room_for_a_segment_breaks_nothing() -> None:
-    """If there is no room for a new segment the journal is full, not broken, and goes on in the open one."""
-    journal, sink = new()
-    put(journal, "write")
-    sink.error = NoRoomError("no room")
-    sink.turn, turn = _raising(sink.error), sink.turn  # type: ignore[method-assign]
-    sink.error = None
-    journal.turn(TS, 0)
-    assert (journal.full, journal.broken) == ("no room", None)
-    put(journal, "write")
-    journal.room()
-    assert journal.full is None
-    sink.turn = turn  # type: ignore[method-assign]
-    journal.turn(TS, 0)
-    sealed(sink.data)
-    assert len(sink.segments) == 1
-
-
-def _raising(error: BaseException) -> Callable[..., None]:
-    def turn(*_: object) -> None:
-        raise error
-
-    return turn
-
-
-def test_failed_turn_breaks_for_good() -> None:
-    """Any other failure on the way to a new segment breaks the journal: nobody knows which file is the open one."""
-    journal, sink = new()
-    sink.turn = _raising(OSError(5, "Input/output error"))  # type: ignore[method-assign]
-    with pytest.raises(JournalError, match="Input/output"):
-        journal.turn(TS, 0)
-    data = sink.data
-    with pytest.raises(JournalError, match="Input/output"):
-        put(journal, "write")
-    assert sink.data == data
-
-
-@pytest.mark.parametrize("how", ["write", "note"])
-def test_sink_that_has_only_its_reserve(how: str) -> None:
-    """That the sink has nothing left but its reserve is told by `full`; what was written stands."""
-    journal, sink = new()
-    sink.short = "nearly full"
-    put(journal, how)
-    journal.flush()
-    assert (journal.full, journal.broken) == ("nearly full", None)
-    put(journal, how)
-    journal.seal(TS, 0)
-    assert [one["kind"] for one in sealed(sink.data)] == ["segment", "anomaly", "anomaly", "seal"]
-    journal.room()
-    assert journal.full is not None
-    sink.short = None
-    journal.room()
-    assert journal.full is None
-
-
-# -- What was seen not to be tested ---------------------------------------------------------------------
-
-
-def ended(seq: int) -> dict[str, object]:
-    """A record that may wait."""
-    return record("end", seq=seq)
-
-
 def test_deferred_records_are_taken_when_a_batch_is_full() -> None:
     """What is deferred gets its numbers when as many wait as fill a batch, and not before."""
     journal, sink = new()
@@ -431,7 +280,7 @@ def test_flush_and_seal_take_what_was_deferred(act: Callable[[Journal], None]) -
     journal, sink = new()
     journal.defer(ended)
     act(journal)
-    assert "end" in [one["kind"] for one in lines(sink)]
+    assert "end" in [one["kind"] for one in sink.lines]
 
 
 def test_broken_journal_says_so_at_every_act() -> None:
@@ -458,18 +307,7 @@ def test_much_that_waits_is_written_without_a_seal() -> None:
     for _ in range(BATCH // 2):
         journal.note(record("anomaly", seq=journal.seq, detail="x" * 4_000))
     assert len(sink.data) > size
-    assert "seal" not in [one["kind"] for one in lines(sink)]
-
-
-def test_tree_of_its_peaks_is_the_tree() -> None:
-    """A tree goes on from its size and peaks as if it had seen every leaf, and other than its own peaks it refuses."""
-    tree = Tree()
-    for size in range(20):
-        again = Tree.of(size, [bytes.fromhex(peak) for peak in tree.peaks()])
-        assert (again.size, again.root(), again.peaks()) == (size, tree.root(), tree.peaks())
-        with pytest.raises(ValueError, match="zip"):
-            Tree.of(size, [b"\0" * 32] * (len(tree.peaks()) + 1))
-        tree.extend([b"%d" % size])
+    assert "seal" not in [one["kind"] for one in sink.lines]
 
 
 def fail_in_a_note(journal: Journal) -> None:
@@ -503,15 +341,6 @@ def test_sink_that_fails_anywhere_breaks_for_good(act: Callable[[Journal], None]
         journal.flush()
 
 
-def test_turn_that_is_interrupted_breaks_for_good() -> None:
-    """Nobody knows what stands there when the beginning of a segment was interrupted."""
-    journal, sink = new()
-    sink.turn = _raising(KeyboardInterrupt())  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        journal.turn(TS, 0)
-    assert journal.broken == "the journal cannot be written: KeyboardInterrupt"
-
-
 def test_seal_of_a_full_batch_that_fails_breaks_for_good() -> None:
     """A failure of the seal that a full batch brings is told by the record that filled it, once."""
     journal, sink = new()
@@ -520,6 +349,7 @@ def test_seal_of_a_full_batch_that_fails_breaks_for_good() -> None:
     sink.error = OSError(5, "gone")
     with pytest.raises(JournalError, match=r"^the journal cannot be written: .Errno 5. gone$"):
         journal.note(ended(journal.seq))
+    assert journal.broken == "the journal cannot be written: [Errno 5] gone"
 
 
 def test_sealed_is_the_tree_up_to_the_last_seal() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from interlock.core.modes import ARMED
 from interlock.core.values import Order, OrderType, Quote, Side, TimeInForce, Trade
@@ -67,7 +67,7 @@ class InputRecorder(Recorder):
                 "venue_ts": _whole(tick, "ts_us", odd, "venue_ts"),
                 "received_ts": _whole(tick, "received_us", odd, "received_ts", may_miss=True),
                 "sequence": _whole(tick, "sequence", odd, "sequence", may_miss=True),
-                "price": _decimal(tick, "price", odd),
+                "price": _decimal(tick, "price", odd, "price"),
                 "quantity": _decimal(tick, "size", odd, "quantity", may_miss=True),
             }
         else:  # a thing of any other class, too: gate 1 looks at its prices last, and at none of these
@@ -80,8 +80,8 @@ class InputRecorder(Recorder):
                 "venue_ts": _whole(tick, "ts_us", odd, "venue_ts"),
                 "received_ts": _whole(tick, "received_us", odd, "received_ts", may_miss=True) if quote else None,
                 "sequence": _whole(tick, "sequence", odd, "sequence", may_miss=True),
-                "bid": _decimal(tick, "bid", odd) if quote else None,
-                "ask": _decimal(tick, "ask", odd) if quote else None,
+                "bid": _decimal(tick, "bid", odd, "bid") if quote else None,
+                "ask": _decimal(tick, "ask", odd, "ask") if quote else None,
                 "bid_size": _decimal(tick, "bid_size", odd, "bid_size", may_miss=True) if quote else None,
                 "ask_size": _decimal(tick, "ask_size", odd, "ask_size", may_miss=True) if quote else None,
             }
@@ -166,16 +166,14 @@ def _member(thing: object, attribute: str) -> object:
     return found
 
 
-def _fits(value: object) -> bool:
+def _fits(value: object) -> TypeGuard[str]:
     """Whether it is a string that stands in a record as it is."""
-    if type(value) is not str or len(value) > _LONGEST:
-        return False
-    return value.isascii() or records.printed(value) == value
+    return type(value) is str and records.printed(value) == value
 
 
 def _text(thing: object, attribute: str, odd: list[Odd]) -> str | None:
     value = _member(thing, attribute)
-    if isinstance(value, str) and _fits(value):
+    if _fits(value):
         return value
     odd.append((attribute, value))
     return None
@@ -190,7 +188,7 @@ def _whole(thing: object, attribute: str, odd: list[Odd], key: str, *, may_miss:
     return None
 
 
-def _decimal(thing: object, attribute: str, odd: list[Odd], key: str = "", *, may_miss: bool = False) -> str | None:
+def _decimal(thing: object, attribute: str, odd: list[Odd], key: str, *, may_miss: bool = False) -> str | None:
     value = _member(thing, attribute)
     if type(value) is Decimal:
         text = str(value)
@@ -199,7 +197,7 @@ def _decimal(thing: object, attribute: str, odd: list[Odd], key: str = "", *, ma
         if _PLAIN.fullmatch(text):
             return text
     if value is not None or not may_miss:
-        odd.append((key or attribute, value))
+        odd.append((key, value))
     return None
 
 
@@ -237,7 +235,7 @@ def _described(value: object) -> tuple[str, str]:
         text = repr(value)
     except Exception:  # noqa: BLE001 - it is told all the same, as well as can be
         text = f"<{type(value).__name__}>"
-    return records.name(type(value).__name__), records.printed(text, _LONGEST_ODD) or ""
+    return records.name(type(value).__name__), records.text(text, _LONGEST_ODD)
 
 
 # -- Records ---------------------------------------------------------------------------------------

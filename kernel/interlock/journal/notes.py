@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Self
 
@@ -54,7 +54,9 @@ COSIGNATURE: Final = 0x04
 
 _LARGEST: Final = 1 << 20
 _MOST_SIGNATURES: Final = 100
+_LONGEST_QUOTED: Final = 100
 _DASH: Final = "\u2014 "
+_NAME: Final = re.compile(r"[^\s\x00-\x1f+]+")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _KEY_BYTES: Final = 32
 _ID_BYTES: Final = 4
@@ -65,6 +67,11 @@ class NoteError(InterlockError):
     """It is no note, or not signed as it should be; the message says why."""
 
 
+def quoted(text: str) -> str:
+    """How a message shows what was refused: cut, in quotation marks, nothing in it that does not print."""
+    return repr(text[:_LONGEST_QUOTED])
+
+
 def number(text: str) -> int:
     """A number in its one spelling, below 2^53.
 
@@ -72,7 +79,7 @@ def number(text: str) -> int:
         NoteError: it is none.
     """
     if not _NUMBER.fullmatch(text) or int(text) >= 1 << 53:
-        message = f"not a number from 0 to 2^53 in its shortest spelling: {text[:40]!r}"
+        message = f"not a number from 0 to 2^53 in its shortest spelling: {quoted(text)}"
         raise NoteError(message)
     return int(text)
 
@@ -83,19 +90,17 @@ def from_base64(text: str) -> bytes:
     Raises:
         NoteError: it isn't.
     """
-    try:
-        data = b64decode(text, validate=True)
-    except (Base64Error, ValueError):
-        data = b""
-    if not data or b64encode(data).decode("ascii") != text:
-        message = f"not base64 as it should be: {text[:100]!r}"
-        raise NoteError(message)
-    return data
+    with suppress(ValueError):
+        data = b64decode(text)
+        if data and to_base64(data) == text:
+            return data
+    message = f"not base64 as it should be: {quoted(text)}"
+    raise NoteError(message)
 
 
 def to_base64(data: bytes) -> str:
     """As base64, with padding."""
-    return b64encode(data).decode("ascii")
+    return b64encode(data).decode()
 
 
 def key_name(name: str) -> str:
@@ -104,8 +109,8 @@ def key_name(name: str) -> str:
     Raises:
         NoteError: it can't.
     """
-    if not name or "+" in name or any(letter.isspace() or letter < " " for letter in name):
-        message = f"a key's name has no space, no control character and no '+', and is not empty: {name[:100]!r}"
+    if not _NAME.fullmatch(name):
+        message = f"a key's name has no space, no control character and no '+', and is not empty: {quoted(name)}"
         raise NoteError(message)
     return name
 
@@ -148,7 +153,7 @@ class Signature:
         """
         parts = line.removeprefix(_DASH).split(" ")
         if not line.startswith(_DASH) or len(parts) != 2:  # noqa: PLR2004 - name and signature
-            message = f"not a signature's line: {line[:100]!r}"
+            message = f"not a signature's line: {quoted(line)}"
             raise NoteError(message)
         data = from_base64(parts[1])
         if len(data) <= _ID_BYTES:
@@ -187,7 +192,7 @@ class Note:
             message = f"a note of {len(data)} bytes; the most are {_LARGEST}"
             raise NoteError(message)
         try:
-            whole = data.decode("utf-8")
+            whole = data.decode()
         except UnicodeDecodeError as error:
             message = f"not UTF-8 at byte {error.start}"
             raise NoteError(message) from error
@@ -249,7 +254,7 @@ class Verifier:
         """
         name, *rest = text.split("+", 2)  # base64 may have a + of its own
         if len(rest) != 2:  # noqa: PLR2004 - ID and key
-            message = f"not NAME+ID+KEY: {text[:100]!r}"
+            message = f"not NAME+ID+KEY: {quoted(text)}"
             raise NoteError(message)
         said, data = rest[0], from_base64(rest[1])
         made = cls(key_name(name), data[1:], data[0])
@@ -257,7 +262,7 @@ class Verifier:
             message = f"a key of type {made.algorithm:#04x} with {len(made.public)} bytes; this knows Ed25519 only"
             raise NoteError(message)
         if said != made.key.hex():
-            message = f"the ID of {name} is {made.key.hex()}, not {said[:16]!r}"
+            message = f"the ID of {name} is {made.key.hex()}, not {quoted(said)}"
             raise NoteError(message)
         return made
 

@@ -63,9 +63,8 @@ def consistency(tree: Tree, lines: Iterable[bytes], new: int) -> list[bytes]:
             later.append(span)
     at = old
     source = iter(lines)
-    for low, high in later:
+    for low, high in later:  # one after the other, from the first new leaf on
         part = Tree()
-        at += sum(1 for _ in islice(source, low - at))
         while batch := list(islice(source, min(_BATCH, high - at))):
             part.extend(batch)
             at += len(batch)

@@ -178,7 +178,7 @@ class Recorder:
         ts = (mono + self.utc_ns) // 1000
         journal = self.journal
         try:
-            if journal.broken is None and journal.full is None and journal.due(ts):
+            if journal.full is None and journal.due(ts):
                 journal.turn(ts, mono - self.zero_ns)
                 self.durable = journal.seq
                 if journal.full is None:
@@ -297,9 +297,7 @@ class Recorder:
         self.blocked += 1
         ts = (mono + self.utc_ns) // 1000
         code = verdict.reason
-        instrument = records.member(tick, "instrument")
-        if instrument.__class__ is not str:  # anything may come in, and raise when it is compared
-            instrument = records.printed(instrument)
+        instrument = records.printed(records.member(tick, "instrument"))  # anything may raise when it is compared
         block = self.row
         if block is not None and block[0] is code and block[1] == instrument:
             self.row = (code, instrument, block[2] + 1, block[3], ts)
@@ -313,8 +311,13 @@ class Recorder:
             return
         code, instrument, count, first, last = self.row
         self.row = None
-        said = records.printed(instrument)
-        members: Record = {"code": str(code), "instrument": said, "count": count, "first_ts": first, "last_ts": last}
+        members: Record = {
+            "code": str(code),
+            "instrument": instrument,
+            "count": count,
+            "first_ts": first,
+            "last_ts": last,
+        }
         record = {**self._head("block", self._mono() if mono is None else mono), **members}
         try:
             self.journal.note(record)
@@ -366,7 +369,6 @@ class Recorder:
         if abs(step_us) > _CLOCK_STEP_US:
             self.note("anomaly", code="CLOCK_STEP", detail=f"UTC moved by {step_us} us")
         if idle and mono - self.zero_ns > _REBASE_NS:  # integers in a journal stay below 2^53
-            self.journal.next()  # what was deferred still counts from the old zero
             zero = self._mono()
             shift, self.zero_ns = zero - self.zero_ns, zero
             self.note("rebase", shift=shift)

@@ -17,7 +17,7 @@ __all__ = ["KEYS", "MARKER", "printed"]
 MARKER: Final = "[KILL_SWITCH] ENGAGED"
 _LONGEST: Final = 64
 _LONGEST_TEXT: Final = 500
-_NO_REFERENCE: Final = (0, "0", 0, "0")
+_NO_REFERENCE: Final = (None, "0", None, "0")
 
 Record = dict[str, object]
 
@@ -80,7 +80,7 @@ def printed(value: object, longest: int = _LONGEST) -> str | None:
     except Exception:  # noqa: BLE001 - a value whose str() raises must still be refused and recorded
         text = f"<{type(value).__name__}>"
     text = text[:longest]
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def name(value: object) -> str:
@@ -88,9 +88,9 @@ def name(value: object) -> str:
     return printed(value) or ""
 
 
-def text(value: object) -> str:
+def text(value: object, longest: int = _LONGEST_TEXT) -> str:
     """A longer free text: a reason, an error."""
-    return printed(value, _LONGEST_TEXT) or ""
+    return printed(value, longest) or ""
 
 
 def member(thing: object, attribute: str) -> object:

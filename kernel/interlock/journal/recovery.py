@@ -5,6 +5,10 @@ follows is the tail: records that are whole and in sequence, but bound by no roo
 bytes that are no record. The tail is not thrown away: its bytes are set aside by the caller, and its whole
 records are carried over, because each of them may stand for an order at the venue.
 
+A process that is killed while it copies a record into a mapped file may leave zeros anywhere in it, also before its
+line feed: they stand in no record, so such a line is torn, like one that has no line feed. If more than one record was
+being copied whole lines may follow, but no seal, which is written by itself.
+
 If a seal stands behind the first broken line, the journal was not torn at its end but damaged in its middle.
 The same goes for a whole object that is no record or cannot be played, and for segments that do not follow
 one another.
@@ -29,7 +33,7 @@ from interlock.journal.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Recovery"]
+__all__ = ["Recovery", "seals"]
 
 _DAY_US: Final = 86_400_000_000
 _SEAL: Final = b'"kind":"seal"'
@@ -71,7 +75,7 @@ class Recovery:
     _pending: list[bytes] = attrs.field(factory=list)
     _position: int = 0
     _seq: int = 0
-    _opened: int = 0
+    _opened: int | None = None
 
     def begin(self, first: int) -> bool:
         """A segment begins, by its name with record ``first``. False if it does not follow: then it is not fed."""
@@ -85,12 +89,12 @@ class Recovery:
     def feed(self, line: bytes) -> None:
         """Take one line with its newline, or the last bytes without one."""
         if self.torn:
-            self.damaged = self.damaged or _seals(line)
+            self.damaged = self.damaged or seals(line)
             return
         record = _decode(line, self._seq)
         if record is None:
             self.torn = True
-            self.damaged = line.endswith(b"\n") and _seals(line)
+            self.damaged = line.endswith(b"\n") and b"\x00" not in line and seals(line)
             return
         if [*record] != KEYS.get(str(record["kind"])) or not self._belongs(record):
             self.torn = self.damaged = True
@@ -150,7 +154,7 @@ class Recovery:
             data += chunk
             start = 0
             while len(data) - start >= _BLOCK_BYTES:
-                end = _after_seal(data, start, start + _BLOCK_BYTES) or _after_seal(data, start, len(data))
+                end = _after_seal(data, start, start + _BLOCK_BYTES) or _after_seal(data, start)
                 if not end:
                     break
                 self._take(data[start:end])
@@ -160,12 +164,12 @@ class Recovery:
                 end = data.rfind(b"\n") + 1
                 self._feed_all(data[:end])
                 data = data[end:]
-        end = _after_seal(data, 0, len(data))
+        end = _after_seal(data)
         self._take(data[:end])
         self._feed_all(data[end:])
 
     def _take(self, block: bytes) -> None:
-        if block and not self._take_whole(block):
+        if not self._take_whole(block):
             self._feed_all(block)
 
     def _feed_all(self, data: bytes) -> None:
@@ -177,7 +181,7 @@ class Recovery:
 
     def _take_whole(self, block: bytes) -> bool:
         """Take lines up to a seal whose root is right; False if it isn't, or anything is odd: nothing was done."""
-        if self.torn or self._pending:
+        if self.torn:
             return False
         lines = block[:-1].split(b"\n")
         seal = _decode(lines[-1] + b"\n", self._seq + len(lines) - 1)
@@ -185,11 +189,11 @@ class Recovery:
             return False
         grown = self.tree.copy()
         within = self.mark - self._seq  # the size whose root is wanted may lie between two seals of the block
-        marked = None
+        marked, rest = None, lines[:-1]
         if 0 < within < len(lines):
             grown.extend(lines[:within])
-            marked = grown.root()
-        grown.extend(lines[max(grown.size - self._seq, 0) : -1])
+            marked, rest = grown.root(), lines[within:-1]
+        grown.extend(rest)
         if seal["size"] != grown.size or seal["root"] != grown.root():
             return False
         records = _decode_all(lines, self._seq)
@@ -229,13 +233,13 @@ class Recovery:
                 begun = record is not None and [*record] == KEYS.get(str(record["kind"])) and self._belongs(record)
                 if not begun:
                     return False
-            kept = data.rfind(b"\n", 0, max(0, data.rfind(b"\n"))) + 1  # the last whole line may be the last seal
+            kept = data.rfind(b"\n", None, -1) + 1  # the last whole line may be the last seal
             if kept:
                 self._hash(data[:kept])
                 data = data[kept:]
         tree = self.tree
         seal = _decode(data, tree.size)
-        if not begun or seal is None or [*seal] != KEYS["seal"] or seal["kind"] != "seal":
+        if seal is None or [*seal] != KEYS["seal"] or seal["kind"] != "seal":
             return False
         if (seal["size"], seal["root"]) != (tree.size, tree.root()):
             return False
@@ -247,11 +251,11 @@ class Recovery:
 
     def _visit_checkpoint(self, block: bytes) -> None:
         """Visit the last record of a checkpoint among whole lines: a note that was signed must not go unmissed."""
-        at = block.rfind(_CHECKPOINT)
-        if at < 0:
+        before, found, _ = block.rpartition(_CHECKPOINT)
+        if not found:
             return
-        start = block.rfind(b"\n", 0, at) + 1
-        record = _decode(block[start : block.index(b"\n", at) + 1], self.tree.size + block.count(b"\n", 0, start))
+        start = before.rfind(b"\n") + 1
+        record = _decode(block[start : block.index(b"\n", start) + 1], self.tree.size + before.count(b"\n"))
         if record is not None and [*record] == KEYS.get(str(record["kind"])):  # else the seals tell that it is damaged
             self.visit(record)
 
@@ -262,21 +266,19 @@ class Recovery:
         within = self.mark - tree.size
         self._position += len(block)
         if 0 < within <= block.count(b"\n"):
-            at = seal = 0
-            for _ in range(within):
-                seal, at = at, block.index(b"\n", at) + 1
-            tree.grow(block[:at])
-            if _SEAL in block[seal:at]:
+            *_, last, rest = block.split(b"\n", within)
+            tree.grow(block.removesuffix(rest))
+            if _SEAL in last:
                 self.marked = tree.root()
-            block = block[at:]
+            block = rest
         if block:
             tree.grow(block)
 
 
-def _after_seal(data: bytes, start: int, end: int) -> int:
+def _after_seal(data: bytes, start: int | None = None, end: int | None = None) -> int:
     """Where the line of the last seal between two places ends; 0 if there is none."""
     at = data.rfind(_SEAL, start, end)
-    return data.find(b"\n", at) + 1 if at >= 0 else 0
+    return 0 if at < 0 else data.find(b"\n", at) + 1
 
 
 def _time(record: Mapping[str, object]) -> int:
@@ -284,7 +286,7 @@ def _time(record: Mapping[str, object]) -> int:
     return ts if isinstance(ts, int) else 0
 
 
-def _seals(line: bytes) -> bool:
+def seals(line: bytes) -> bool:
     """Whether it is, or was before a byte of it changed, a seal or something that names one."""
     return _SEAL in line or b'"root":"' in line
 

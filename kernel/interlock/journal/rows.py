@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from interlock.core.values import Order
 from interlock.journal import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from interlock.core.values import Order
 
 __all__ = ["MOST", "SINGLES", "Refusals"]
 
@@ -40,36 +41,35 @@ class Refusals:
         ticketed: ids of orders that had a ticket since the last start.
     """
 
+    _first: tuple[str | None, int]
+    _instrument: object
+    _last: tuple[str | None, int]
+    _mode: str
+
     __slots__ = ("_code", "_count", "_epoch", "_first", "_instrument", "_last", "_mode", "_write", "seen", "ticketed")
 
     def __init__(self, write: Callable[[dict[str, object], int | None], None]) -> None:
         self._write = write
-        self._code = self._mode = ""
+        self._code: str | None = None  # of no row: no refusal is like it
         self._epoch = self._count = self.seen = 0
-        self._instrument: str | None = None
-        self._first: tuple[str | None, int] = (None, 0)
-        self._last: tuple[str | None, int] = (None, 0)
         self.ticketed: set[str] = set()
 
     def counts(self, order: Order, code: str, mode: str, epoch: int, mono: int, ts: int) -> bool:
         """One more refusal, at these times (ns and us). True: it is counted; False: it is to be written."""
-        plain = order.__class__ is Order
-        instrument = order.instrument if plain else records.printed(records.member(order, "instrument"))
+        instrument = records.member(order, "instrument")
         if instrument.__class__ is not str:  # anything may come in, and raise when it is compared
             instrument = records.printed(instrument)
         if (
-            self.seen
+            self._code is code
             and self._instrument == instrument
-            and self._code is code
             and self._mode is mode
             and self._epoch == epoch
-            and not (self.ticketed and self._had_ticket(order, code))
+            and not self._had_ticket(order, code)
         ):
             self.seen += 1
             if self.seen <= SINGLES:
                 return False
-            name = order.client_order_id if plain else records.member(order, "client_order_id")
-            self._last = (name if name.__class__ is str else records.printed(name), ts)
+            self._last = (records.printed(records.member(order, "client_order_id")), ts)
             self._count += 1
             if self._count == 1:
                 self._first = self._last
@@ -103,8 +103,8 @@ class Refusals:
             "code": self._code,
             "instrument": records.printed(self._instrument),
             "count": count,
-            "first": records.printed(first),
-            "last": records.printed(last),
+            "first": first,
+            "last": last,
             "first_ts": first_ts,
             "last_ts": last_ts,
         }

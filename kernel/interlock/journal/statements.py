@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from interlock.journal.notes import ED25519, NoteError, from_base64, key_name, number, to_base64
+from interlock.journal.notes import ED25519, NoteError, from_base64, key_name, number, quoted, to_base64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +24,7 @@ WHYS: Final = ("time", "size", "halt", "reset", "start", "rotation", "shutdown")
 _ROOT_BYTES: Final = 32
 _KEY_BYTES: Final = 32
 _MOST_LISTS: Final = 9999
+_LABEL: Final = re.compile(r"[^\s\x00-\x1f]+")
 _STAMP: Final = re.compile(r"interlock epoch=([0-9]+) ts=([0-9]+) why=([a-z]+)", re.ASCII)
 
 
@@ -59,7 +60,7 @@ class Stamp:
         """
         found = _STAMP.fullmatch(line)
         if found is None or found[3] not in WHYS:
-            message = f"not the fourth line of a checkpoint: {line[:100]!r}"
+            message = f"not the fourth line of a checkpoint: {quoted(line)}"
             raise NoteError(message)
         return cls(epoch=number(found[1]), ts_us=number(found[2]), why=found[3])
 
@@ -90,7 +91,7 @@ class Checkpoint:
             f"{line}\n" for line in (self.origin, self.size, to_base64(bytes.fromhex(self.root)), *self.more)
         )
         if Checkpoint.parse(text) != self:
-            message = f"no checkpoint can say this: {text[:200]!r}"
+            message = f"no checkpoint can say this: {quoted(text)}"
             raise NoteError(message)
         return text
 
@@ -156,18 +157,18 @@ class Key:
         """
         parts = line.split(" ")
         if len(parts) != 4:  # noqa: PLR2004 - key, from, to, label
-            message = f"not PUBLIC FROM TO LABEL: {line[:200]!r}"
+            message = f"not PUBLIC FROM TO LABEL: {quoted(line)}"
             raise NoteError(message)
         data = from_base64(parts[0])
         made = cls(public=data[1:], from_us=number(parts[1]), to_us=number(parts[2]), label=parts[3])
         if data[0] != ED25519 or len(made.public) != _KEY_BYTES:
-            message = f"not an Ed25519 key: {parts[0][:60]}"
+            message = f"not an Ed25519 key: {quoted(parts[0])}"
             raise NoteError(message)
         if made.to_us < made.from_us:
-            message = f"a key that ends before it begins: {line[:200]!r}"
+            message = f"a key that ends before it begins: {quoted(line)}"
             raise NoteError(message)
-        if not made.label or any(letter.isspace() or letter < " " for letter in made.label):
-            message = f"a label without white space, please: {made.label[:60]!r}"
+        if not _LABEL.fullmatch(made.label):
+            message = f"a label without white space, please: {quoted(made.label)}"
             raise NoteError(message)
         return made
 
@@ -197,7 +198,7 @@ class KeyList:
         lines = (f"interlock keys {self.name}", self.serial, self.made_us, *(key.line() for key in self.keys))
         text = "".join(f"{line}\n" for line in lines)
         if KeyList.parse(text) != self:
-            message = f"no list of keys can say this: {text[:200]!r}"
+            message = f"no list of keys can say this: {quoted(text)}"
             raise NoteError(message)
         return text
 
@@ -210,7 +211,7 @@ class KeyList:
         """
         lines = text.split("\n")
         if len(lines) < 4 or lines.pop() or not lines[0].startswith("interlock keys "):  # noqa: PLR2004 - as above
-            message = f"not a list of keys: {text[:100]!r}"
+            message = f"not a list of keys: {quoted(text)}"
             raise NoteError(message)
         made = cls(
             name=key_name(lines[0].removeprefix("interlock keys ")),

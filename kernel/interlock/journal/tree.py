@@ -34,7 +34,7 @@ class Tree:
         """
         tree = cls()
         tree.size = size
-        levels = [level for level in range(size.bit_length() - 1, -1, -1) if size >> level & 1]
+        levels = [level for level in reversed(range(size.bit_length())) if size >> level & 1]
         tree._peaks = dict(zip(levels, peaks, strict=True))
         return tree
 
@@ -69,7 +69,6 @@ class Tree:
         while nodes:
             if start & 1:  # the node before these, at this level, waits for its right sibling
                 nodes.insert(0, self._peaks.pop(level))
-                start -= 1
             if len(nodes) & 1:
                 self._peaks[level] = nodes.pop()
             pairs = iter(nodes)

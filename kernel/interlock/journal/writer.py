@@ -195,14 +195,8 @@ class Journal:
                 return self.seq
             try:
                 for make, arguments in deferred:
-                    record = make(self.seq, *arguments)
-                    self._batch += dumps(record, option=_LINE)
-                    self.seq += 1
-                    if self.seq >= self._full_at or len(self._batch) - self._written > _BUFFER_BYTES:
-                        self._relieve(record)
-            except JournalError:
-                return self.seq
-            except (OSError, JSONEncodeError) as error:
+                    self._append(make(self.seq, *arguments))
+            except (JournalError, OSError, JSONEncodeError) as error:
                 with suppress(JournalError):
                     self._break(error)
             except BaseException as error:
@@ -215,10 +209,7 @@ class Journal:
         if self.broken is not None:
             raise JournalError(self.broken)
         try:
-            self._batch += dumps(record, option=_LINE)
-            self.seq += 1
-            if self.seq >= self._full_at or len(self._batch) - self._written > _BUFFER_BYTES:
-                self._relieve(record)
+            self._append(record)
         except BaseException as error:
             self._break(error)
             raise
@@ -262,6 +253,7 @@ class Journal:
             return
         try:
             self._tree.grow(bytes(self._batch))
+            self._flush()  # and then the seal by itself: what stands before one was written whole
             line = _seal(self.seq, ts, mono, self._tree)
             self._batch += line
             self.seq += 1
@@ -348,8 +340,10 @@ class Journal:
 
     # -- To the sink -----------------------------------------------------------------------------------
 
-    def _relieve(self, record: dict[str, object]) -> None:
-        """End the batch if it is large enough, or hand on what waits."""
+    def _append(self, record: dict[str, object]) -> None:
+        """Put a record into the batch; end that if it is large enough, or hand on what waits if that is much."""
+        self._batch += dumps(record, option=_LINE)
+        self.seq += 1
         if self.seq >= self._full_at and not self.holding:
             self._seal_at(record)
         elif len(self._batch) - self._written > _BUFFER_BYTES:
