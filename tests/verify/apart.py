@@ -10,19 +10,24 @@ from interlock.verify.walk import Walk
 Segments = list[tuple[str, list[bytes]]]
 
 
-def apart(segments: Segments, inputs: Inputs | None = None, remember: int = 1000) -> tuple[Report, int]:
-    """Verify segments as `crew` does; return the answer, and how many were taken as they were found."""
+def taken(segments: Segments, inputs: Inputs | None = None, remember: int = 1000) -> tuple[Report, list[bool]]:
+    """Verify segments as `crew` does; return the answer, and which were taken as they were found."""
     inputs = inputs or Inputs()
     evidence = Evidence(inputs)
     walk = Walk(evidence)
-    joined = 0
+    joined = []
     for name, lines in segments:
         found = look(name, [b"".join(lines)], remember, evidence.wanted)
         if not walk.enter(name):
             break
-        if found is not None and join(walk, found):
-            joined += 1
-        elif not walk.segment(lines):
+        joined.append(found is not None and join(walk, found))
+        if not joined[-1] and not walk.segment(lines):
             break
     walk.finish()
     return answer(walk, evidence, inputs), joined
+
+
+def apart(segments: Segments, inputs: Inputs | None = None, remember: int = 1000) -> tuple[Report, int]:
+    """Verify segments as `crew` does; return the answer, and how many were taken as they were found."""
+    report, joined = taken(segments, inputs, remember)
+    return report, sum(joined)

@@ -353,8 +353,11 @@ def check(*chunks: bytes) -> Report:
 
 
 def check_book(book: Book, inputs: Inputs | None = None) -> Report:
-    """Verify a book."""
-    return verify(book.segments, inputs=inputs)
+    """Verify a book, line by line and in one piece, which must agree."""
+    segments = book.segments
+    report = verify(segments, inputs=inputs)
+    assert verify([(name, [b"".join(lines)]) for name, lines in segments], inputs=inputs) == report
+    return report
 
 
 def whole_life(*, cut: bool = True) -> Book:

@@ -42,6 +42,7 @@ def judged(lines: list[bytes], inputs: Inputs) -> Report:
     """Verify lines in both ways, which must agree."""
     report = verify(split(lines), inputs=inputs)
     assert apart(split(lines), inputs)[0] == report
+    assert verify([(name, [b"".join(part)]) for name, part in split(lines)], inputs=inputs) == report
     return report
 
 
@@ -229,6 +230,13 @@ def test_every_flipped_bit_of_a_note_is_found() -> None:
 
 # --- checkpoints that are wrong, though rightly signed ---
 
+
+def corrupted(file: File) -> File:
+    """A note whose last signature is changed."""
+    name, data = file
+    return name, data[:-9] + (b"A" if data[-9:-8] != b"A" else b"B") + data[-8:]
+
+
 WRONG: dict[str, Callable[[list[bytes]], tuple[File, ...]]] = {
     "another origin": lambda lines: (
         checkpoint(lines, 5, Signer(f"interlock/{HOME}/other", 2), origin=f"interlock/{HOME}/other"),
@@ -246,6 +254,9 @@ WRONG: dict[str, Callable[[list[bytes]], tuple[File, ...]]] = {
         (f"{5:020}.note", signed(checkpoint(lines, 5)[1].decode().split("\n\n")[0] + "\nmore\n", KEY)),
     ),
     "no signature of the log": lambda lines: (checkpoint(lines, 5, WITNESS),),
+    "a signature of the log that is wrong": lambda lines: (corrupted(checkpoint(lines, 5)),),
+    "a right signature and a wrong one": lambda lines: (corrupted(checkpoint(lines, 5, KEY, KEY)),),
+    "a time of nothing": lambda lines: (checkpoint(lines, 5, ts=0),),
 }
 
 

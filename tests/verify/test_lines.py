@@ -53,10 +53,12 @@ LINE_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", LINE_FAULTS)
-@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "sealed"),
+    [(fault, sealed) for fault in LINE_FAULTS for sealed in (True, False) if sealed or fault != "zeros"],
+)
 def test_a_line_that_is_not_canonical_and_right_is_tampering(fault: str, *, sealed: bool) -> None:
-    """A whole line that is wrong in itself breaks Structure, in the tail as under a seal."""
+    """A whole line that is wrong in itself breaks Structure, in the tail (unless it holds zeros) as under a seal."""
     line = LINE_FAULTS[fault]
     assert line != BEAT
     lines = [*running().lines, line + b"\n"]

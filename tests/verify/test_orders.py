@@ -64,7 +64,7 @@ def test_what_is_known_is_what_a_plain_memory_knows(steps: list[tuple[str, objec
                 known = False
                 for place, order in enumerate(value):
                     known |= order in plain.last and plain.count + place - plain.last[order] <= remember
-                assert orders.new(ids, remember) is not known
+                assert orders.new(ids, remember) is (not known)
                 orders.join(ids, (), len(value))
                 for order in value:
                     plain.grant(order)

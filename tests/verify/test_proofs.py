@@ -10,7 +10,7 @@ import pytest
 
 from interlock.verify.notes import ed25519, read_key, read_note
 from interlock.verify.proofs import check_consistency, check_inclusion, consistency, fold, inclusion
-from interlock.verify.tree import Tree, leaf_hash
+from interlock.verify.tree import EMPTY, Tree, leaf_hash
 
 from .builder import root_of
 
@@ -145,6 +145,14 @@ def test_a_proof_between_every_two_sizes_holds_and_no_other() -> None:
             if old < new:
                 assert not check_consistency(old, new, ROOTS[new], ROOTS[new], proof)
                 assert not check_consistency(new, old, ROOTS[new], ROOTS[old], proof)
+
+
+def test_nothing_grew_from_nothing_but_the_empty_tree() -> None:
+    """That the empty tree is the empty tree needs no proof; of anything else it shows nothing."""
+    assert check_consistency(0, 0, EMPTY, EMPTY, [])
+    assert not check_consistency(0, 0, ROOTS[1], ROOTS[1], [])
+    assert not check_consistency(0, 0, EMPTY, EMPTY, [EMPTY])
+    assert not check_consistency(0, 1, EMPTY, ROOTS[1], [ROOTS[1]])
 
 
 def test_a_node_is_no_leaf() -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -91,6 +92,9 @@ def test_a_time_stamp_over_a_checkpoint_is_an_anchor(tmp_path: Path, kind: str, 
             assert (report.status, report.findings) == (Status.VERIFIED, ())
             [anchor] = report.anchors
             assert (anchor.form, anchor.size) == ("time stamp", report.signed)
+            read = read_stamp(stamp)
+            assert isinstance(read, Stamp)
+            assert datetime.fromtimestamp(anchor.ts / 1_000_000, UTC) == read.time
             assert anchor.believed is bool(certificates)
 
 

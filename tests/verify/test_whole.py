@@ -73,7 +73,7 @@ def test_torn_bytes_are_not_tampering() -> None:
 def test_no_records_prove_nothing(segments: list[tuple[str, list[bytes]]]) -> None:
     """An empty or missing journal is VERIFIED-TO-0 with exit 5, and says why."""
     report = verify(segments)
-    assert (report.verdict, report.exit_code, report.root) == ("VERIFIED-TO-0", 5, None)
+    assert (report.verdict, report.exit_code, report.root, report.root_size) == ("VERIFIED-TO-0", 5, None, 0)
     assert "no records" in report.notes[0]
 
 

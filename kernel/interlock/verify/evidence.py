@@ -250,7 +250,7 @@ class Evidence:
             origin: whose journal it is, as far as it says.
             whole: whether the journal was read to its end.
         """
-        latest = -1
+        latest = 0
         roots: dict[int, bytes] = {}
         for held in self._held:
             checkpoint = held.checkpoint

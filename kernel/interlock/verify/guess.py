@@ -77,8 +77,8 @@ class _Ids(Orders):
         if number != self.reach:
             raise Stray
 
-    def grant(self, order: str, remember: int) -> bool:
-        if order in self.ids or remember != self.reach:
+    def grant(self, order: str, remember: int) -> bool:  # noqa: ARG002 - `remember` has seen to it
+        if order in self.ids:
             raise Stray
         self.ids[order] = self.granted
         self.granted += 1
@@ -114,11 +114,9 @@ class Guess(Monitor):
         self.before = Run(remember=remember, last=mono, offset=ts_ns - mono)
         self.run = self.before
         self.mode, self.epoch, self.young = mode, epoch, False
-        self.origin = record["origin"]
         self.sealed = self.start
         self.numbers = Numbers(self.start)
         self.orders = self.ids = _Ids(remember)
-        self.segment_epoch = record["epoch"]
 
     def _ask(self, question: Question) -> None:
         self.questions.append(question)
@@ -127,7 +125,7 @@ class Guess(Monitor):
 
     def _outcome(self, record: Record) -> Permit | None:
         number = self._named(record["permit"]) if self.depth else record["permit"]
-        if not 0 <= number < self.start:
+        if number >= self.start:
             return super()._outcome(record)
         run = self.run
         question = Question(
@@ -142,7 +140,7 @@ class Guess(Monitor):
         return None
 
     def _may_begin(self, number: int) -> bool:
-        if not 0 <= number < self.start:
+        if number >= self.start:
             return super()._may_begin(number)
         self._ask(Question(kind="begin", number=number, own=self.run is self.before, epoch=self.epoch))
         return True
@@ -169,12 +167,11 @@ class Guess(Monitor):
 class _Ahead(Walk):
     """The walk over one segment: it ends at the first thing that is wrong."""
 
-    def __init__(self, monitor: Monitor, tree: Tree, name: str, wanted: Iterable[int]) -> None:
+    def __init__(self, monitor: Monitor, tree: Tree, wanted: Iterable[int]) -> None:
         super().__init__()
         self.monitor, self.tree = monitor, tree
         self.told: list[tuple[int, Record]] = []
         self.records = self.sealed = self._first = tree.size
-        self._file = name
         self._wanted = frozenset(size for size in wanted if size > tree.size)
         self._due = sorted(self._wanted, reverse=True)
 
@@ -240,7 +237,7 @@ def look(
     try:
         monitor, tree = _begin(head.split(b"\n")[:-1], remember) if first_of(name) else (Monitor(), Tree())
         begun = tree.size, tree.peaks
-        walk = _Ahead(monitor, tree, name, wanted)
+        walk = _Ahead(monitor, tree, wanted)
         walk.progress = progress
         walk.segment(chain((head,), stream))
         walk.finish()
@@ -265,32 +262,32 @@ def look(
 
 def _begin(lines: list[bytes], remember: int) -> tuple[Guess, Tree]:
     """Guess the state before a segment from its first lines."""
-    record = parse(lines[0]) if lines else ""
-    if isinstance(record, str) or record["kind"] != "segment" or _kind(lines, 1) != "seal":
+    record = parse(lines[0]) if lines else None
+    if not isinstance(record, dict) or record["kind"] != "segment" or _kind(lines, 1) != "seal":
         raise Stray
     if len(record["peaks"]) != record["size"].bit_count():
         raise Stray
     fresh = _kind(lines, 2) == "run" and _kind(lines, 3) != "recover"
     mode, epoch = RUNNING, record["epoch"]
     for line in lines[3 if fresh else 2 :]:
-        if _TELLING.search(line, 0, _KIND_WITHIN):
+        if _TELLING.search(line[:_KIND_WITHIN]):
             mode, epoch = _told(parse(line), mode, epoch)
             break
     guess = Guess(record, IDLE if fresh and mode == RUNNING else mode, epoch, remember, fresh=fresh)
-    found = (_RECORDED.search(line, 0, _KIND_WITHIN) for line in lines[2:])
+    found = (_RECORDED.search(line[:_KIND_WITHIN]) for line in lines[2:])
     first = next(filter(None, found), None)
     guess.before.inputs = first is not None and first[1] != b"run"
     return guess, Tree(record["size"], [bytes.fromhex(peak) for peak in record["peaks"]])
 
 
-def _kind(lines: list[bytes], place: int) -> str:
-    found = parse(lines[place]) if place < len(lines) else ""
-    return "" if isinstance(found, str) else found["kind"]
+def _kind(lines: list[bytes], place: int) -> str | None:
+    found = parse(lines[place]) if place < len(lines) else None
+    return found["kind"] if isinstance(found, dict) else None
 
 
 def _told(record: Record | str, mode: str, epoch: int) -> tuple[str, int]:
     """Return the mode and the epoch before a record, as far as that tells them."""
-    if isinstance(record, str) or record["kind"] == "run":
+    if isinstance(record, str):
         return mode, epoch
     if record["kind"] == "reset":
         return HALTED, record["prior"]

@@ -20,7 +20,7 @@ def join(walk: Walk, found: Found) -> bool:
         Whether it was taken. If not, it must be read.
     """
     walk.grow()
-    if not walk.seals_hold or found.begun != (walk.tree.size, walk.tree.peaks) or walk.records != walk.tree.size:
+    if not walk.seals_hold or found.begun != (walk.records, walk.tree.peaks):
         return False
     guess = found.monitor
     if isinstance(guess, Guess):
@@ -61,10 +61,9 @@ def _fits(truth: Monitor, guess: Guess) -> bool:
         same = (IDLE if truth.mode == RUNNING else truth.mode) == mode
     else:
         same = truth.mode == mode and (run.remember, run.inputs) == (remember, guess.before.inputs)
-        same = same and not (run.draining or run.tickets or run.ended)
+        same = same and not (run.draining or run.ended)
     return (
         same
-        and run.real
         and truth.settled
         and not truth.young
         and truth.epoch == epoch
@@ -110,7 +109,7 @@ def _begins(truth: Monitor, question: Question) -> bool:
 def _ends(now: Run, guess: Guess, question: Question, permit: Permit) -> bool:
     """Whether an outcome is right for a permit of an earlier segment."""
     number, granted, run, order, _ = permit
-    if order in guess.ids.ids or order in guess.ids.voided:
+    if order in guess.ids.ids:
         return False
     if not (question.own and run is now):
         return question.kind == "unknown"

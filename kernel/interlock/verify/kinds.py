@@ -199,7 +199,7 @@ def _fields(kind: str) -> dict[str, str]:
 
 def _shape(kind: str) -> Shape:
     names = _fields(kind)
-    fields = {"v": Type("1", (int,), lambda value: value == 1)}
+    fields = {"v": Type(None, (int,), lambda value: value == 1)}
     fields |= {key: TYPES[name] for key, name in names.items()} | {"kind": _words(kind)}
     return Shape(
         keys=[*fields],
@@ -213,17 +213,17 @@ SHAPES: dict[str, Shape] = {kind: _shape(kind) for kind in _KINDS}
 """The shape of every known kind."""
 
 
-def _tail(kind: str, **special: str) -> str | None:
+def _tail(kind: str, **special: str | None) -> str | None:
     """Return the pattern of a line of a kind from its kind on, if there is one; with some values as given."""
-    special = {"ts": _TIME} | special
-    texts = [(key, special.get(key, TYPES[name].text)) for key, name in _fields(kind).items() if key != "seq"]
+    given = {"ts": _TIME, **special}
+    texts = [(key, given.get(key, TYPES[name].text)) for key, name in _fields(kind).items() if key != "seq"]
     known = [f'"{key}":{text}' for key, text in texts if text is not None and key != "kind"]
     return f'{kind}",{",".join(known)}' if len(known) == len(texts) - 1 else None
 
 
 _USUAL = ("sent", "accept", "fill", "quote", "trade", "begin")  # these are tried first
 _TAILS = [
-    _tail("permit", type='"limit"', price=TYPES["decimal"].text or ""),
+    _tail("permit", type='"limit"', price=TYPES["decimal"].text),
     _tail("permit", type='"market"', price="null"),
     *(_tail(kind) for kind in _USUAL),
     *(_tail(kind) for kind in _KINDS if kind not in {"permit", *_USUAL}),

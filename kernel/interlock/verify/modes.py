@@ -90,7 +90,7 @@ class Modes:
     def _on_refuse(self, record: Record, _number: int) -> None:
         """Refused for anything but the gate itself, an order had come through it, and its ticket is spent."""
         self.run.refusals += 1
-        if self.run.draining and record["code"] not in _AT_THE_GATE:
+        if record["code"] not in _AT_THE_GATE:
             self.run.tickets.pop(record["id"], None)
 
     def _on_flood(self, record: Record, _number: int) -> None:

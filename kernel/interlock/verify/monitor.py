@@ -59,7 +59,6 @@ class Monitor(Recorded):
         self.root: str | None = None
         self.origin: str | None = None
         self.sealed = 0
-        self._recoveries: list[Recovery] = []
         self._attached: tuple[int, int, str, Run] | None = None
         self._opened: Record | None = None
         self.segment_epoch = 0
@@ -110,11 +109,11 @@ class Monitor(Recorded):
     def settled(self) -> bool:
         """Whether it is in no recovery, and nothing is left to be told."""
         run = self.run
-        return not (self._recoveries or self._opened or run.back or run.fresh or run.odd)
+        return not (self._recoveries or run.back or run.fresh or run.odd)
 
     def resume(self) -> None:
         """Go on behind a seal, in whatever state it was brought to."""
-        self._attached, self._cut, self._wary = None, False, True
+        self._wary = True
 
     def replay(self, records: list[Record], number: int) -> int:
         """Replay records until one breaks a rule; return how many were replayed, that one included.
@@ -280,7 +279,6 @@ class Monitor(Recorded):
         )
         self._recoveries.append(back)
         _, _, self.mode, self.run = attached
-        self._wary = True
 
     def _on_salvage(self, record: Record, number: int) -> None:
         depth = self.depth
@@ -306,8 +304,3 @@ class Monitor(Recorded):
         """End the recoveries deeper than this, the inner ones first: a crash may cut them short."""
         while len(self._recoveries) > depth:
             self._attach(self._recoveries.pop().run)
-
-    def _named(self, number: int) -> int:
-        # In a salvaged record a number from the seal on means the salvaged permit that had it then.
-        back = self._recoveries[self.depth - 1]
-        return back.numbers.get(number, -1) if number >= back.sealed else number

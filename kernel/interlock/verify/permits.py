@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from .kinds import Record
 from .modes import RUNNING, Modes
-from .runs import Numbers, Orders, Permit
+from .runs import Numbers, Orders, Permit, Recovery
 
 NO_EMIT_AFTER_HALT = "NoEmitAfterHalt"
 JOURNAL_BEFORE_EMIT = "JournalBeforeEmit"
@@ -28,6 +28,7 @@ class Permits(Modes):
         self.numbers = Numbers()
         self.orders = Orders()
         self.depth = 0
+        self._recoveries: list[Recovery] = []
 
     def _on_permit(self, record: Record, number: int) -> None:
         run = self.run
@@ -77,7 +78,9 @@ class Permits(Modes):
 
     def _named(self, number: int) -> int:
         """Return the number that a permit, which a salvaged record names, has now."""
-        return number
+        # From the seal on it means the salvaged permit that had it then.
+        back = self._recoveries[self.depth - 1]
+        return back.numbers.get(number, -1) if number >= back.sealed else number
 
     def _outcome(self, record: Record) -> Permit | None:
         """Take the permit that an outcome names out of the open ones."""
@@ -108,7 +111,7 @@ class Permits(Modes):
         if begun < granted:
             late = granted - begun
             self._broken(JOURNAL_BEFORE_EMIT, f"{kind} begun {late} ns before its permit")
-        if run.halts and begun > run.halt_after(number):
+        if begun > run.halt_after(number):
             self._broken(NO_EMIT_AFTER_HALT, f"{kind} begun after a halt took effect")
 
     def _began(self, record: Record, number: int) -> None:

@@ -58,7 +58,7 @@ class Recorded(Permits):
             return
         if kind != "inputs":
             run.fresh = False
-        if run.odd and kind != "odd":
+        if kind != "odd":
             if not run.odd <= _FIELDS.get(kind, frozenset()):
                 self._broken(SEQUENCE, f"{kind} is not what the odd before it tells of")
             elif kind in _NEEDED:

@@ -103,10 +103,10 @@ class Checkpoints:
         last_ts: when it was made: microseconds UTC since the Unix epoch.
     """
 
-    given: int | None = None
-    believed: int = 0
-    last_size: int | None = None
-    last_ts: int | None = None
+    given: int | None
+    believed: int
+    last_size: int | None
+    last_ts: int | None
 
 
 @attrs.frozen(kw_only=True)
@@ -202,7 +202,6 @@ class Report:
         }
         plain.update(attrs.asdict(self))
         plain["status"] = self.status.value
-        plain["counts"] = dict(self.counts)
         return plain
 
     def to_text(self, engine: str = "") -> Iterator[str]:

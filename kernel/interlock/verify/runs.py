@@ -151,7 +151,6 @@ class Orders:
         self.granted = 0
         self.reach = 0
         self._forgotten = 0  # the ids of permits before this one are
-        self._start = 0
         self._aging = _GENERATION_MIN  # with so many permits a generation is over
         self._young: dict[str, int] = {}
         # Each with the count of permits when it was closed, and what to add to the numbers in it.
@@ -162,7 +161,6 @@ class Orders:
         if number > self.reach:
             self._forgotten = max(self._forgotten, self.granted - self.reach)
             self.reach = number
-            self._aging = self._start + max(number, _GENERATION_MIN)
 
     def grant(self, order: str, remember: int) -> bool:
         """Count a permit of an order; return whether a run that remembers so many must know its id already."""
@@ -188,7 +186,7 @@ class Orders:
         oldest = self.granted - self.reach
         self._old = [age for age in self._old if age[0] > oldest]
         self._young = {}
-        self._begin()
+        self._aging = self.granted + max(self.reach, _GENERATION_MIN)
 
     def void(self, order: str) -> None:
         """Forget an order whose permit was withdrawn."""
@@ -225,12 +223,6 @@ class Orders:
         self._age()
         self._old.append((self.granted + count, self.granted, ids))
         self.granted += count
-        self._begin()
-
-    def _begin(self) -> None:
-        """Begin a generation."""
-        self._start = self.granted
-        self._aging = self._start + max(self.reach, _GENERATION_MIN)
 
     def _ages(self) -> list[tuple[int, dict[str, int]]]:
         return [*((base, ids) for _, base, ids in self._old), (0, self._young)]

@@ -65,10 +65,10 @@ def _items(data: bytes) -> Iterator[_Item]:
             more = length - _LONG_FORM
             length = int.from_bytes(data[head : head + more], "big")
             head += more
-            if not more or length < _LONG_FORM:
+            if length < _LONG_FORM:
                 raise ValueError
         end = head + length
-        if head > len(data) or end > len(data):
+        if end > len(data):
             raise ValueError
         yield _Item(data[place], data[head:end], data[place:end])
         place = end

@@ -14,6 +14,7 @@ block has), and what the monitor keeps.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from operator import itemgetter
 
 from .evidence import CHECKPOINTS, Evidence, Mark
@@ -30,6 +31,7 @@ _BLOCK = 2**20
 _LEAVES_MAX = 4096
 _BATCH_BYTES = 2**14
 _NAME_DIGITS = 20
+_SEAL = b'"kind":"seal"'
 _SUFFIXES = (".jsonl", ".jsonl.zst")
 _SEQ, _KIND = itemgetter("seq"), itemgetter("kind")
 _WATCHED = frozenset({"seal", "run", "segment", "checkpoint", "anchor"})
@@ -75,6 +77,9 @@ class Walk:
         evidence: what was handed in beside the journal.
     """
 
+    _file: str  # the segment that was entered
+    _first: int  # the number of its first record
+
     def __init__(self, evidence: Evidence | None = None, progress: Callable[[int], None] | None = None) -> None:
         """Make a walk that has read nothing.
 
@@ -100,8 +105,6 @@ class Walk:
         self._wanted = frozenset(evidence.wanted if evidence else ())
         self._due = sorted(self._wanted, reverse=True)
         self._leaves: list[bytes] = []
-        self._file = ""
-        self._first = 0
         self.seals_hold = True
 
     def read(self, segments: Segments) -> None:
@@ -146,8 +149,8 @@ class Walk:
     def _lines(self, chunks: Iterable[bytes]) -> bool:
         pieces: list[bytes] = []
         waiting = torn = 0
-        for block in blocks(chunks):
-            self.bytes += len(block)
+        coming = self._counted(chunks)
+        for block in coming:
             head, feed, rest = block.rpartition(b"\n")
             if feed:
                 lines = b"".join((*pieces, head, feed))
@@ -155,6 +158,8 @@ class Walk:
                 if waiting > LINE_MAX or lines.index(b"\n") > LINE_MAX:
                     self.broken(STRUCTURE, f"the line is longer than {LINE_MAX} bytes")
                     return False
+                if half := _half(lines):
+                    return self._block(lines[:-half]) and self._torn(lines[-half:] + rest, coming)
                 if not self._block(lines):
                     return False
                 pieces, waiting, torn = [], 0, 0
@@ -163,9 +168,31 @@ class Walk:
             waiting += len(rest)
             if waiting <= LINE_MAX:
                 pieces.append(rest)
+        self.torn = torn
+        return True
+
+    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks(chunks):
+            self.bytes += len(block)
+            yield block
             if self.progress is not None:
                 self.progress(self.bytes)
-        self.torn = torn
+
+    def _torn(self, lines: bytes, coming: Iterable[bytes]) -> bool:
+        """Take lines the first of which was not copied whole, and the rest; return whether a crash may have left them.
+
+        They are the last write then: it may have had more lines, but no seal, which is written by itself.
+        """
+        read, behind = 0, b""
+        for piece in chain([lines], coming):
+            behind = behind[-len(_SEAL) :] + (piece if read else piece[piece.index(b"\n") :])
+            if _SEAL in behind:
+                self.torn = 0
+                self.broken(STRUCTURE, "zeros stand in the line, and a seal follows")
+                return False
+            if written := piece.rstrip(b"\x00"):
+                self.torn = read + len(written)
+            read += len(piece)
         return True
 
     def finish(self) -> None:
@@ -176,8 +203,8 @@ class Walk:
                 self.marks[size] = Mark(root=self._roots[size], ts=None)
 
     def _block(self, lines: bytes) -> bool:
-        """Take whole lines; return whether to go on."""
-        if self.records == self._first:
+        """Take whole lines, if any; return whether to go on."""
+        if lines and self.records == self._first:
             self._opens(lines[: lines.index(b"\n")])
         start = 0
         while start < len(lines):
@@ -324,6 +351,12 @@ class Walk:
                 message=message,
             )
             self.findings.append(finding)
+
+
+def _half(lines: bytes) -> int:
+    """Return how many bytes of lines there are from the first one on in which zeros stand. No record has one."""
+    place = lines.find(b"\x00")
+    return 0 if place < 0 else len(lines) - lines.rfind(b"\n", 0, place) - 1
 
 
 def _places(kinds: list[str], kind: str, count: int) -> Iterator[int]:
