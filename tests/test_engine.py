@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from pathlib import Path
 
-    from interlock.breaker.kill import Quiet
     from interlock.breaker.latch import Latch
+    from interlock.breaker.quiet import Quiet
 
 XYZ = {NAME: Instrument(name=NAME, tick_size=Decimal("0.5"), lot_size=Decimal("0.1"), currency="USD")}
 ERRORS = 3

@@ -6,6 +6,7 @@ in this one where only their locks and threads do.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -21,6 +22,7 @@ from interlock import HaltCode, HomeError, Kernel, Mode, Reason
 from interlock.breaker.home import Home
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import read_latch
+from interlock.breaker.lock import Pen
 from interlock.breaker.memory import place
 from interlock.breaker.page import Page
 from interlock.breaker.quiescence import DEAD, Hold
@@ -330,11 +332,18 @@ def test_suspended_engine_is_never_acked_over(home: Path) -> None:
         assert one.ask("submit late") == "HALTED"
 
 
+def suspend_without_the_pen(process: Process, home: Path) -> None:
+    """Suspend an engine that was halted, and not while it holds the pen for the record: then no reset is possible."""
+    with contextlib.closing(Pen(home)) as pen:
+        assert pen.exclusive(PATIENCE_S)
+        process.signal(signal.SIGSTOP)
+
+
 def test_engine_suspended_over_ack_and_reset_sends_nothing(home: Path) -> None:
     """Woken after halt, ack, reset and somebody else's start, it finds an armed byte, and still needs its own start."""
     with processes(home, "a", "b") as (one, other):
         assert halt_home(home, timeout_s=PATIENCE_S).confirmed  # its lookout has let go; it knows nothing of it yet
-        other.signal(signal.SIGSTOP)
+        suspend_without_the_pen(other, home)
         assert reset_home(home, 1).epoch == 2
         assert one.ask("beat") == "IDLE 2"
         assert one.ask("start") == "ACCEPTED"
@@ -898,14 +907,15 @@ def test_escalation_spares_who_only_looks_or_waits(home: Path) -> None:
     """Another killer, and whoever has the lock file open, hold no shared lock, and are left alone."""
     engine = Process(home, "a", INHERITING)
     looker = "import sys; file = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-    with engine.child as parent, python(WAITING, home) as killer, python(looker, home / "lock") as other:
+    with engine.child as parent:
+        child = int(engine.hear())
+        parent.kill()  # before anybody halts it: else it would let go for its child, too
+        parent.wait(PATIENCE_S)
+    with python(WAITING, home) as killer, python(looker, home / "lock") as other:
         assert killer.stdout is not None
         assert other.stdout is not None
-        child = int(engine.hear())
         assert killer.stdout.readline() == "waiting\n"
         assert other.stdout.readline() == "open\n"
-        parent.kill()
-        parent.wait(PATIENCE_S)
         found = halt_home(home, timeout_s=0.05, escalate=True)
         assert found.confirmed
         assert [killed.pid for killed in found.killed] == [child]

@@ -11,12 +11,13 @@ from tests.helpers import LIMITS, arm, attach, halt_home, of_kind, order, reset_
 from tests.stopping_helpers import LONG_S
 
 from interlock import HaltCode, Mode
+from interlock.core.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from interlock import Kernel
+    from interlock import HaltCause, Kernel
 
 
 class Called:
@@ -222,6 +223,30 @@ def test_no_thread_to_be_had_is_tried_again(kernel: Kernel, monkeypatch: pytest.
     for _ in range(3):
         assert refused.acquire(timeout=LONG_S)
     called.once()
+
+
+@pytest.mark.parametrize("mode", [Mode.RUNNING, Mode.IDLE])
+def test_close_is_no_halt(home: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
+    """A kernel that is closed refuses from then on, which is no halt: a lookout that comes by then calls nobody."""
+    real = Machine.halt
+    with running(home) as kernel:
+        called = Called(kernel)
+        kernel.on_halt(called)
+        if mode is Mode.IDLE:
+            assert kernel.stop("enough").stopped
+
+        def halt(core: Machine, cause: HaltCause) -> object:
+            try:
+                return real(core, cause)
+            finally:
+                kernel._ring()
+
+        monkeypatch.setattr(Machine, "halt", halt)
+    assert kernel.mode is Mode.HALTED
+    for thread in threading.enumerate():
+        if thread.name == "interlock-on-halt":
+            thread.join(LONG_S)
+    assert called.calls.empty()
 
 
 def test_forked_child_calls_nobody(home: Path) -> None:

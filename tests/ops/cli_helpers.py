@@ -56,14 +56,14 @@ class Ended:
         return dict(json.loads(self.out))
 
 
-MEMORY = "INTERLOCK_MEMORY"
-"""Where all homes of a run of the tests keep what is in memory."""
+KEPT = {"INTERLOCK_MEMORY", "INTERLOCK_MUTANT"}
+"""Where all homes of a run of the tests keep what is in memory, and which mistake the code has."""
 
 
 def environment(*paths: Path, **more: str) -> dict[str, str]:
     """An environment in which the kernel that is tested, and modules in these paths, can be imported."""
-    path = os.pathsep.join((KERNEL, *map(str, paths)))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_") or name == MEMORY}
+    path = os.pathsep.join((KERNEL, *map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_") or name in KEPT}
     return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -365,6 +366,24 @@ def test_a_drill_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
     assert child.returncode not in {0, 7}
     assert engines_of(tmp_path / "home") == []
     assert list(tmp_path.glob("*.html")) == []
+
+
+def test_a_process_that_is_just_being_started_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drill that is broken off while it starts a process knows of that one, too."""
+    started: list[subprocess.Popen[bytes]] = []
+    here = threading.main_thread().ident
+    assert here is not None
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            started.append(self)
+            signal.pthread_kill(here, signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), Stage(tmp_path / "home", operator="ann", reason="drill") as stage:
+        stage.spawn([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def engines_of(home: Path, state: str = "") -> list[int]:

@@ -104,7 +104,7 @@ def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
             if len(open_segment(home).read_bytes().rstrip(b"\0")) > 200_000:
                 child.send_signal(signal.SIGSTOP)
                 assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
-                if b'"kind":"seal"' not in open_segment(home).read_bytes().rstrip(b"\0").splitlines()[-1]:
+                if b'"kind":"seal"' not in open_segment(home).read_bytes().splitlines()[-2]:
                     break
                 child.send_signal(signal.SIGCONT)
             assert child.poll() is None
@@ -118,6 +118,24 @@ def test_a_run_that_is_killed_replays(tmp_path: Path) -> None:
     assert (told["verdict"], told["gaps"]) == ("SAME", [])
     inner = [one["record"] if one["kind"] == "salvage" else one for one in journal(home)]
     assert told["compared"]["gate 1"] == sum(one["kind"] == "quote" for one in inner)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_record_that_was_not_copied_whole_is_no_record_unless_a_seal_follows(tmp_path: Path, sealed: bool) -> None:
+    """Zeros in the last line are what a process left that was killed amid a copy; before a seal they are no record."""
+    home = simple(tmp_path)
+    path = open_segment(home)
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = max(n for n, line in enumerate(lines) if b'"kind":"quote"' in line)
+    lines[place] = lines[place][:40] + bytes(32) + lines[place][72:]
+    path.chmod(0o600)
+    path.write_bytes(b"".join(lines if sealed else lines[: place + 1]))
+    told = quick("replay", "--home", home, "--json").json
+    assert told["verdict"] == ("INCOMPLETE" if sealed else "SAME")
+    assert told["records"] == int(path.stem) + place + sealed
+    assert [gap["why"] for gap in told["gaps"]] == [
+        *(["cannot be replayed: it is no record; see `interlock verify`"] if sealed else [])
+    ]
 
 
 def test_a_changed_decision_is_shown(tmp_path: Path) -> None:

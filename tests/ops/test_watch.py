@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from interlock.breaker.kill import Quiet
     from interlock.breaker.latch import Latch
+    from interlock.breaker.quiet import Quiet
 
 ENGINE: Final = """
 import os, sys, threading, time
@@ -47,7 +47,7 @@ home, name, whose = Home(sys.argv[1]), sys.argv[2], sys.argv[3]
 page, lock, berth = Page(home.page, whose), FileLock(home.lock), Berth(home.engines, name, whose)
 inode = lambda path: path.stat().st_ino
 berth.introduce(
-    operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page), memory=page.memory
+    operator="ann", run=name, lock_inode=inode(home.lock), page_inode=inode(home.page), memory_inode=page.memory[1]
 )
 hold = Hold(page.map, lock, berth.slots)
 assert hold.enter()
@@ -153,13 +153,13 @@ class Watching:
             env=environment(**env),
         )
 
-    def until(self, event: str) -> dict[str, Any]:
-        """Read on until it tells of such an event."""
+    def until(self, event: str, **said: object) -> dict[str, Any]:
+        """Read on until it tells of such an event, which says this."""
         assert self.child.stdout is not None
         assert self.child.stderr is not None
         for line in self.child.stdout:
             self.events.append(json.loads(line))
-            if self.events[-1]["event"] == event:
+            if self.events[-1].items() >= {"event": event, **said}.items():
                 return self.events[-1]
         raise AssertionError((self.events, self.child.stderr.read()))
 
@@ -404,8 +404,8 @@ def test_engines_that_come_and_go(home: Path) -> None:
     with Watching(home, *QUICK["beat"], "--beat", "30") as watch:
         for name in ("alpha", "beta", "alpha"):
             with Process(home, name) as engine:
-                told = watch.until("watched")
-                assert (told["engine"], told["pid"]) == (name, engine.child.pid)
+                # A look between taking the name and saying whose it is now shows it under the id that stood there.
+                assert watch.until("watched", pid=engine.child.pid)["engine"] == name
             assert watch.until("left")["engine"] == name
         assert watch.end() == 0
     assert read_latch(Home(home).latch)[0].state == "ARMED"
@@ -471,7 +471,7 @@ class Stuck:
     def __init__(self, home: Path, **given: Any) -> None:
         self.home = Home(home)
         self.berth = Berth(self.home.engines, "alpha", HOME_ID)
-        self.berth.introduce(operator="ann", run="r", lock_inode=0, page_inode=0)
+        self.berth.introduce(operator="ann", run="r", lock_inode=0, page_inode=0, memory_inode=0)
         self.lock = FileLock(self.home.lock)
         assert self.lock.shared()
         self.berth.tell(Mode.RUNNING)
@@ -550,7 +550,7 @@ def test_own_halts_are_no_gap(fresh: Stuck) -> None:
     fresh.halt_s = 2  # of which more than half of the smallest limit would be a gap
     fresh.watch.plan = attrs.evolve(fresh.watch.plan, timeout_s=2.0)
     other = Berth(fresh.home.engines, "beta", HOME_ID)
-    other.introduce(operator="ann", run="r", lock_inode=0, page_inode=0)
+    other.introduce(operator="ann", run="r", lock_inode=0, page_inode=0, memory_inode=0)
     other.tell(Mode.RUNNING)
     told: list[dict[str, Any]] = []
     for _ in range(4):

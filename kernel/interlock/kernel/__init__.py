@@ -21,7 +21,7 @@ Threads may call anything at any time. Four rules make that safe.
    it is on the disk, together with those of all threads that were waiting.
 """
 
-from interlock.breaker.kill import InFlight
+from interlock.breaker.quiet import InFlight
 from interlock.kernel.facade import Kernel
 from interlock.kernel.values import Clock, HaltReport, StopReport, SystemClock
 

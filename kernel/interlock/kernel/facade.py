@@ -310,6 +310,7 @@ class Kernel(Switch, Gates, Venue):
         """From here on this kernel refuses, and neither writes nor, unless asked to, halts the home."""
         core = self._core
         if core.mode is not Mode.HALTED:
+            self._bells.clear()  # before it: a lookout that comes by must not take this for a halt
             core.halt(self._cause(HaltCode.INTERNAL, why, "kernel"))
         core.notices.clear()
         self._journal.broken = self._journal.broken or why

@@ -14,7 +14,7 @@ import attrs
 
 from interlock.breaker.bells import Bells
 from interlock.breaker.home import Now
-from interlock.breaker.kill import InFlight
+from interlock.breaker.quiet import InFlight
 from interlock.breaker.sentinel import unnamed
 from interlock.core.machine import Anomaly, Breach, Halted
 from interlock.core.modes import ARMED, Mode

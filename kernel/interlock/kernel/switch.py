@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.attach import highest_epoch
 from interlock.breaker.home import HomeError
-from interlock.breaker.kill import Kill, Quiet, bounded
+from interlock.breaker.kill import Kill, bounded
+from interlock.breaker.quiet import Quiet
 from interlock.breaker.watchthread import WatchThread
 from interlock.core.machine import refusal
 from interlock.core.modes import ARMED, Mode

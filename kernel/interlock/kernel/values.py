@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from interlock.breaker.kill import InFlight, Killed, Waiting
+    from interlock.breaker.quiet import InFlight, Killed, Waiting
     from interlock.core.reasons import Reason
     from interlock.core.values import HaltCause
 

@@ -51,7 +51,7 @@ from interlock.store.checkpoints import Notes
 from interlock.version import __version__
 
 if TYPE_CHECKING:
-    from interlock.breaker.kill import Quiet
+    from interlock.breaker.quiet import Quiet
 
 __all__ = ["app", "main"]
 

@@ -85,12 +85,11 @@ def _records(directory: Path) -> Iterator[tuple[int, str, int, dict[str, object]
     done = 0
     for path in segments(directory):
         for number, line in enumerate(lines(path), 1):
-            if line.endswith(b"\n"):
-                try:
-                    record = orjson.loads(line)
-                except orjson.JSONDecodeError:
-                    record = {}
-                yield done, path.name, number, record if isinstance(record, dict) else {}
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                record = {}
+            yield done, path.name, number, record if isinstance(record, dict) else {}
             done += len(line)
 
 

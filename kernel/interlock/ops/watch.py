@@ -30,8 +30,9 @@ import orjson
 
 from interlock.breaker import latch as latches
 from interlock.breaker.home import Home, HomeError, boot_id
-from interlock.breaker.kill import end, longest_s
+from interlock.breaker.kill import longest_s
 from interlock.breaker.notify import sd_notify
+from interlock.breaker.outstanding import end
 from interlock.breaker.roster import engines, look
 from interlock.breaker.watchdog import Limits, Stall, Watchdog, span_ns
 from interlock.core.modes import ARMED
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from interlock.breaker.kill import Quiet
     from interlock.breaker.latch import Latch
+    from interlock.breaker.quiet import Quiet
     from interlock.breaker.roster import Engine
     from interlock.ops.stragglers import Straggler
 

@@ -61,12 +61,13 @@ def counted(bundle: Path, begin_us: int = 0, end_us: int = 1 << 60) -> dict[str,
     known = [run for run in runs if any(one["sha256"] == run["limits"] and one["ts"] <= run["ts"] for one in approved)]
     working, over, cancels, failed = halted(every, begin_us, end_us)
     drills = [json.loads(path.read_bytes()) for path in sorted((bundle / "drills").glob("*.json"))]
+    timed = [took_us(one) for one in firsts if one["at"] and took_us(one) >= 0]
     found = {
         "halts.halts": len(halts),
         "halts.first": len(firsts),
         "halts.epochs": len({one["epoch"] for one in firsts}),
-        "effect.timed": len([one for one in firsts if one["at"]]),
-        "effect.us": max((took_us(one) for one in firsts if one["at"]), default=0),
+        "effect.timed": len(timed),
+        "effect.us": max(timed, default=0),
         "late.late": sum(late(records) for records in every.values()),
         "cancels.cancels": cancels,
         "cancels.failed": failed,

@@ -41,19 +41,35 @@ def permitted() -> Book:
     return running().put("permit", mono=5000)
 
 
+def told(book: Book, place: Path, *spans: Span) -> list[Facts]:
+    """What is counted of it, for each of the spans."""
+    [(segment, lines)] = book.segments
+    path = place / "journal" / "demo" / segment.rpartition("/")[2]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(lines))
+    found = [Facts("demo", span) for span in spans]
+    for entry in Story(Folder(place), "demo"):
+        for facts in found:
+            facts.feed(entry)
+    return found
+
+
 @pytest.mark.parametrize("name", LATE)
 def test_late_sends_are_those_that_the_verifier_finds(tmp_path: Path, name: str) -> None:
     """A send that began after a halt is counted as late, whatever stands between that halt and its record."""
     made, wanted = LATE[name]
     book = made().put("seal")
-    [(segment, lines)] = book.segments
-    path = tmp_path / "journal" / "demo" / segment.rpartition("/")[2]
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(lines))
-    facts, outside = Facts("demo", Span()), Facts("demo", Span(begin_us=TS + 3_600_000_000))
-    for entry in Story(Folder(tmp_path), "demo"):
-        facts.feed(entry)
-        outside.feed(entry)
+    facts, outside = told(book, tmp_path, Span(), Span(begin_us=TS + 3_600_000_000))
     assert outside.late == 0
     found = [one for one in check_book(book).findings if one.rule == "NoEmitAfterHalt"]
     assert facts.late == len(found) == wanted
+
+
+@pytest.mark.parametrize(("called_us", "took_us"), [(5_251, 250), (5_501, 0), (5_502, None), (999_999, None)])
+def test_time_to_effect_is_never_negative(tmp_path: Path, called_us: int, took_us: int | None) -> None:
+    """A halt that was called later than it took effect was called by another clock, and no time is told of it."""
+    book = running().put("halt", mono=9_000_000, at=5_500_000, utc=f"2024-08-08T00:00:00.{called_us:06d}Z").put("seal")
+    [facts] = told(book, tmp_path, Span())
+    [halt] = facts.halts.halts
+    assert (halt.took_us, facts.halts.timed) == (took_us, int(took_us is not None))
+    assert facts.halts.slowest is (None if took_us is None else halt)

@@ -3,8 +3,9 @@
 Of a halt three moments are on record. `utc` is when its cause says that it was pulled: for a halt from another
 process, when that one made the latch. `at` is when emission had stopped in this engine. The record's own `ts` is when
 that was written down. The time to effect is `at` less `utc`; the two come from one machine's clock, read by two
-processes, and when that clock was set in between they say nothing, so a negative one is given as it is. `at` is 0 for a
-halt that had been made before the run began: then this engine sent nothing anyway, and there is no time to effect.
+processes, and when that clock was set in between, or the engine lives by another, they say nothing: so there is no
+time to effect where it would be negative. `at` is 0 for a halt that had been made before the run began: then this
+engine sent nothing anyway, and there is none either.
 
 What happened to sends that were under way, and to orders that worked, is followed until the mode is left.
 """
@@ -75,7 +76,9 @@ class Halt:
     @property
     def took_us(self) -> int | None:
         """The time to effect, in microseconds; None if it can't be told."""
-        return None if self.effect_us is None or self.called_us is None else self.effect_us - self.called_us
+        if self.effect_us is None or self.called_us is None or self.effect_us < self.called_us:
+            return None
+        return self.effect_us - self.called_us
 
 
 @attrs.frozen(kw_only=True)

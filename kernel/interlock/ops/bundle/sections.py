@@ -71,9 +71,13 @@ def halts(told: Told) -> Iterator[str]:
 
 def _halt(halt: Halt) -> str:
     who = halt.operator or "no person"
-    took = "made before the run began" if halt.effect_us is None else "not known"
+    took = "not known"
     if halt.took_us is not None:
         took = length(halt.took_us)
+    elif halt.effect_us is None:
+        took = "made before the run began"
+    elif halt.called_us is not None:
+        took = f"not known: the call was {length(halt.called_us - halt.effect_us)} later by its clock"
     repeat = "" if halt.first else "repeat, "
     return _cells(
         ("When", when(halt.ts_us)),

@@ -41,7 +41,7 @@ class Answer:
         durable_ns: when the latch was on the disk.
         confirmed_ns: when it had the running lock and had looked again: the ack.
         read_ns: when its answer was read.
-        stopped: see `interlock.breaker.kill.Quiet`, as for the rest.
+        stopped: see `interlock.breaker.quiet.Quiet`, as for the rest.
         durable: likewise.
         confirmed: likewise.
         waiting: engine, pid, why, and the ids of orders in flight, of whoever was not quiet.

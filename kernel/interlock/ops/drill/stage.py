@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -84,6 +85,7 @@ class Stage:
         self.kept = path is not None
         self.players: list[Player] = []
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._starter = ThreadPoolExecutor(1, "interlock-drill")  # no signal comes between a start and its being known
         self._operator = operator
         self._reason = reason
 
@@ -109,6 +111,7 @@ class Stage:
         self._clear()
 
     def _clear(self) -> None:
+        self._starter.shutdown()
         for process in self._processes:
             if process.poll() is None:
                 process.kill()  # it ends a suspended one, too
@@ -139,11 +142,15 @@ class Stage:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_") or name == VARIABLE
         }
-        process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - our own commands
-            list(command), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment, process_group=0
-        )
-        self._processes.append(process)
-        return process
+
+        def start() -> subprocess.Popen[bytes]:
+            process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - our own commands
+                list(command), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment, process_group=0
+            )
+            self._processes.append(process)
+            return process
+
+        return self._starter.submit(start).result()
 
     def player(self, command: Sequence[str], name: str, room_s: float) -> Player:
         """Start the process of one engine."""
