@@ -23,9 +23,10 @@ from interlock.breaker.home import Home, HomeError
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED as LATCH_ARMED
 from interlock.breaker.latch import read_latch, write_latch
+from interlock.breaker.layout import ARMED_FOR_AT, HALTS_AT
 from interlock.breaker.lock import FileLock, Pen
 from interlock.breaker.memory import clear
-from interlock.breaker.page import _ARMED_FOR_AT, _HALTS_AT, Page
+from interlock.breaker.page import Page
 from interlock.core.modes import ARMED
 from interlock.testing.induction import Program
 from interlock.testing.quiescence_mistakes import universe
@@ -307,7 +308,7 @@ class World:
         latch, _ = read_latch(self._home.latch)
         page = Page(self._home.page, latch.home)
         byte, halts = page.map[0] == ARMED, self._ordinal(page.mark)
-        armed_for = self._ordinal(int.from_bytes(page.map[_ARMED_FOR_AT:_HALTS_AT], "little"))
+        armed_for = self._ordinal(int.from_bytes(page.map[ARMED_FOR_AT:HALTS_AT], "little"))
         page.close()
         of = {
             "byte": byte, "latch": latch.state == LATCH_ARMED, "epoch": latch.epoch, "halts": halts,
@@ -354,6 +355,7 @@ def walk_from(start: Path, monkeypatch: pytest.MonkeyPatch, kill: type[Kill]) ->
     """The same, for one beginning."""
     edges = set()
     seen: set[Any] = set()
+    known: dict[str, Any] = {}
     queue: deque[tuple[str, ...]] = deque([()])
     number = 0
     while queue:
@@ -361,12 +363,16 @@ def walk_from(start: Path, monkeypatch: pytest.MonkeyPatch, kill: type[Kill]) ->
         number += 1
         place = start.with_name(f"{start.name}-{number}")
         shutil.copytree(start, place)
+        clear(place)  # another test may have removed an armed home whose inode this one got
         world = World(place, kill)
         try:
-            before, name = world.shown(), ""
+            before, name, done = world.shown(), "", ""
             for step in path:
                 before = world.shown()
                 name = world.attempt(step, monkeypatch) or ""
+                done += f" {step}"
+                taken = (name, world.key)
+                assert known.setdefault(done, taken) == taken, f"it is not the same each time:{done}"
             if name not in {"", "stays"}:
                 edges.add((before, name, world.shown()))
             if (name or not path) and world.key not in seen:

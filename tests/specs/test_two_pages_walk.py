@@ -18,7 +18,7 @@ from tests.helpers import HOME_ID, arm, halted_by, reset_home
 
 from interlock import HomeError
 from interlock.breaker import home as homes
-from interlock.breaker import page as pages
+from interlock.breaker import layout
 from interlock.breaker.kill import Kill
 from interlock.breaker.latch import ARMED as RECORD_ARMED
 from interlock.breaker.latch import HALTED as RECORD_HALTED
@@ -104,9 +104,9 @@ class Bench:
             write_latch(self.home.latch, record)
 
     def _bytes(self, one: tuple[bool, bool, int, int]) -> bytes:
-        data = bytearray(pages._fresh(HOME_ID, ARMED if one[1] else 0))
-        data[pages._HALTS_AT : pages._HALTS_END] = one[2].to_bytes(8, "little")
-        data[pages._ARMED_FOR_AT : pages._HALTS_AT] = one[3].to_bytes(8, "little")
+        data = bytearray(layout.fresh(HOME_ID, ARMED if one[1] else 0))
+        data[layout.HALTS_AT : layout.HALTS_END] = one[2].to_bytes(8, "little")
+        data[layout.ARMED_FOR_AT : layout.HALTS_AT] = one[3].to_bytes(8, "little")
         return bytes(data)
 
     def found(self, state: State) -> Three:
@@ -122,7 +122,7 @@ class Bench:
         return near, far, file
 
     def _read(self, data: bytes, state: State) -> tuple[bool, bool, int, int]:
-        mark, was = (int.from_bytes(data[at : at + 8], "little") for at in (pages._HALTS_AT, pages._ARMED_FOR_AT))
+        mark, was = (int.from_bytes(data[at : at + 8], "little") for at in (layout.HALTS_AT, layout.ARMED_FOR_AT))
         return True, data[0] == ARMED, mark if mark <= state["n"] else state["n"] + 1, was
 
     def page(self, told: int = 0) -> Page:
@@ -334,7 +334,7 @@ def test_pages_say_what_the_specification_says(graph: list[tuple[State, str, Sta
 
 
 def _marks_first(page: Page) -> None:
-    page._file.write((pages._HALTS_AT, page.mark.to_bytes(8, "little")), (0, b"\x00"))
+    page._file.write((layout.HALTS_AT, page.mark.to_bytes(8, "little")), (0, b"\x00"))
 
 
 WRONG: Final[dict[str, tuple[type, str, object, set[str]]]] = {

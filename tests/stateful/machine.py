@@ -37,6 +37,7 @@ from tests.helpers import (
 
 from interlock import HomeError, Kernel, Mode, Order, OrderType, Outcome, Permit, PermitError, Quote, Side
 from interlock.breaker.home import Home
+from interlock.breaker.memory import clear
 from interlock.core.modes import ARMED
 from interlock.verify import Status
 
@@ -593,6 +594,7 @@ class KernelMachine(RuleBasedStateMachine):
             segment.write_bytes(kept + b"{" + torn.replace(b"\n", b""))
         if copy:
             shutil.copytree(self.home, self.place / "twin")
+            clear(self.home)
             shutil.rmtree(self.home)
             (self.place / "twin").rename(self.home)
         self._up(halted=halted)
@@ -645,6 +647,7 @@ class KernelMachine(RuleBasedStateMachine):
                 assert report.status in allowed, (report.verdict, report.findings, report.in_doubt)
                 assert {doubt.order for doubt in report.in_doubt} <= self.world.doubtful
         finally:
+            clear(self.home)  # another home may get its inode
             shutil.rmtree(self.place, ignore_errors=True)
 
 

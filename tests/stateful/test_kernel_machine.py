@@ -216,7 +216,7 @@ BUGS: dict[type[Kernel], str] = {
     NoLastLook: "NoEmitAfterHalt",
     NoLookAtTheByte: "NoEmitAfterHalt",
     JournalAfterSend: "JournalBeforeEmit",
-    SendsWhatWasQueued: "NoEmitAfterHalt|JournalBeforeEmit",
+    SendsWhatWasQueued: r"NoEmitAfterHalt|JournalBeforeEmit|bool\(verdict\) is bool\(kept\)",
     ResetsAnyEpoch: "another epoch",
     StartsAfterReset: "reset started something",
     RearmsOnRestart: "HaltIsLatching",
@@ -234,22 +234,31 @@ BUGS: dict[type[Kernel], str] = {
 @pytest.mark.parametrize("bug", BUGS)
 def test_seeded_bug_is_caught(bug: type[Kernel]) -> None:
     """The machine fails on a kernel with this defect, and for the reason that it has."""
+    seen: list[str] = []
 
     class Buggy(KernelMachine):
         kernel_class = bug
 
-    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whose words are looked at below
-        run_state_machine_as_test(
-            Buggy,
-            settings=settings(
-                max_examples=200,
-                stateful_step_count=40,
-                phases=[Phase.generate],
-                suppress_health_check=CHECKS,
-                report_multiple_bugs=False,
-            ),
-        )
-    assert re.search(BUGS[bug], "".join(traceback.format_exception(caught.value)))
+        def teardown(self) -> None:
+            seen.append(str(self.broken))  # a life that a thread decided is not the same once more, and not told then
+            super().teardown()
+
+    for _ in range(5):  # threads decide which of its symptoms is met first
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - whose words are looked at below
+            run_state_machine_as_test(
+                Buggy,
+                settings=settings(
+                    max_examples=200,
+                    stateful_step_count=40,
+                    phases=[Phase.generate],
+                    suppress_health_check=CHECKS,
+                    report_multiple_bugs=False,
+                ),
+            )
+        seen += traceback.format_exception(caught.value)
+        if re.search(BUGS[bug], "\n".join(seen)):
+            return
+    raise AssertionError("\n".join(seen))
 
 
 def test_machine_is_not_idle(record_property: Callable[[str, object], None]) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.traces.log import Log, now
 
-import interlock.breaker.page
 from interlock.breaker import latch as latches
+from interlock.breaker.layout import HALTS_AT
 from interlock.breaker.lock import FileLock, Pen
 from interlock.core.modes import ARMED
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from interlock.breaker.latch import Latch
 
-_COUNT_AT: Final = interlock.breaker.page._HALTS_AT
 write_latch_untraced: Final = latches.write_latch
 
 
@@ -73,7 +72,7 @@ class TracedMap(mmap.mmap):
         here = log().here
         lo = now()
         found = super().__getitem__(key)
-        if isinstance(key, slice) and key.start == _COUNT_AT:
+        if isinstance(key, slice) and key.start == HALTS_AT:
             if here.op == "reset":
                 log().did("ResetBegin", here.tried)
                 here.op = "rearm"
@@ -84,7 +83,7 @@ class TracedMap(mmap.mmap):
     def __setitem__(self, key: Any, value: Any) -> None:
         """A store."""
         here = log().here
-        if isinstance(key, slice) and key.start == _COUNT_AT and here.op != "compared":
+        if isinstance(key, slice) and key.start == HALTS_AT and here.op != "compared":
             if not here.actor:
                 here.actor = log().actor() + "!"  # until the byte is set
             self._store("LookAgain" if here.op == "again" else "CountHalt", key, value, actor=here.actor)

@@ -16,7 +16,7 @@ from tests.traces.shared import TracedLock, TracedMap, TracedPen, acting, doing,
 import interlock.attach
 import interlock.breaker.home
 import interlock.breaker.kill
-import interlock.breaker.page
+import interlock.breaker.memorypage
 import interlock.breaker.sentinel
 import interlock.kernel.switch
 from interlock import Kernel
@@ -278,7 +278,7 @@ class TracedHome(Home):
 def install(to: Log) -> None:
     """Put the traced classes in the place of the product's, in this process."""
     log_to(to)
-    interlock.breaker.page.mmap = SimpleNamespace(mmap=TracedMap)  # type: ignore[assignment]
+    interlock.breaker.memorypage.mmap = SimpleNamespace(mmap=TracedMap)  # type: ignore[assignment]
     for room in (interlock.breaker.kill, interlock.breaker.sentinel, interlock.breaker.home):
         room.write_latch = traced_write_latch
         room.Pen = TracedPen  # type: ignore[misc]
