@@ -152,13 +152,18 @@ def _modules(rooms: Iterable[Room]) -> set[str]:
 def try_room(room: Room) -> Iterator[Tried]:
     """Try the mutants of a room, one by one."""
     made = {module: mutants(source(module)) for module in room.modules}
-    inside = {module: [i for i, m in enumerate(all_) if m.inside is not None] for module, all_ in made.items()}
-    outside = {module: [i for i, m in enumerate(all_) if m.inside is None] for module, all_ in made.items()}
+    inside: dict[str, list[int]] = {module: [] for module in made}
+    outside: dict[str, list[int]] = {module: [] for module in made}
+    for module, all_ in made.items():
+        for index, mutant in enumerate(all_):
+            at_import = mutant.inside is None or module in room.early
+            (outside if at_import else inside)[module].append(index)
     job: dict[str, Any] = {
         "tests": room.tests,
         "slowest": room.slowest,
         "budget": room.budget,
         "patience": room.patience,
+        "children": room.children,
     }
     seconds, slow = 0.0, []
     for told in _worker(job | {"warm": True, "mutants": _some(inside)}):

@@ -11,7 +11,7 @@ import attrs
 import pytest
 from tests.mutation.campaign import CampaignError, Figures, Tried, judge, run, try_room
 from tests.mutation.listed import Listed, listed
-from tests.mutation.rooms import ROOMS, Room, source
+from tests.mutation.rooms import HELD, ROOMS, Room, source
 
 from interlock.testing.mutation import MODULE, Mutant, mutants
 
@@ -35,6 +35,8 @@ MISTAKES = {
     "min(a, b)": ("max(a, b)",),
     "any(a)": ("all(a)",),
     "7": ("8",),
+    "0.5": ("1.0",),
+    "0.0": ("1.0",),
     "True": ("False",),
     "'code'": ("'code_'",),
     "' '": ("' _'",),
@@ -63,7 +65,8 @@ STEPS = {
     "del x[y]": ("pass",),
     "raise x": ("pass",),
     "raise X(f'{a + b} is wrong')": ("pass",),
-    "return": ("pass",),
+    "return": (),
+    "if x: return\n    y = z": ("not x", "pass"),
     "return x": ("return None",),
     "return None": (),
     "return False": ("True",),
@@ -79,6 +82,31 @@ def test_step_is_wronged_in_every_way(step: str) -> None:
     """Each kind of statement has its mistakes, and no others."""
     found = [mutant.after for mutant in mutants(f"async def f():\n    {step}")]
     assert tuple(found) == STEPS[step]
+
+
+ENDS = {
+    "if x: return": 0,
+    "if x: y = z\n    else: return": 0,
+    "with x: return": 0,
+    "try: y = z\n    except E: return": 0,
+    "try: return\n    except E: y = z": 0,
+    "try: return\n    except E: pass\n    else: y = z": 1,
+    "try: y = z\n    except E: y = z\n    else: return": 0,
+    "try: y = z\n    except E: return\n    y = z": 1,
+    "try: y = z\n    finally: return": 1,
+    "match x:\n        case y: return": 0,
+    "for x in y: return": 1,
+    "while x is y: return": 1,
+    "if x:\n        if y: return\n    y = z": 1,
+    "def g():\n        if x: return\n    y = z": 0,
+}
+
+
+@pytest.mark.parametrize("steps", ENDS)
+def test_return_at_the_end_of_a_function_is_left_alone(steps: str) -> None:
+    """A bare return is forgotten only where the function would go on without it."""
+    found = [mutant.before for mutant in mutants(f"def f():\n    {steps}")]
+    assert found.count("return") == ENDS[steps]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +219,19 @@ def test_tests_that_fail_without_a_mutant_judge_nothing(toy: Room) -> None:
         list(try_room(toy))
 
 
+def test_function_that_works_at_import_is_wronged_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in a function that only the import calls is noticed if its module is said to be early."""
+    (tmp_path / "table.py").write_text("def made():\n    return [7]\n\n\nTABLE = made()\n", encoding="utf-8")
+    test = "from table import TABLE, made\n\ndef test_table():\n    made()\n    assert TABLE == [7]\n"
+    (tmp_path / "test_table.py").write_text(test, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    for early, verdict in ((), "survived"), (("table",), "killed"):
+        room = Room(modules=("table",), tests=(str(tmp_path / "test_table.py"),), early=early)
+        assert {one.verdict for one in try_room(room)} == {verdict}
+    sys.modules.pop("table", None)
+
+
 def tried(verdicts: dict[int, str]) -> list[Tried]:
     """The toy's mutants, killed but for those."""
     return [
@@ -237,9 +278,10 @@ def test_every_entry_of_the_list_is_a_mutant_and_has_its_argument() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-def test_every_mutant_of_the_core_is_noticed_or_listed(record_property: Callable[[str, object], None]) -> None:
-    """The list is the truth: no other mutant of the core goes unnoticed, and each that is on it does."""
-    figures = run(["core"])
+@pytest.mark.parametrize("room", HELD)
+def test_every_mutant_is_noticed_or_listed(room: str, record_property: Callable[[str, object], None]) -> None:
+    """The list is the truth: no other mutant of a room that is held goes unnoticed, and each that is on it does."""
+    figures = run([room])
     record_property("mutants", figures.mutants)
     record_property("killed", figures.killed)
     assert (figures.new, figures.stale) == ((), ())

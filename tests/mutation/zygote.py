@@ -3,7 +3,8 @@
 Nothing is imported or collected twice, so a mutant costs no more than the tests that it takes to notice it. First all
 tests run once, to see that they pass, how long they take, and which lines each of them runs. A mutant is then shown to
 those tests that run its lines: first to those that noticed others of its function, then to those in the file that is
-named after its module, then the quickest first, until the time that the room has for one mutant is spent.
+named after its module, then the quickest first, until the time that the room has for one mutant is spent. Where tests
+start processes that run the lines, all those in that file are shown it.
 
 The mistake gets in by the code object of the function around it, so whoever holds the function has it wronged. What is
 done at import is in no function: see `tests.mutation.worker.cold`.
@@ -160,6 +161,8 @@ class Zygote:
         running = {test for line in range(first, last + 1) for test in by_line.get(line, ())} & self.usual_s.keys()
         rank = {test: -at for at, test in enumerate(self.killers[name, mutant.function][-_KILLERS:], 1)}
         own = f"test_{name.rsplit('.', 1)[-1]}.py"
+        if self.job["children"]:  # which lines those run is not known here
+            running |= {test for test in self.usual_s if own in test}
         chosen = sorted(running, key=lambda test: (rank.get(test, 1), own not in test, self.work_s[test], test))
         left_s = self.job["budget"]
         for count, test in enumerate(chosen):

@@ -19,6 +19,7 @@ line: so it keeps its name while the module changes around it.
 Nothing is done to what decides nothing: annotations and other types, decorators, docstrings, imports, ``__all__`` and
 ``__slots__``, what stands below ``if TYPE_CHECKING``, and wording. Wording is what an exception is raised with, what is
 literal in an f-string, and any other text with a letter and a space in it: no code, key or kind of ours has a space.
+Nor is a bare ``return`` forgotten with which its function ends anyway.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ class _Around:
     inside: int | None = None
     lines: tuple[int, int] | None = None
     wording: bool = False
+    last: bool = False
 
 
 _Place = tuple[ast.AST, str, int | None]
@@ -188,7 +190,10 @@ def _walk(node: ast.AST, around: _Around) -> Iterator[tuple[_Place, _Around, ast
             within = _enter(node, around) if field != "args" else around
             if isinstance(child, ast.stmt):
                 lines = None if hasattr(child, "body") or isinstance(child, ast.Match) else _lines(child)
-                within = attrs.evolve(within, lines=lines, wording=isinstance(child, ast.Raise))
+                last = _is_last(node, field, child, around)
+                within = attrs.evolve(within, lines=lines, wording=isinstance(child, ast.Raise), last=last)
+                if last and isinstance(child, ast.Return) and child.value is None:
+                    continue  # without it the function ends all the same
             for new in _wronged(child, field):
                 yield (node, field, index), within, child, new
             yield from _walk(child, within)
@@ -206,6 +211,18 @@ def _enter(node: ast.AST, around: _Around) -> _Around:
     begins = min(part.lineno for part in (node, *decorators))
     inside = begins if around.inside is None else around.inside
     return attrs.evolve(around, names=names, function=".".join(names), inside=inside)
+
+
+def _is_last(parent: ast.AST, field: str, step: ast.stmt, around: _Around) -> bool:
+    """Whether a function ends when this step of it has ended."""
+    if getattr(parent, field)[-1] is not step:
+        return False
+    match parent:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return True
+        case ast.Try():
+            return around.last and field != "finalbody" and (field != "body" or not parent.orelse)
+    return around.last and not isinstance(parent, ast.For | ast.AsyncFor | ast.While | ast.ClassDef)
 
 
 def _untouched(node: ast.AST, parent: ast.AST, around: _Around) -> bool:
@@ -279,7 +296,7 @@ def _wrong_value(node: ast.expr) -> Iterator[ast.AST]:
         case ast.Constant(value=int(number)):
             yield ast.Constant(number + 1)
         case ast.Constant(value=float(number)):
-            yield ast.Constant(number * 2)
+            yield ast.Constant(number * 2 or 1.0)
         case ast.Constant(value=str(text)):
             yield ast.Constant(f"{text}_")
         case ast.Constant(value=bytes(data)):
