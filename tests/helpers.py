@@ -28,7 +28,7 @@ from interlock.verify import Report, Status, verify
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from interlock.breaker.kill import Quiet
+    from interlock.breaker.quiet import Quiet
 
 HOME_ID: Final = "11111111-2222-4333-8444-555555555555"
 OTHER_ID: Final = "99999999-2222-4333-8444-555555555555"
@@ -345,16 +345,20 @@ def sound(path: Path, *statuses: Status) -> Report:
 # -- Other processes -------------------------------------------------------------------------------
 
 
+def python_path(*more: object) -> str:
+    """Where a Python process finds the kernel and these helpers, and what this one was given, a mutant say."""
+    return os.pathsep.join(filter(None, [str(KERNEL), str(ROOT), *map(str, more), os.environ.get("PYTHONPATH", "")]))
+
+
 def python(script: str, *args: object, flags: Iterable[str] = (), **env: str) -> subprocess.Popen[str]:
     """Start a Python process that can import the kernel and these helpers; its ends are pipes."""
-    paths = os.pathsep.join((str(KERNEL), str(ROOT)))
     return subprocess.Popen(
         [sys.executable, *flags, "-c", textwrap.dedent(script), *map(str, args)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": paths, **env},
+        env={**os.environ, "PYTHONPATH": python_path(), **env},
     )
 
 

@@ -1,7 +1,8 @@
 """What verification costs: ``python -m tests.benchmarks.verifying``.
 
 Records a second on one core and on all, beside what nobody can do without (reading JSON and hashing a leaf and a node,
-measured in the same run: the machine's own speed), and the peak of memory for a journal and for one ten times as long.
+measured in the same run: the machine's own speed, and what a second core of it is worth), and the peak of memory for a
+journal and for one ten times as long.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +61,7 @@ class Figures:
         jobs: how many those were.
         joining: which part of the processor time of all of these the one process takes that joins what they found.
         floor: records a second of processor time that would be, if only JSON were read and two hashes made for each.
+        apart: how many times as much of only that so many processes do as one, which share nothing but the machine.
         peak_kib: the most memory for a tenth of the journal, and for all of it.
     """
 
@@ -71,6 +74,7 @@ class Figures:
     jobs: int
     joining: float
     floor: float
+    apart: float
     peak_kib: tuple[int, int]
 
 
@@ -90,6 +94,23 @@ def _floor(lines: list[bytes]) -> None:
         orjson.loads(line)
         leaf = hashed(b"\x00" + line).digest()
         hashed(b"\x01" + leaf + leaf).digest()
+
+
+def _apart(lines: list[bytes], jobs: int, rounds: int) -> float:
+    """How many times as much processes that know nothing of each other do at once as one of them alone."""
+    spawned = get_context("fork")
+
+    def seconds(count: int) -> float:
+        begun = time.perf_counter()
+        working = [spawned.Process(target=_floor, args=(lines,)) for _ in range(count)]
+        for one in working:
+            one.start()
+        for one in working:
+            one.join()
+        return time.perf_counter() - begun
+
+    alone, together = (min(seconds(count) for _ in range(rounds)) for count in (1, jobs))
+    return jobs * alone / together
 
 
 def _used() -> tuple[float, float]:
@@ -138,6 +159,7 @@ def measure(directory: Path, orders: int, rounds: int = 3) -> Figures:
         jobs=jobs,
         joining=joined / (joined + looked),
         floor=floor,
+        apart=_apart(lines, jobs, rounds),
         peak_kib=(_peak(small), _peak(large)),
     )
 
@@ -148,7 +170,8 @@ def sentences(found: Figures) -> list[str]:
     core = f"{found.per_core:,.0f} records/s of processor time, {found.alone:,.0f} of real time"
     many = f"{found.shared:,.0f} records/s, {found.shared / found.alone:.2f} times one; "
     many += f"{found.gain:.2f} times one by processor time; "
-    many += f"{found.joining:.1%} of the work is joining, which is not shared"
+    many += f"{found.joining:.1%} of the work is joining, which is not shared; "
+    many += f"processes that share nothing: {found.apart:.2f} times"
     times = f"verifying takes {found.floor / found.per_core:.2f} times as long"
     small, large = (f"{peak / 1024:.0f} MiB" for peak in found.peak_kib)
     return [

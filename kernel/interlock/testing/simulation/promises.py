@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock import HaltReport, Kernel, Permit
-    from interlock.breaker.kill import Quiet
+    from interlock.breaker.quiet import Quiet
     from interlock.testing.simulation.disk import Node
     from interlock.testing.simulation.scheduler import Scheduler
     from interlock.testing.simulation.system import System

@@ -25,7 +25,7 @@ import weakref
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from interlock.breaker import home, kill, roster, segment, watchthread
+from interlock.breaker import home, outstanding, roster, segment, watchthread
 from interlock.breaker.source import code_hash
 from interlock.kernel import scribe
 from interlock.testing.simulation.memory import Mappings, Watcher
@@ -236,7 +236,7 @@ def _changes(machine: Machine) -> Iterator[tuple[ModuleType, str, object]]:
     yield pathlib, "os", _Either(machine.scheduler, system, os)
     yield pathlib, "io", _Files(machine)
     yield roster, "memoryview", machine.mappings.view
-    yield kill, "holders", machine.holders
+    yield outstanding, "holders", machine.holders
     yield scribe, "SimpleQueue", machine.threads.SimpleQueue
     yield scribe, "Future", machine.threads.Future
     yield segment, "_WINDOW_BYTES", _WINDOW_BYTES  # small, so that rooms and segments end often
