@@ -381,8 +381,12 @@ def test_a_process_that_is_just_being_started_is_ended_too(tmp_path: Path, monke
             signal.pthread_kill(here, signal.SIGINT)
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
-    with pytest.raises(KeyboardInterrupt), Stage(tmp_path / "home", operator="ann", reason="drill") as stage:
-        stage.spawn([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), Stage(tmp_path / "home", operator="ann", reason="drill") as stage:
+            stage.spawn([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
